@@ -1,0 +1,77 @@
+"""What an alignment was: its losses, its candidates, what it cost and why it ended as it did."""
+
+from datetime import datetime
+
+from pydantic import Field, JsonValue
+
+from .nouns import Noun
+from .persona import Persona
+
+
+class Spend(Noun):
+    """What was used: LM calls, tokens, dollars and seconds."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float | None = None
+    """None where the price is not known, which is not the same as free."""
+    seconds: float = 0.0
+
+    def __add__(self, other: "Spend") -> "Spend":
+        """Return both together; the dollars of a sum are known only if both are."""
+        known = self.dollars is not None and other.dollars is not None
+        return Spend(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+class TextualLoss(Noun):
+    """An LM's critique of one simulated response against what the user really did (paper, section on alignment)."""
+
+    interaction_id: str
+    query: str
+    response: str | None
+    """What the agent said in the simulation; None if it gave no answer in the form of the task."""
+    ground_truth: str
+    critique: str
+    """The advice for the persona: the paper's textual gradient."""
+
+
+class Iteration(Noun):
+    """One round of the loop: losses under a persona, and the candidate that was revised from them."""
+
+    losses: tuple[TextualLoss, ...]
+    candidate: Persona | None
+    """None if the rewrite could not be read: then the persona stays as it was."""
+    accepted: bool
+    reason: str
+
+
+class Alignment(Noun):
+    """The whole result of one alignment; `compile` attaches it to the program as `program.alignment`."""
+
+    alignment_id: str
+    settings: dict[str, JsonValue]
+    """Mode, n, iterations, seed, policies and models: what is needed to run it again."""
+    base_version: int | None
+    """Number of the version that it started from, if that one was recorded."""
+    base: Persona
+    iterations: tuple[Iteration, ...]
+    spend: Spend = Field(default_factory=Spend)
+    started_at: datetime
+
+    @property
+    def persona(self) -> Persona:
+        """The persona that the alignment ended with: the last accepted candidate, else the base."""
+        accepted = [step.candidate for step in self.iterations if step.accepted and step.candidate]
+        return accepted[-1] if accepted else self.base
+
+    @property
+    def losses(self) -> tuple[TextualLoss, ...]:
+        """The losses of all iterations, in order."""
+        return tuple(loss for step in self.iterations for loss in step.losses)

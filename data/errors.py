@@ -1,0 +1,104 @@
+"""Every error of PersonaAgent, ordered by what the caller can do about it.
+
+    PersonaAgentError
+    ├── InputError             fix the call or the data that it names
+    │   ├── RecordError          one field of one record of one file
+    │   ├── UnknownUserError     no such user in this home
+    │   └── UnknownNameError     no such task, method, model, tool or persona version
+    ├── SetupError             fix the set-up: files, folders, models
+    │   ├── HomeLockedError      another process owns the home folder
+    │   ├── ModelFileError       a model file is missing or is not what its hash says
+    │   └── StorageError         the disk is full or refuses to write
+    └── ServiceError           try again: something outside did not answer as it should
+        ├── LMError              the language model failed
+        ├── AnswerError          the LM answered, but not in the form that was asked for
+        └── TrackingError        MLflow could not be reached
+
+A message names the file, record, field and value, and says what to do next. No error of another library leaves
+PersonaAgent's public functions.
+"""
+
+from pathlib import Path
+
+
+class PersonaAgentError(Exception):
+    """Any error that PersonaAgent raises on purpose."""
+
+    retryable: bool = False
+    """Whether the same call may succeed later with nothing changed."""
+
+
+class InputError(PersonaAgentError):
+    """What was passed in is wrong; nothing was stored."""
+
+
+class RecordError(InputError):
+    """One field of one record of a file is wrong.
+
+    Args:
+        file: The file that was read.
+        record: Which record: `line 3`, `question 110`, `question 110, profile item 4`.
+        field: The field's name, or None if the record as a whole is wrong.
+        problem: What is wrong, with the value, and what to do.
+    """
+
+    def __init__(self, file: Path | str, record: str, field: str | None, problem: str) -> None:
+        self.file, self.record, self.field, self.problem = str(file), record, field, problem
+        where = f"{file}: {record}" + (f", field {field!r}" if field else "")
+        super().__init__(f"{where}: {problem}")
+
+
+class UnknownUserError(InputError):
+    """No interaction of this user is stored here."""
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        super().__init__(f"unknown user {user_id!r}: ingest this user's interactions first")
+
+
+class UnknownNameError(InputError):
+    """A name is not among those that exist.
+
+    Args:
+        kind: What was looked for: `task`, `method`, `model`.
+        name: The name that was given.
+        known: The names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        self.kind, self.name, self.known = kind, name, known
+        super().__init__(f"unknown {kind} {name!r}: use one of {', '.join(known) or '(none exist yet)'}")
+
+
+class SetupError(PersonaAgentError):
+    """The machine, a folder or a file is not as it must be."""
+
+
+class HomeLockedError(SetupError):
+    """Another process owns the home folder."""
+
+
+class ModelFileError(SetupError):
+    """A model file is missing, too short, or not the file that its hash names."""
+
+
+class StorageError(SetupError):
+    """The store could not write: the disk is full, read-only or failing. Nothing was half-stored."""
+
+
+class ServiceError(PersonaAgentError):
+    """Something outside this process failed; trying again may help."""
+
+    retryable = True
+
+
+class LMError(ServiceError):
+    """The language model could not be reached, or refused the call."""
+
+
+class AnswerError(ServiceError):
+    """The language model answered, but not in the form that was asked for."""
+
+
+class TrackingError(ServiceError):
+    """MLflow could not be reached; what was to be mirrored waits in the store."""

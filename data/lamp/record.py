@@ -1,0 +1,135 @@
+"""One JSON object of a file, read field by field: whatever is wrong is said with file, record and field."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from ..errors import InputError, RecordError
+
+MAX_CHARACTERS = 1_000_000
+"""Longest text that is taken in; anything longer is a broken file rather than somebody's words."""
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_YEAR_OR_MONTH = re.compile(r"\d{4}(-\d{2})?")
+
+
+class Record:
+    """A named JSON object of a file.
+
+    Args:
+        file: The file that it is in.
+        name: What an error calls it: `question 110, profile item 4`.
+        value: What the JSON says.
+
+    Raises:
+        RecordError: `value` is not an object.
+    """
+
+    def __init__(self, file: Path, name: str, value: object) -> None:
+        self.file, self.name = file, name
+        if not isinstance(value, dict):
+            raise self.error(None, f"expected an object {{...}}, found {_shown(value)}")
+        self.fields = cast("dict[str, object]", value)
+
+    def error(self, field: str | None, problem: str) -> RecordError:
+        """Return the error that says so."""
+        return RecordError(self.file, self.name, field, problem)
+
+    def text(self, field: str) -> str:
+        """Return a text, which may be empty.
+
+        Raises:
+            RecordError: It is missing, no text, too long, or has NULs, control characters or broken Unicode in it.
+        """
+        value = self._value(field)
+        if not isinstance(value, str):
+            raise self.error(field, f"expected a text, found {_shown(value)}")
+        if len(value) > MAX_CHARACTERS:
+            raise self.error(field, f"has {len(value):,} characters, at most {MAX_CHARACTERS:,} are taken: shorten it")
+        if match := _UNPRINTABLE.search(value):
+            problem = f"has the unprintable character {match.group()!a} at position {match.start()}: remove it"
+            raise self.error(field, problem)
+        return value
+
+    def label(self, field: str, labels: tuple[str, ...]) -> str:
+        """Return a text that is one of `labels`; with no labels, any text.
+
+        Raises:
+            RecordError: It is not one of them, or not a text.
+        """
+        value = self.text(field)
+        if labels and value not in labels:
+            raise self.error(field, f"{value[:80]!r} is not one of this task's labels: {', '.join(labels)}")
+        return value
+
+    def identifier(self, field: str) -> str:
+        """Return an id, which LaMP writes as a text and some files as a whole number.
+
+        Raises:
+            RecordError: It is missing, empty, or something else.
+        """
+        value = self._value(field)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if text := self.text(field).strip():
+            return text
+        raise self.error(field, "is empty: give it an id")
+
+    def date(self, field: str) -> datetime | None:
+        """Return an ISO 8601 date or time in UTC, None if the field is missing; of a year or month, its first day.
+
+        Raises:
+            RecordError: It is not a date.
+        """
+        if field not in self.fields:
+            return None
+        text = self.text(field)
+        if _YEAR_OR_MONTH.fullmatch(text):
+            text = (text + "-01-01")[:10]
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            raise self.error(field, f"{text[:80]!r} is not a date: write it as YYYY-MM-DD") from None
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+
+    def items(self, field: str) -> list[object]:
+        """Return a list that is not empty.
+
+        Raises:
+            RecordError: It is missing, empty, or not a list.
+        """
+        value = self._value(field)
+        if not isinstance(value, list):
+            raise self.error(field, f"expected a list [...], found {_shown(value)}")
+        if not value:
+            raise self.error(field, "is empty: it needs at least one item")
+        return cast("list[object]", value)
+
+    def _value(self, field: str) -> object:
+        if field not in self.fields:
+            raise self.error(field, f"is missing; the record has {', '.join(map(repr, self.fields)) or 'no fields'}")
+        return self.fields[field]
+
+
+def read_json(file: Path) -> object:
+    """Return what a UTF-8 JSON file holds.
+
+    Raises:
+        InputError: The file cannot be read.
+        RecordError: It is not JSON, or not UTF-8.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise RecordError(file, where, None, f"malformed JSON: {error.msg}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(file, "whole file", None, f"malformed JSON: {error}") from error
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {str(value)[:40]!r}"

@@ -1,0 +1,1 @@
+"""Episodic and semantic memory: what is recalled about a user, by meaning."""

@@ -1,0 +1,135 @@
+"""Texts as vectors: the role of an embedder, and the small one that runs in this process."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import ModelFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+MINILM_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+MINILM_TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+
+_MAX_TOKENS = 256
+_MAX_CHARACTERS = 10_000
+_BATCH = 16
+_RECENT = 1024
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose dot product is their likeness in meaning."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the vectors: two embedders with one fingerprint give one text the same vector."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Length of every vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return one vector per text, in order, of length 1: shape (number of texts, dimensions)."""
+        ...
+
+
+class MiniLmEmbedder:
+    """The embedded embedder: all-MiniLM-L6-v2 as int8 ONNX, English, 384 dimensions, in this process.
+
+    A text counts up to its first 256 tokens (and 10,000 characters). Its vector is the mean over its tokens, brought to
+    length 1. Vectors of the last 1,024 texts that were embedded alone (queries) are kept. The files are read, and
+    compared with their hashes, when the first vector or the fingerprint is asked for.
+
+    Args:
+        model: The file with the hash `MINILM_SHA256`.
+        tokenizer: The file with the hash `MINILM_TOKENIZER_SHA256`.
+        threads: Threads of one forward pass.
+
+    Raises:
+        ModelFileError: At first use: a file is missing, or is not what its hash says.
+    """
+
+    dimensions = 384
+
+    def __init__(self, model: Path, tokenizer: Path, *, threads: int = 1) -> None:
+        self._model_path, self._tokenizer_path, self._threads = model, tokenizer, threads
+        self._embed_alone = lru_cache(_RECENT)(self._alone)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The two files and how their output is pooled."""
+        hashes = (
+            _checked_sha256(self._model_path, MINILM_SHA256),
+            _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256),
+        )
+        return hashlib.sha256("\n".join([*hashes, f"mean-{_MAX_TOKENS}"]).encode()).hexdigest()[:16]
+
+    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return one vector per text, in order: shape (number of texts, 384), float32, each of length 1."""
+        import numpy as np
+
+        if len(texts) == 1:
+            return self._embed_alone(texts[0]).copy()
+        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        for start in range(0, len(texts), _BATCH):
+            places = by_length[start : start + _BATCH]
+            vectors[places] = self._forward([texts[place] for place in places])
+        return vectors
+
+    def _alone(self, text: str) -> "NDArray[np.float32]":
+        return self._forward([text])
+
+    def _forward(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        import numpy as np
+
+        encoded = self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])
+        token_ids = np.array([tokens.ids for tokens in encoded], dtype=np.int64)
+        mask = np.array([tokens.attention_mask for tokens in encoded], dtype=np.int64)
+        inputs = {"input_ids": token_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(token_ids)}
+        hidden = self._session.run(["last_hidden_state"], inputs)[0]
+        mean = (hidden * mask[:, :, np.newaxis]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+        return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
+
+    @cached_property
+    def _session(self) -> "InferenceSession":
+        from onnxruntime import InferenceSession, SessionOptions
+
+        _checked_sha256(self._model_path, MINILM_SHA256)
+        options = SessionOptions()
+        options.intra_op_num_threads = self._threads
+        return InferenceSession(self._model_path, options, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def _tokenizer(self) -> "Tokenizer":
+        from tokenizers import Tokenizer
+
+        _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256)
+        tokenizer = Tokenizer.from_file(str(self._tokenizer_path))
+        # The file has a truncation and a fixed padding of 128 tokens built in.
+        tokenizer.enable_truncation(_MAX_TOKENS)
+        tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+        return tokenizer
+
+
+def _checked_sha256(path: Path, expected: str) -> str:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFileError(
+            f"{path}: the embedder's file cannot be read ({error.strerror}): run `personaagent models fetch`"
+        ) from error
+    if found != expected:
+        raise ModelFileError(
+            f"{path}: sha256 is {found}, expected {expected}: delete the file and run `personaagent models fetch`"
+        )
+    return found

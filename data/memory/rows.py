@@ -1,0 +1,79 @@
+"""What the index keeps of one interaction, and the filter that says which rows may be seen."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from ..interaction import Interaction, normalised
+from ..lamp.tasks import TASKS
+from ..task import OPEN
+
+Filter = dict[str, object]
+"""A filter in Chroma's form."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Row(NamedTuple):
+    """One interaction as the index has it: the text is embedded, never kept."""
+
+    row_id: str
+    content: str
+    """What is embedded."""
+    metadata: dict[str, str | int]
+    """What masks need, and a hash of the content: rows with equal metadata are equal."""
+
+
+def contents_of(interactions: Sequence[Interaction]) -> list[str]:
+    """Return what is embedded of each: what its query is about, without the fixed words of its task's template.
+
+    The query of a task that is not known here is embedded whole. A ground truth is never embedded.
+    """
+    return [TASKS.get(one.task, OPEN).content(one.query) for one in interactions]
+
+
+def row_of(user_key: str, interaction: Interaction, content: str) -> Row:
+    """Return the row of one of the user's interactions, found by what it is about."""
+    microseconds, position = _moment(interaction)
+    metadata: dict[str, str | int] = {
+        "user": user_key,
+        "interaction": interaction.interaction_id,
+        "at": microseconds,
+        "position": position,
+        "query": _query_hash(interaction),
+        "content": _hash(content),
+    }
+    return Row(row_id(user_key, interaction.interaction_id), content, metadata)
+
+
+def row_id(user_key: str, interaction_id: str) -> str:
+    """Return the row's id: an interaction's own id is unique only within its user."""
+    return f"{user_key}/{interaction_id}"
+
+
+def visible_rows(user_key: str, before: Sequence[Interaction]) -> Filter:
+    """Return the filter that lets through one user's rows, and of these only what every mask lets be seen."""
+    conditions: list[Filter] = [{"user": user_key}]
+    for mask in before:
+        microseconds, position = _moment(mask)
+        same_time: list[Filter] = [{"at": microseconds}, {"position": {"$lt": position}}]
+        earlier: list[Filter] = [{"at": {"$lt": microseconds}}, {"$and": same_time}]
+        conditions.append({"$or": earlier})
+        conditions.append({"interaction": {"$ne": mask.interaction_id}})
+        conditions.append({"query": {"$ne": _query_hash(mask)}})
+    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
+
+
+def _moment(interaction: Interaction) -> tuple[int, int]:
+    at, position = interaction.moment
+    # Whole microseconds: a float of seconds cannot tell two early dates apart.
+    return (at - _EPOCH) // timedelta(microseconds=1), position
+
+
+def _query_hash(interaction: Interaction) -> str:
+    return _hash(normalised(interaction.query))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

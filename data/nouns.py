@@ -1,0 +1,43 @@
+"""The base of every noun: a frozen pydantic model with a JSON round trip and a schema version."""
+
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic.functional_serializers import SerializerFunctionWrapHandler
+
+
+class Noun(BaseModel):
+    """A frozen value that is written with its `schema_version` and refuses one that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: ClassVar[int] = 1
+
+    @model_serializer(mode="wrap")
+    def _write_schema_version(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {"schema_version": self.schema_version, **handler(self)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_schema_version(cls, value: object) -> object:
+        if not isinstance(value, dict) or "schema_version" not in value:
+            return value
+        version = value["schema_version"]
+        if version != cls.schema_version:
+            raise ValueError(
+                f"schema_version is {version!r}, this release reads {cls.schema_version}: update personaagent"
+            )
+        return {name: field for name, field in value.items() if name != "schema_version"}
+
+    def to_json(self) -> str:
+        """Return the noun as one line of JSON."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: The text is not JSON, or not this noun.
+        """
+        return cls.model_validate_json(text)

@@ -1,0 +1,117 @@
+"""The persona: one user's system prompt, as lines that each know where they came from."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cached_property
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from .nouns import Noun
+
+Section = Literal["profile", "preferences", "tool_use", "style"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
+MAX_PERSONA_TOKENS = 1500
+
+_OPENING = "You are a helpful assistant personalised to one particular user. Answer as this user would want."
+_HEADINGS: dict[Section, str] = {
+    "profile": "Who the user is:",
+    "preferences": "What the user prefers:",
+    "tool_use": "How to use tools for this user:",
+    "style": "How to answer this user:",
+}
+
+
+class PersonaLine(Noun):
+    """One line of a persona."""
+
+    section: Section
+    text: str = Field(min_length=1)
+    causes: tuple[str, ...] = ()
+    """Ids of the interactions that this line came from; empty for a line of the template."""
+
+    @field_validator("text")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        return " ".join(text.split())
+
+    @cached_property
+    def line_id(self) -> str:
+        """The same section and words have the same id, in every version and on every machine."""
+        return hashlib.sha256(f"{self.section}\n{self.text}".encode()).hexdigest()[:12]
+
+
+class Persona(Noun):
+    """A user's system prompt. Data, never code: it is filled in by interactions and rewritten by an LM."""
+
+    lines: tuple[PersonaLine, ...] = ()
+
+    @field_validator("lines")
+    @classmethod
+    def _within_limit(cls, lines: tuple[PersonaLine, ...]) -> tuple[PersonaLine, ...]:
+        tokens = estimated_tokens("\n".join(line.text for line in lines))
+        if tokens > MAX_PERSONA_TOKENS:
+            raise ValueError(f"a persona of about {tokens} tokens is over the limit of {MAX_PERSONA_TOKENS}")
+        return lines
+
+    @cached_property
+    def text(self) -> str:
+        """The system prompt: the opening, then each section that has lines under its heading."""
+        blocks = [_OPENING]
+        for section in SECTIONS:
+            if lines := self.section(section):
+                blocks.append("\n".join([_HEADINGS[section], *(f"- {line.text}" for line in lines)]))
+        return "\n\n".join(blocks)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the text: two personas that read the same are the same."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @property
+    def causes(self) -> frozenset[str]:
+        """Ids of all interactions that any line came from."""
+        return frozenset(cause for line in self.lines for cause in line.causes)
+
+    def section(self, name: Section) -> tuple[PersonaLine, ...]:
+        """The lines of one section, in order."""
+        return tuple(line for line in self.lines if line.section == name)
+
+    def rewritten(self, sections: dict[Section, Iterable[str]], causes: Iterable[str]) -> "Persona":
+        """Return the persona that has these lines instead.
+
+        A line that stays word for word keeps its causes; any other line is caused by `causes`.
+        """
+        kept = {line.line_id: line for line in self.lines}
+        new_causes = tuple(sorted(set(causes)))
+        written = (
+            PersonaLine(section=section, text=text, causes=new_causes)
+            for section in SECTIONS
+            for text in sections.get(section, ())
+            if text.strip()
+        )
+        unique = {line.line_id: kept.get(line.line_id, line) for line in written}
+        return Persona(lines=tuple(unique.values()))
+
+
+class PersonaVersion(Noun):
+    """A persona as it was recorded: never edited, only followed by others."""
+
+    number: int = Field(ge=1)
+    """1 for the user's first version, and so on without gaps."""
+    persona: Persona
+    parent: int | None = None
+    """The version that it was revised from; None for the first."""
+    status: Literal["candidate", "live", "retired", "rejected"]
+    """`live` answers; `candidate` has not been decided; `retired` was live once; `rejected` never was."""
+    alignment_id: str | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+    reason: str
+    """Why it was made, accepted or rejected, in one sentence."""
+    at: datetime
+
+
+def estimated_tokens(text: str) -> int:
+    """Return about how many tokens an LM would count: four characters each, rounded up."""
+    return -(-len(text) // 4)

@@ -1,0 +1,24 @@
+"""The store: what every user said, did and was told, and every persona version.
+
+It is the truth: memory's index and MLflow are copies that can be made again from it. What it acknowledges is on disk.
+"""
+
+from .alignments import AlignmentLog
+from .interactions import InteractionLog
+from .mirrored import MirrorLog
+from .personas import PersonaLog, Promotion
+from .statements import StatementLog
+from .store import Store
+from .user import User, user_key
+
+__all__ = [
+    "AlignmentLog",
+    "InteractionLog",
+    "MirrorLog",
+    "PersonaLog",
+    "Promotion",
+    "StatementLog",
+    "Store",
+    "User",
+    "user_key",
+]

@@ -1,0 +1,162 @@
+"""The log of what one user asked and did: the verbatim record that everything else is derived from."""
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+
+from ..errors import InputError, PersonaAgentError
+from ..interaction import Interaction
+from . import schema
+from .database import Database
+from .handle import Handle
+from .rows import check_id, next_number, read, written
+from .statements import retract
+
+if TYPE_CHECKING:
+    from ..memory.chroma_index import EpisodeIndex
+
+_TEXTS = ("query", "ground_truth", "response", "task")
+_table = schema.interactions
+_log = logging.getLogger(__name__)
+
+
+class InteractionLog(Handle):
+    """One user's interactions. An interaction that was added is on disk, and is never changed."""
+
+    def __init__(self, database: Database, user_key: str, index: "EpisodeIndex | None" = None) -> None:
+        self._database, self._user_key, self._index = database, user_key, index
+
+    def __len__(self) -> int:
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).where(_table.c.user_key == self._user_key)) or 0
+
+    def all(self) -> tuple[Interaction, ...]:
+        """Return every interaction, oldest first (`Interaction.moment`)."""
+        with self._database.read() as connection:
+            interactions = _stored(connection, self._user_key)
+        return tuple(sorted(interactions, key=lambda interaction: interaction.moment))
+
+    def get(self, interaction_id: str) -> Interaction:
+        """Return one interaction.
+
+        Raises:
+            InputError: The user has no interaction of this id.
+        """
+        check_id("interaction id", interaction_id)
+        row = select(_table.c.noun).where(self._is(interaction_id))
+        with self._database.read() as connection:
+            if (text := connection.scalar(row)) is None:
+                raise _unknown(interaction_id)
+        return read(Interaction, text)
+
+    def add(self, interactions: Sequence[Interaction]) -> int:
+        """Store interactions after those that are stored, in the order given: all of them, or on any error none.
+
+        One that is stored already, with the same id and content, is skipped, so that the same history can be added
+        again; two with the same content and different ids are both kept. Positions are assigned here.
+
+        Returns:
+            How many were newly stored.
+
+        Raises:
+            InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
+            StorageError: The disk is full or refuses to write.
+        """
+        with self._database.write() as connection:
+            added = add_interactions(connection, self._user_key, interactions)
+        self.index_added(added)
+        return len(added)
+
+    def forget(self, interaction_id: str) -> None:
+        """Delete an interaction from index and store, and with it every statement that has it as evidence.
+
+        Persona versions and alignments that learnt from it stay.
+
+        Raises:
+            InputError: The user has no interaction of this id.
+            StorageError: The index or the store could not be written; the interaction is still stored.
+        """
+        self.get(interaction_id)
+        if self._index is not None:
+            self._index.remove(self._user_key, [interaction_id])
+        with self._database.write() as connection:
+            connection.execute(delete(_table).where(self._is(interaction_id)))
+            retract(connection, self._user_key, interaction_id)
+
+    def index_added(self, interactions: Sequence[Interaction]) -> None:
+        """Tell the index, if there is one, what was stored. If it fails, it catches up before its next search."""
+        if self._index is None or not interactions:
+            return
+        try:
+            self._index.add(self._user_key, interactions)
+        except PersonaAgentError as error:
+            _log.warning("user %s: stored, and not indexed yet: %s", self._user_key, error)
+
+    def _is(self, interaction_id: str) -> ColumnElement[bool]:
+        return (_table.c.user_key == self._user_key) & (_table.c.interaction_id == interaction_id)
+
+
+def add_interactions(
+    connection: Connection, user_key: str, interactions: Sequence[Interaction]
+) -> tuple[Interaction, ...]:
+    """Insert those interactions that are not stored yet, and return them with their positions.
+
+    Raises:
+        InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
+    """
+    _check(interactions)
+    stored = _stored_among(connection, user_key, {one.interaction_id for one in interactions})
+    start = next_number(connection, _table.c.position, _table.c.user_key == user_key)
+    new = [one for one in interactions if not _is_stored(one, stored)]
+    placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
+    if placed:
+        connection.execute(insert(_table), [_row(user_key, one) for one in placed])
+    return placed
+
+
+def _check(interactions: Sequence[Interaction]) -> None:
+    seen: set[str] = set()
+    for one in interactions:
+        check_id("interaction id", one.interaction_id)
+        if one.interaction_id in seen:
+            raise InputError(f"interaction {one.interaction_id!r} occurs twice in what was added: ids must differ")
+        seen.add(one.interaction_id)
+        for field in _TEXTS:
+            if "\0" in (getattr(one, field) or ""):
+                raise InputError(f"interaction {one.interaction_id!r}: its {field} has a NUL character: remove it")
+
+
+def _stored_among(connection: Connection, user_key: str, ids: Collection[str]) -> dict[str, Interaction]:
+    """Return the user's interactions if one of `ids` is among them, else nothing: most that are added are new."""
+    known = connection.scalars(select(_table.c.interaction_id).where(_table.c.user_key == user_key))
+    if not set(ids).intersection(known):
+        return {}
+    return {one.interaction_id: one for one in _stored(connection, user_key)}
+
+
+def _is_stored(one: Interaction, stored: dict[str, Interaction]) -> bool:
+    if (same := stored.get(one.interaction_id)) is None:
+        return False
+    if same != one.model_copy(update={"position": same.position}):
+        raise InputError(f"interaction {one.interaction_id!r} is stored already, with other content: give it a new id")
+    return True
+
+
+def _stored(connection: Connection, user_key: str) -> list[Interaction]:
+    rows = select(_table.c.noun).where(_table.c.user_key == user_key).order_by(_table.c.position)
+    return [read(Interaction, text) for text in connection.scalars(rows)]
+
+
+def _row(user_key: str, one: Interaction) -> dict[str, object]:
+    return {
+        "user_key": user_key,
+        "interaction_id": one.interaction_id,
+        "position": one.position,
+        "noun": written(one),
+    }
+
+
+def _unknown(interaction_id: str) -> InputError:
+    return InputError(f"this user has no interaction {interaction_id!r}")

@@ -1,0 +1,122 @@
+"""How a database gets from any older form to today's: numbered steps, each applied once.
+
+A step that has been released is never edited: the next change of the tables is a new step at the end of `MIGRATIONS`.
+The SQL is what SQLite and PostgreSQL both understand.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, insert, inspect, select, text
+
+from ..errors import SetupError
+from . import schema
+from .database import Database
+
+Migration = Callable[[Connection], None]
+
+
+def m001_history(connection: Connection) -> None:
+    """Make the tables of what users said and did, and of what memory made of it."""
+    _execute(
+        connection,
+        "CREATE TABLE migrations (name TEXT NOT NULL PRIMARY KEY)",
+        """CREATE TABLE users (
+            key TEXT NOT NULL PRIMARY KEY,
+            user_id TEXT NOT NULL UNIQUE,
+            ordinal INTEGER NOT NULL UNIQUE
+        )""",
+        """CREATE TABLE interactions (
+            user_key TEXT NOT NULL REFERENCES users (key),
+            interaction_id TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (user_key, interaction_id),
+            UNIQUE (user_key, position)
+        )""",
+        """CREATE TABLE statements (
+            user_key TEXT NOT NULL REFERENCES users (key),
+            ordinal INTEGER NOT NULL,
+            statement_id TEXT NOT NULL,
+            topic TEXT NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (user_key, ordinal),
+            UNIQUE (user_key, statement_id)
+        )""",
+    )
+
+
+def m002_personas(connection: Connection) -> None:
+    """Make the tables of persona versions, of how they came about and of where they are mirrored."""
+    _execute(
+        connection,
+        """CREATE TABLE persona_versions (
+            user_key TEXT NOT NULL REFERENCES users (key),
+            number INTEGER NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (user_key, number)
+        )""",
+        """CREATE TABLE promotions (
+            user_key TEXT NOT NULL,
+            ordinal INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (user_key, ordinal),
+            FOREIGN KEY (user_key, number) REFERENCES persona_versions (user_key, number)
+        )""",
+        """CREATE TABLE alignments (
+            user_key TEXT NOT NULL REFERENCES users (key),
+            ordinal INTEGER NOT NULL,
+            alignment_id TEXT NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (user_key, ordinal),
+            UNIQUE (user_key, alignment_id)
+        )""",
+        """CREATE TABLE mirrored (
+            user_key TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            mlflow_version INTEGER NOT NULL,
+            PRIMARY KEY (user_key, number),
+            FOREIGN KEY (user_key, number) REFERENCES persona_versions (user_key, number)
+        )""",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas)
+"""All steps, oldest first."""
+
+
+def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Apply the steps that `database` has not had, all of them in one transaction.
+
+    Args:
+        database: Any database of PersonaAgent, or an empty one.
+        migrations: The steps that there are, oldest first.
+
+    Raises:
+        SetupError: The database is newer than this release, or holds something else.
+        StorageError: It could not be read or written; it is as it was.
+    """
+    with database.read() as connection:
+        if not _missing(connection, database.location, migrations):
+            return
+    with database.write() as connection:
+        for migration in _missing(connection, database.location, migrations):
+            migration(connection)
+            connection.execute(insert(schema.migrations).values(name=migration.__name__))
+
+
+def _missing(connection: Connection, location: str, migrations: Sequence[Migration]) -> list[Migration]:
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return list(migrations)
+    if schema.migrations.name not in tables:
+        raise SetupError(f"{location}: holds tables of something else: give PersonaAgent a database of its own")
+    applied = set(connection.scalars(select(schema.migrations.c.name)))
+    if unknown := sorted(applied - {migration.__name__ for migration in migrations}):
+        raise SetupError(f"{location}: was written by a newer release (it has had {unknown[-1]}): update personaagent")
+    return [migration for migration in migrations if migration.__name__ not in applied]
+
+
+def _execute(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.execute(text(statement))

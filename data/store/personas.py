@@ -1,0 +1,187 @@
+"""The log of one user's persona versions, and of which of them answered when."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import Connection, insert, select
+
+from ..errors import InputError, UnknownNameError
+from ..nouns import Noun
+from ..persona import Persona, PersonaVersion
+from . import schema
+from .database import Database
+from .handle import Handle
+from .rows import next_number, read, written
+
+_versions, _promotions = schema.persona_versions, schema.promotions
+
+
+class Promotion(Noun):
+    """A version became the one that answers."""
+
+    number: int = Field(ge=1)
+    """Of the version."""
+    reason: str
+    """Why, in one sentence."""
+    at: datetime
+
+
+class PersonaLog(Handle):
+    """One user's persona versions. None is ever edited: which one is live is told by the promotions alone."""
+
+    def __init__(self, database: Database, user_key: str) -> None:
+        self._database, self._user_key = database, user_key
+
+    @property
+    def live(self) -> PersonaVersion | None:
+        """The version that answers; None before the first promotion."""
+        promoted = (_promotions.c.user_key == _versions.c.user_key) & (_promotions.c.number == _versions.c.number)
+        rows = select(_versions.c.noun).join(_promotions, promoted).where(_versions.c.user_key == self._user_key)
+        with self._database.read() as connection:
+            text = connection.scalar(rows.order_by(_promotions.c.ordinal.desc()).limit(1))
+        return read(PersonaVersion, text).model_copy(update={"status": "live"}) if text else None
+
+    def versions(self) -> tuple[PersonaVersion, ...]:
+        """Return every version with the status that it has now, oldest first."""
+        with self._database.read() as connection:
+            return read_versions(connection, self._user_key)
+
+    def get(self, number: int) -> PersonaVersion:
+        """Return one version with the status that it has now.
+
+        Raises:
+            UnknownNameError: There is no version of this number.
+        """
+        with self._database.read() as connection:
+            return read_version(connection, self._user_key, number)
+
+    def add(
+        self,
+        persona: Persona,
+        *,
+        reason: str,
+        status: Literal["live", "candidate", "rejected"],
+        parent: int | None = None,
+        scores: Mapping[str, float] | None = None,
+        alignment_id: str | None = None,
+    ) -> PersonaVersion:
+        """Record a persona as the next version.
+
+        Args:
+            persona: What the version holds.
+            reason: Why it was made, accepted or rejected, in one sentence.
+            status: `live` promotes it at once.
+            parent: Number of the version that it was revised from.
+            scores: By the name of the metric; higher is better.
+            alignment_id: The alignment that made it, which must be recorded.
+
+        Raises:
+            UnknownNameError: The parent or the alignment is not recorded.
+            InputError: A score is not a number.
+            StorageError: The disk is full or refuses to write.
+        """
+        with self._database.write() as connection:
+            made_by = recorded_alignments(connection, self._user_key)
+            if alignment_id is not None and alignment_id not in made_by:
+                raise UnknownNameError("alignment", alignment_id, made_by)
+            version = PersonaVersion(
+                number=next_version(connection, self._user_key),
+                persona=persona,
+                parent=parent,
+                status=status,
+                alignment_id=alignment_id,
+                scores=dict(scores or {}),
+                reason=reason,
+                at=datetime.now(UTC),
+            )
+            add_version(connection, self._user_key, version)
+        return version
+
+    def promote(self, number: int, reason: str) -> PersonaVersion:
+        """Make a version live, whatever it was before; an older one that is promoted again is a rollback.
+
+        Raises:
+            UnknownNameError: There is no version of this number.
+            InputError: It is live already.
+            StorageError: The disk is full or refuses to write.
+        """
+        with self._database.write() as connection:
+            if read_version(connection, self._user_key, number).status == "live":
+                raise InputError(f"persona version {number} is live already")
+            _add_promotion(connection, self._user_key, Promotion(number=number, reason=reason, at=datetime.now(UTC)))
+            return read_version(connection, self._user_key, number)
+
+    def promotions(self) -> tuple[Promotion, ...]:
+        """Return every promotion, oldest first; the last one is of the live version."""
+        rows = select(_promotions.c.noun).where(_promotions.c.user_key == self._user_key)
+        with self._database.read() as connection:
+            texts = connection.scalars(rows.order_by(_promotions.c.ordinal))
+            return tuple(read(Promotion, text) for text in texts)
+
+
+def read_versions(connection: Connection, user_key: str) -> tuple[PersonaVersion, ...]:
+    """Return the user's versions with the status that each has now, oldest first."""
+    promoted = connection.scalars(
+        select(_promotions.c.number).where(_promotions.c.user_key == user_key).order_by(_promotions.c.ordinal)
+    ).all()
+    rows = select(_versions.c.noun).where(_versions.c.user_key == user_key).order_by(_versions.c.number)
+    return tuple(_with_status(read(PersonaVersion, text), promoted) for text in connection.scalars(rows))
+
+
+def read_version(connection: Connection, user_key: str, number: int) -> PersonaVersion:
+    """Return one of the user's versions with the status that it has now.
+
+    Raises:
+        UnknownNameError: There is no version of this number.
+    """
+    versions = {version.number: version for version in read_versions(connection, user_key)}
+    if number not in versions:
+        raise UnknownNameError("persona version", str(number), [str(known) for known in versions])
+    return versions[number]
+
+
+def next_version(connection: Connection, user_key: str) -> int:
+    """Return the number that the user's next version gets."""
+    return next_number(connection, _versions.c.number, _versions.c.user_key == user_key) or 1
+
+
+def add_version(connection: Connection, user_key: str, version: PersonaVersion) -> None:
+    """Insert a version under its number and, if it says that it is live, promote it.
+
+    Raises:
+        UnknownNameError: Its parent is not recorded.
+    """
+    if version.parent is not None:
+        read_version(connection, user_key, version.parent)
+    live = version.status == "live"
+    recorded = version.model_copy(update={"status": "candidate"}) if live else version
+    row = {"user_key": user_key, "number": version.number, "noun": written(recorded)}
+    connection.execute(insert(_versions).values(row))
+    if live:
+        _add_promotion(connection, user_key, Promotion(number=version.number, reason=version.reason, at=version.at))
+
+
+def recorded_alignments(connection: Connection, user_key: str) -> list[str]:
+    """Return the ids of the user's alignments, in the order in which they were recorded."""
+    log = schema.alignments.c
+    rows = select(log.alignment_id).where(log.user_key == user_key).order_by(log.ordinal)
+    return list(connection.scalars(rows))
+
+
+def _add_promotion(connection: Connection, user_key: str, promotion: Promotion) -> None:
+    row = {
+        "user_key": user_key,
+        "ordinal": next_number(connection, _promotions.c.ordinal, _promotions.c.user_key == user_key),
+        "number": promotion.number,
+        "noun": written(promotion),
+    }
+    connection.execute(insert(_promotions).values(row))
+
+
+def _with_status(version: PersonaVersion, promoted: Sequence[int]) -> PersonaVersion:
+    """Return the version with the status that follows from the numbers that were promoted, in their order."""
+    if version.number not in promoted:
+        return version
+    return version.model_copy(update={"status": "live" if version.number == promoted[-1] else "retired"})

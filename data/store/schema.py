@@ -1,0 +1,27 @@
+"""The tables, as queries name them. What they are made of stands in `migrations.py`, once.
+
+A row is a noun's JSON beside the columns by which it is found. Those columns are an index: they are written together
+with the noun and never apart from it. Rows are added and, where something is forgotten, deleted; none is ever changed.
+
+    users               everyone of whom something is stored; `ordinal` is the order of creation
+    interactions        one row each; `position` is the place in the user's history
+    statements          one row each; the current one of a topic has the highest `ordinal`
+    persona_versions    as recorded; whether one is live or retired is told by `promotions` alone
+    promotions          append-only: which version became live; the last one is live now
+    alignments          one row each, in the order in which they were recorded
+    mirrored            which persona versions MLflow has, and under which version number of its own
+    migrations          the migrations that this database has had
+"""
+
+from sqlalchemy import column, table
+
+users = table("users", column("key"), column("user_id"), column("ordinal"))
+interactions = table("interactions", column("user_key"), column("interaction_id"), column("position"), column("noun"))
+statements = table(
+    "statements", column("user_key"), column("ordinal"), column("statement_id"), column("topic"), column("noun")
+)
+persona_versions = table("persona_versions", column("user_key"), column("number"), column("noun"))
+promotions = table("promotions", column("user_key"), column("ordinal"), column("number"), column("noun"))
+alignments = table("alignments", column("user_key"), column("ordinal"), column("alignment_id"), column("noun"))
+mirrored = table("mirrored", column("user_key"), column("number"), column("mlflow_version"))
+migrations = table("migrations", column("name"))

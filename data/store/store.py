@@ -1,0 +1,138 @@
+"""The store: one database, and the handles of the users in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Connection, insert, select
+
+from ..errors import UnknownUserError
+from ..interaction import Interaction
+from . import schema
+from .database import Database
+from .interactions import add_interactions
+from .migrations import migrate
+from .rows import check_id, next_number
+from .user import User, user_key
+
+if TYPE_CHECKING:
+    from ..memory.chroma_index import EpisodeIndex
+
+_table = schema.users
+
+
+class Store:
+    """Where everything rests. What a call stored is on disk when the call returns; a call that fails stores nothing.
+
+    Threads may share a store, and several processes may open the same one.
+
+        >>> with Store.open("sqlite://") as store:
+        ...     maya = store.add_user("maya")
+        ...     maya.interactions.add([Interaction(interaction_id="1", query="A film for tonight?")])
+        1
+    """
+
+    def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
+        self._database, self._index = database, index
+
+    @classmethod
+    def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:
+        """Open a store, make it if it is not there, and bring an older one up to date.
+
+        Args:
+            url: A `Path` is a SQLite file. A text is a URL of SQLAlchemy: `sqlite://` keeps everything in memory,
+                `postgresql://...` is a server.
+            index: Finds episodes by meaning; without one, users have no `memory`.
+
+        Raises:
+            SetupError: The store was written by a newer release, is something else, or has no driver here.
+            StorageError: It cannot be read or written.
+        """
+        database = Database(url)
+        try:
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, index)
+
+    def user(self, user_id: str) -> User:
+        """Return the handle of a user.
+
+        Raises:
+            UnknownUserError: Nobody of this id is stored.
+        """
+        check_id("user id", user_id)
+        with self._database.read() as connection:
+            if not _is_known(connection, user_id):
+                raise UnknownUserError(user_id)
+        return self._handle(user_id)
+
+    def add_user(self, user_id: str) -> User:
+        """Return the handle of a user, who is stored if new.
+
+        Raises:
+            InputError: The id is empty, too long or unprintable.
+            StorageError: The disk is full or refuses to write.
+        """
+        check_id("user id", user_id)
+        with self._database.write() as connection:
+            _add(connection, user_id)
+        return self._handle(user_id)
+
+    def users(self) -> tuple[User, ...]:
+        """Return the handles of all users, in the order in which they were stored."""
+        with self._database.read() as connection:
+            ids = connection.scalars(select(_table.c.user_id).order_by(_table.c.ordinal)).all()
+        return tuple(self._handle(user_id) for user_id in ids)
+
+    def ingest(self, histories: Mapping[str, Sequence[Interaction]]) -> int:
+        """Add to the interactions of several users, new ones included: everything, or on any error nothing at all.
+
+        Args:
+            histories: By user id, what `InteractionLog.add` takes.
+
+        Returns:
+            How many interactions were newly stored.
+
+        Raises:
+            InputError: As `add_user` and `InteractionLog.add`.
+            StorageError: The disk is full or refuses to write.
+        """
+        handles = {check_id("user id", user_id): self._handle(user_id) for user_id in histories}
+        with self._database.write() as connection:
+            for user_id in histories:
+                _add(connection, user_id)
+            added = {
+                user_id: add_interactions(connection, handles[user_id].key, interactions)
+                for user_id, interactions in histories.items()
+            }
+        for user_id, interactions in added.items():
+            handles[user_id].interactions.index_added(interactions)
+        return sum(len(interactions) for interactions in added.values())
+
+    def close(self) -> None:
+        """Let go of the database. The index, which was passed in, stays open."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _handle(self, user_id: str) -> User:
+        return User(user_id, self._database, self._index)
+
+
+def _is_known(connection: Connection, user_id: str) -> bool:
+    return connection.scalar(select(_table.c.key).where(_table.c.user_id == user_id)) is not None
+
+
+def _add(connection: Connection, user_id: str) -> None:
+    if not _is_known(connection, user_id):
+        row = {"key": user_key(user_id), "user_id": user_id, "ordinal": next_number(connection, _table.c.ordinal)}
+        connection.execute(insert(_table).values(row))

@@ -1,0 +1,36 @@
+"""The first persona: the paper's template, filled with what semantic memory says about the user."""
+
+from collections.abc import Iterable
+
+from ..data.persona import Persona, PersonaLine
+from ..data.statement import Statement
+
+_TEMPLATE = (
+    PersonaLine(
+        section="preferences",
+        text="Before answering, take more than two actions to work out what this user prefers.",
+    ),
+    PersonaLine(
+        section="preferences",
+        text="Where this user's past answers differ from what most people would say, follow the user.",
+    ),
+    PersonaLine(section="tool_use", text="Think step by step about which information is needed."),
+    PersonaLine(section="tool_use", text="Use at least TWO tools before answering."),
+    PersonaLine(
+        section="tool_use",
+        text="Use tools with precision, and different tools for different facts, to get the most accurate information.",
+    ),
+    PersonaLine(section="style", text="Give a clear and short final answer, with NO explanation."),
+)
+
+
+def initial_persona(statements: Iterable[Statement]) -> Persona:
+    """Return the template filled with `statements`, each a line caused by its evidence.
+
+    To align with interactions later on, pass only statements abstracted from older ones: otherwise the persona already
+    holds the answers that are simulated. `memory.before(oldest_of_the_batch).statements()` are such statements.
+    """
+    known = (
+        PersonaLine(section="profile", text=statement.text, causes=statement.evidence) for statement in statements
+    )
+    return Persona(lines=(*known, *_TEMPLATE))

@@ -1,0 +1,208 @@
+"""Test-time alignment of a persona with a user's latest interactions (arXiv 2506.06254, Algorithm 1)."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from ..data.alignment import Alignment, Iteration, TextualLoss
+from ..data.errors import InputError
+from ..data.interaction import Interaction
+from ..programs import PersonaAgent
+from ..programs.driver import Body, Call, arun, run
+from ..programs.spend import measure
+from .events import IterationEnded, Listener, LossMeasured, Simulated
+from .revision import WholeRewrite
+from .sampling import LatestInteractions, Sampling
+from .simulation import Simulate
+from .textual_loss import MeasureTextualLoss
+
+_log = logging.getLogger(__name__)
+
+
+class PersonaAlignment(Teleprompter):
+    """Rewrites a program's persona from the textual loss between what it would have said and what the user did.
+
+    The loop, `iterations` times:
+
+    1. sample the latest `n` interactions;
+    2. simulate each: the agent answers it again, seeing only what came before it;
+    3. measure the textual loss of each response against the ground truth;
+    4. revise the whole persona from all losses;
+    5. accept the candidate (`mode="paper"` always does; one that cannot be read leaves the persona as it was).
+
+    Args:
+        mode: `paper`, the algorithm as published.
+        n: Interactions in a batch.
+        iterations: Rounds of the loop (E in the paper).
+        sampling: Which interactions are simulated.
+        loss_lm: The model of step 3; by default that of the context.
+        revision_lm: The model of step 4; by default that of the context.
+        listener: Is told of each step while the alignment runs.
+
+    Raises:
+        InputError: `n` or `iterations` is below 1.
+
+    Example:
+        >>> optimizer = PersonaAlignment(n=3)
+        >>> with dspy.context(lm=open_lm("embedded")):
+        ...     aligned = optimizer.compile(agent, trainset=examples(user.memory.history()))
+        >>> aligned.persona.text, aligned.alignment.losses
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["paper"] = "paper",
+        n: int = 3,
+        iterations: int = 1,
+        sampling: Sampling | None = None,
+        loss_lm: dspy.LM | None = None,
+        revision_lm: dspy.LM | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        super().__init__()
+        if n < 1 or iterations < 1:
+            raise InputError(f"n and iterations must be at least 1, not n={n}, iterations={iterations}")
+        self.mode, self.n, self.iterations = mode, n, iterations
+        self.sampling = sampling or LatestInteractions()
+        self.loss_lm, self.revision_lm, self.listener = loss_lm, revision_lm, listener
+
+    def compile(
+        self,
+        student: PersonaAgent,
+        *,
+        trainset: Sequence[dspy.Example],
+        teacher: dspy.Module | None = None,
+        valset: Sequence[dspy.Example] | None = None,
+    ) -> PersonaAgent:
+        """Return a copy of `student` that speaks under the aligned persona; the student is not changed.
+
+        Args:
+            student: The program, with the memory of its user.
+            trainset: Past interactions as examples (see `examples`); those without a ground truth are passed over.
+            teacher: Not used.
+            valset: Not used by `mode="paper"`, which accepts every candidate.
+
+        Returns:
+            The aligned program; `program.alignment` is the whole record.
+
+        Raises:
+            InputError: No example has a ground truth.
+            LMError: The LM failed; nothing was changed.
+        """
+        self._check(valset)
+        with measure() as meter:
+            program, record = run(self._align(student, _interactions(trainset)))
+        return _finished(program, record.model_copy(update={"spend": meter.spend}))
+
+    async def acompile(
+        self,
+        student: PersonaAgent,
+        *,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None = None,
+    ) -> PersonaAgent:
+        """Do what `compile` does; the simulations of a batch run at once, and so do its critiques."""
+        self._check(valset)
+        with measure() as meter:
+            program, record = await arun(self._align(student, _interactions(trainset)))
+        return _finished(program, record.model_copy(update={"spend": meter.spend}))
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        names = ("mode", "n", "iterations", "sampling", "loss_lm", "revision_lm", "listener")
+        return {name: getattr(self, name) for name in names}
+
+    def _align(self, student: PersonaAgent, history: Sequence[Interaction]) -> Body[tuple[PersonaAgent, Alignment]]:
+        program, started_at = student.deepcopy(), datetime.now(UTC)
+        iterations: list[Iteration] = []
+        for number in range(1, self.iterations + 1):
+            batch = self.sampling.sample(history, self.n)
+            responses = yield from self._simulate(program, batch)
+            losses = yield from self._measure(batch, responses)
+            iteration = yield from self._revise(program, losses)
+            if iteration.accepted and iteration.candidate is not None:
+                program.speak_under(iteration.candidate)
+            iterations.append(iteration)
+            self._tell(IterationEnded(number, iteration))
+        return program, self._record(student, iterations, started_at)
+
+    def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction]) -> Body[list[str | None]]:
+        simulate = Simulate()
+        simulations = yield tuple(Call(simulate, {"agent": program, "interaction": one}) for one in batch)
+        for simulation in simulations:
+            self._tell(Simulated(simulation.interaction, simulation.response))
+        return [simulation.response for simulation in simulations]
+
+    def _measure(self, batch: Sequence[Interaction], responses: Sequence[str | None]) -> Body[list[TextualLoss]]:
+        measure_loss = MeasureTextualLoss(self.loss_lm)
+        measured = yield tuple(
+            Call(measure_loss, {"interaction": interaction, "response": response})
+            for interaction, response in zip(batch, responses, strict=True)
+        )
+        losses = [one.loss for one in measured if one.loss is not None]
+        for loss in losses:
+            self._tell(LossMeasured(loss))
+        return losses
+
+    def _revise(self, program: PersonaAgent, losses: Sequence[TextualLoss]) -> Body[Iteration]:
+        if not losses:
+            return Iteration(losses=(), candidate=None, accepted=False, reason="no critique could be read")
+        revised = yield Call(WholeRewrite(self.revision_lm), {"persona": program.persona, "losses": losses})
+        accepted = revised.candidate is not None
+        return Iteration(
+            losses=tuple(losses),
+            candidate=revised.candidate,
+            accepted=accepted,
+            reason="every rewrite is accepted (paper)" if accepted else revised.reason,
+        )
+
+    def _record(self, student: PersonaAgent, iterations: list[Iteration], started_at: datetime) -> Alignment:
+        return Alignment(
+            alignment_id=uuid.uuid4().hex,
+            settings={
+                "mode": self.mode,
+                "n": self.n,
+                "iterations": self.iterations,
+                "sampling": type(self.sampling).__name__,
+                "agent": student.settings.model_dump(mode="json"),
+            },
+            base_version=student.persona_version,
+            base=student.persona,
+            iterations=tuple(iterations),
+            started_at=started_at,
+        )
+
+    def _check(self, valset: Sequence[dspy.Example] | None) -> None:
+        if valset:
+            _log.warning("mode='paper' accepts every candidate: the %d examples of valset are not used", len(valset))
+
+    def _tell(self, event: Simulated | LossMeasured | IterationEnded) -> None:
+        if self.listener is not None:
+            self.listener(event)
+
+
+def examples(history: Sequence[Interaction]) -> list[dspy.Example]:
+    """Return interactions as a DSPy trainset: input `query`, label `ground_truth`."""
+    return [
+        dspy.Example(query=one.query, ground_truth=one.ground_truth, interaction=one).with_inputs("query")
+        for one in history
+    ]
+
+
+def _interactions(trainset: Sequence[dspy.Example]) -> list[Interaction]:
+    try:
+        return [example.interaction for example in trainset]
+    except AttributeError as error:
+        raise InputError("an example of the trainset has no `interaction`: make them with `examples(history)`") from error
+
+
+def _finished(program: PersonaAgent, alignment: Alignment) -> PersonaAgent:
+    program.alignment = alignment
+    program._compiled = True
+    return program

@@ -1,0 +1,46 @@
+"""How a persona changes: a candidate is made from textual losses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from pydantic import ValidationError
+
+from ..data.alignment import TextualLoss
+from ..data.errors import AnswerError
+from ..data.persona import SECTIONS, Persona
+from ..programs.driver import Body, Call, DrivenModule
+from ..signatures import RevisePersona
+
+
+class WholeRewrite(DrivenModule):
+    """The paper's update: the whole persona and all critiques go in, a whole new persona comes out.
+
+    A line that is kept word for word keeps its causes; the cause of every other line is the batch.
+
+    Args:
+        lm: The model that rewrites; by default the one of the context.
+    """
+
+    def __init__(self, lm: dspy.LM | None = None) -> None:
+        super().__init__()
+        self.revise = dspy.Predict(RevisePersona)
+        self.revise.lm = lm
+
+    def body(self, *, persona: Persona, losses: Sequence[TextualLoss]) -> Body[dspy.Prediction]:
+        """Yield the rewrite; return a prediction with the `candidate`, None and a `reason` if it cannot be one."""
+        try:
+            written: Any = yield Call(self.revise, {"system_prompt": persona.text, "critiques": _joined(losses)})
+            sections = {section: written[section] for section in SECTIONS}
+            candidate = persona.rewritten(sections, causes=[loss.interaction_id for loss in losses])
+        except AnswerError:
+            return dspy.Prediction(candidate=None, reason="the rewrite could not be read")
+        except ValidationError as error:
+            return dspy.Prediction(candidate=None, reason=error.errors()[0]["msg"])
+        if not candidate.lines:
+            return dspy.Prediction(candidate=None, reason="the rewrite has no line")
+        return dspy.Prediction(candidate=candidate, reason="")
+
+
+def _joined(losses: Sequence[TextualLoss]) -> str:
+    return "\n".join(f"{number}. {loss.critique}" for number, loss in enumerate(losses, 1))

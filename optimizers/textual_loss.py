@@ -1,0 +1,43 @@
+"""Textual loss: an LM criticises one simulated response against what the user really did."""
+
+from typing import Any
+
+import dspy
+
+from ..data.alignment import TextualLoss
+from ..data.errors import AnswerError
+from ..data.interaction import Interaction
+from ..programs.driver import Body, Call, DrivenModule
+from ..signatures import CriticiseResponse
+
+_NO_RESPONSE = "(no answer in the form that was asked for)"
+
+
+class MeasureTextualLoss(DrivenModule):
+    """One critique for one simulated interaction (paper: the textual gradient).
+
+    Args:
+        lm: The model that criticises; by default the one of the context.
+    """
+
+    def __init__(self, lm: dspy.LM | None = None) -> None:
+        super().__init__()
+        self.criticise = dspy.Predict(CriticiseResponse)
+        self.criticise.lm = lm
+
+    def body(self, *, interaction: Interaction, response: str | None) -> Body[dspy.Prediction]:
+        """Yield the critique; return a prediction with the `loss`, None if the critique could not be read."""
+        ground_truth = interaction.ground_truth or ""
+        case = {"question": interaction.query, "expected_answer": ground_truth, "response": response or _NO_RESPONSE}
+        try:
+            criticised: Any = yield Call(self.criticise, case)
+        except AnswerError:
+            return dspy.Prediction(loss=None)
+        loss = TextualLoss(
+            interaction_id=interaction.interaction_id,
+            query=interaction.query,
+            response=response,
+            ground_truth=ground_truth,
+            critique=criticised.critique.strip(),
+        )
+        return dspy.Prediction(loss=loss)

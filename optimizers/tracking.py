@@ -1,0 +1,174 @@
+"""MLflow's mirror of a user's personas: a prompt version each, alias `live`, a run an alignment.
+
+The store is the truth and this is a copy: what could not be mirrored waits in the store and is mirrored later. Only this
+file imports MLflow. Names hold the user's key, never the user id. Nothing is pickled: programs are mirrored as JSON.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..data.alignment import Alignment
+from ..data.errors import TrackingError
+from ..data.persona import Persona, PersonaVersion
+from ..data.store import User
+from ..programs import PersonaAgent
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import PromptVersion
+
+_EXPERIMENT = "personaagent"
+_NUMBER = "persona_version"
+_QUICK_TO_GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_PRIVATE = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+class PersonaTracker:
+    """Mirrors persona versions and alignments to an MLflow server or database.
+
+    Args:
+        uri: MLflow's tracking and registry URI, `sqlite:///...` or a server's.
+        artifacts: Where runs keep their artifacts, as a URI; by default where the server says.
+    """
+
+    def __init__(self, uri: str, artifacts: str | None = None) -> None:
+        self.uri, self.artifacts = uri, artifacts
+
+    def mirror(self, user: User, program_of: Callable[[PersonaVersion], PersonaAgent]) -> int:
+        """Mirror what MLflow does not have yet of one user, and point the alias `live` to the live version.
+
+        Args:
+            user: Whose personas.
+            program_of: Gives the program that speaks under a version; its state becomes an artifact.
+
+        Returns:
+            How many versions were mirrored; 0 if MLflow had them all.
+
+        Raises:
+            TrackingError: MLflow could not be reached or refused. What was mirrored until then is noted.
+        """
+        with _mlflow_errors(self.uri):
+            client = self._client()
+            pending = user.mirrored.pending()
+            for version in pending:
+                user.mirrored.done(version.number, self._mirror_version(client, user, version, program_of))
+            self._point_to_live(client, user)
+        return len(pending)
+
+    def _client(self) -> "MlflowClient":
+        for name, value in {**_QUICK_TO_GIVE_UP, **_PRIVATE}.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def _mirror_version(
+        self,
+        client: "MlflowClient",
+        user: User,
+        version: PersonaVersion,
+        program_of: Callable[[PersonaVersion], PersonaAgent],
+    ) -> int:
+        experiment_id = self._experiment_id(client)
+        prompt = _registered(client, user, version) or _register(client, user, version, experiment_id)
+        if version.alignment_id is not None:
+            alignment = user.alignments.get(version.alignment_id)
+            _log_run(client, experiment_id, user, version, alignment, program_of(version))
+        return int(prompt.version)
+
+    def _experiment_id(self, client: "MlflowClient") -> str:
+        if (experiment := client.get_experiment_by_name(_EXPERIMENT)) is not None:
+            return experiment.experiment_id
+        return client.create_experiment(_EXPERIMENT, artifact_location=self.artifacts)
+
+    def _point_to_live(self, client: "MlflowClient", user: User) -> None:
+        live = user.personas.live
+        if live is not None and (prompt := _registered(client, user, live)) is not None:
+            client.set_prompt_alias(_prompt_name(user), "live", int(prompt.version))
+
+
+def persona_diff(old: Persona, new: Persona) -> str:
+    """Return the change of a persona's text as a unified diff, empty if they read the same."""
+    lines = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), "old", "new", lineterm="", n=100)
+    return "\n".join(lines)
+
+
+def _prompt_name(user: User) -> str:
+    return f"persona.{user.key}"
+
+
+def _registered(client: "MlflowClient", user: User, version: PersonaVersion) -> "PromptVersion | None":
+    """Return the prompt version that mirrors `version`, if an earlier, interrupted try registered it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mirrored = client.search_prompt_versions(_prompt_name(user), max_results=1000)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return next((one for one in mirrored if one.tags.get(_NUMBER) == str(version.number)), None)
+
+
+def _register(client: "MlflowClient", user: User, version: PersonaVersion, experiment_id: str) -> "PromptVersion":
+    tags = {
+        _NUMBER: str(version.number),
+        "parent": str(version.parent or ""),
+        "alignment": version.alignment_id or "",
+        "reason": version.reason,
+        "fingerprint": version.persona.fingerprint,
+        "_mlflow_experiment_ids": f",{experiment_id},",
+    }
+    return client.register_prompt(_prompt_name(user), version.persona.text, commit_message=version.reason, tags=tags)
+
+
+def _log_run(
+    client: "MlflowClient",
+    experiment_id: str,
+    user: User,
+    version: PersonaVersion,
+    alignment: Alignment,
+    program: PersonaAgent,
+) -> None:
+    tags = {"user": user.key, "alignment": alignment.alignment_id, _NUMBER: str(version.number)}
+    run_id = client.create_run(experiment_id, run_name=f"{user.key} v{version.number}", tags=tags).info.run_id
+    for name, value in alignment.settings.items():
+        client.log_param(run_id, name, value if isinstance(value, str) else json.dumps(value))
+    for name, value in _metrics(alignment, version).items():
+        client.log_metric(run_id, name, value)
+    losses = [loss.model_dump(mode="json") for loss in alignment.losses]
+    client.log_text(run_id, json.dumps(losses, ensure_ascii=False, indent=1), "losses.json")
+    client.log_text(run_id, persona_diff(alignment.base, version.persona), "persona.diff")
+    client.log_text(run_id, json.dumps(program.dump_state(), ensure_ascii=False, indent=1), "program.json")
+    client.set_terminated(run_id)
+
+
+def _metrics(alignment: Alignment, version: PersonaVersion) -> dict[str, float]:
+    spend: dict[str, Any] = alignment.spend.model_dump(exclude_none=True)
+    return {
+        **{name: float(value) for name, value in spend.items() if name != "schema_version"},
+        "losses": float(len(alignment.losses)),
+        "lines": float(len(version.persona.lines)),
+        **version.scores,
+    }
+
+
+@contextmanager
+def _mlflow_errors(uri: str) -> Generator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise TrackingError(f"MLflow at {_without_password(uri)} failed ({reason}): run `personaagent persona sync`") from error
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,0 +1,1 @@
+"""The systems that PersonaAgent is compared with, each called as it is."""

@@ -1,0 +1,41 @@
+"""Majority: what the user answers most often, whatever is asked. No LM."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import dspy
+
+from ...data.alignment import Spend
+from ...data.errors import InputError
+from ...data.interaction import Interaction
+
+
+class Majority(dspy.Module):
+    """Answer with the label or rating that is most frequent in the user's history; of equals, the one seen first.
+
+    On users who nearly always answer the same it is hard to beat, so no report is complete without it.
+
+    Args:
+        history: The user's past interactions, oldest first. Those without ground truth do not count.
+
+    Raises:
+        InputError: No interaction has a ground truth (the histories of LaMP-1 and LaMP-7 have none).
+    """
+
+    def __init__(self, history: Sequence[Interaction]) -> None:
+        super().__init__()
+        answers = Counter(item.ground_truth for item in history if item.ground_truth is not None)
+        if not answers:
+            raise InputError("majority needs a history with ground truths, and no interaction of this user has one")
+        [(self.response, _)] = answers.most_common(1)
+
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Return a prediction with the same `response` for every query, and an empty `spend`."""
+        return self._answer()
+
+    async def aforward(self, *, query: str) -> dspy.Prediction:
+        """Return what `forward` returns."""
+        return self._answer()
+
+    def _answer(self) -> dspy.Prediction:
+        return dspy.Prediction(response=self.response, spend=Spend())

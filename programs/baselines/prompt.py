@@ -1,0 +1,39 @@
+"""Prompt: the query and nothing about the user."""
+
+from typing import Any
+
+import dspy
+
+from ...data.task import Task
+from ..driver import Body, Call, DrivenModule
+from ..quoting import quoted_texts
+from ..respond import Respond
+
+
+class Prompt(DrivenModule):
+    """Answer the bare query, under no persona and from no history: what an LM says to anybody.
+
+    Source: the non-personalised baseline of LaMP (arXiv 2304.11406) and of the paper (arXiv 2506.06254, "Prompt"). The
+    contract and the typed answer are those of every other method.
+
+    Args:
+        task: In which form the answer comes.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.respond = Respond(task)
+
+    def body(self, *, query: str) -> Body[dspy.Prediction]:
+        """Yield the one call.
+
+        Returns:
+            A prediction with `response` (str) and `spend`.
+
+        Raises:
+            AnswerError: The LM did not answer in the task's form.
+            LMError: The LM failed.
+        """
+        nothing = quoted_texts(())
+        answered: Any = yield Call(self.respond, {"query": query, "interactions": nothing, "observations": nothing})
+        return dspy.Prediction(response=answered.response)

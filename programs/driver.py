@@ -1,0 +1,125 @@
+"""How a module is written once and runs both ways.
+
+A module's `body` is a generator: it yields the calls that it makes (predictors, other modules, plain functions) and is
+sent their results. `forward` makes each call and waits; `aforward` awaits it. A tuple of calls may be made at once.
+
+    class Greet(DrivenModule):
+        def body(self, *, name: str) -> Body[dspy.Prediction]:
+            greeting = yield Call(self.predict, {"name": name})
+            return dspy.Prediction(response=greeting.text)
+"""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from ..data.errors import AnswerError, LMError
+from .spend import measure
+
+_JSON = dspy.JSONAdapter(use_native_function_calling=False)
+
+
+class Call(NamedTuple):
+    """One call that a body wants made."""
+
+    target: Callable[..., Any]
+    inputs: dict[str, Any]
+
+
+Result = TypeVar("Result")
+Body = Generator[Call | tuple[Call, ...], Any, Result]
+
+
+class DrivenModule(dspy.Module):
+    """A `dspy.Module` whose `body` serves `forward` and `aforward` alike, and whose predictions know their spend.
+
+    Where no adapter is configured, answers are asked for as JSON: every LM that can be held to a schema then is.
+    """
+
+    def body(self, **inputs: Any) -> Body[dspy.Prediction]:
+        """Yield the calls that turn `inputs` into a prediction, and return it."""
+        raise NotImplementedError
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        """Run the body, one call after another."""
+        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _JSON):
+            prediction = run(self.body(**inputs))
+        prediction.spend = meter.spend
+        return prediction
+
+    async def aforward(self, **inputs: Any) -> dspy.Prediction:
+        """Run the body, awaiting each call and making those of a tuple at once."""
+        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _JSON):
+            prediction = await arun(self.body(**inputs))
+        prediction.spend = meter.spend
+        return prediction
+
+
+def run(body: Body[Result]) -> Result:
+    """Make every call of `body` in order, in this thread.
+
+    Raises:
+        LMError: A language model could not be reached or refused the call.
+        AnswerError: A language model did not answer in the form that was asked for, and the body let it pass.
+    """
+    try:
+        wanted = next(body)
+        while True:
+            try:
+                results = [_make(call) for call in _calls(wanted)]
+            except (LMError, AnswerError) as error:
+                wanted = body.throw(error)
+            else:
+                wanted = body.send(results[0] if isinstance(wanted, Call) else results)
+    except StopIteration as end:
+        return end.value
+
+
+async def arun(body: Body[Result]) -> Result:
+    """Await every call of `body`, those of a tuple concurrently. Raises what `run` raises."""
+    try:
+        wanted = next(body)
+        while True:
+            results = await asyncio.gather(*map(_await, _calls(wanted)), return_exceptions=True)
+            failures = [result for result in results if isinstance(result, BaseException)]
+            if failures and isinstance(failures[0], LMError | AnswerError):
+                wanted = body.throw(failures[0])
+            elif failures:
+                raise failures[0]
+            else:
+                wanted = body.send(results[0] if isinstance(wanted, Call) else results)
+    except StopIteration as end:
+        return end.value
+
+
+def _calls(wanted: Call | tuple[Call, ...]) -> tuple[Call, ...]:
+    return (wanted,) if isinstance(wanted, Call) else wanted
+
+
+def _make(call: Call) -> Any:
+    with _our_errors():
+        return call.target(**call.inputs)
+
+
+async def _await(call: Call) -> Any:
+    acall = getattr(call.target, "acall", None)
+    with _our_errors():
+        if acall is None:
+            return await asyncio.to_thread(call.target, **call.inputs)
+        return await acall(**call.inputs)
+
+
+@contextmanager
+def _our_errors() -> Generator[None]:
+    """Let no error of DSPy's language models and adapters out under its own name."""
+    try:
+        yield
+    except AdapterParseError as error:
+        fields = ", ".join(error.signature.output_fields)
+        raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error
+    except dspy.LMError as error:
+        raise LMError(str(error)) from error

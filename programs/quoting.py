@@ -1,0 +1,36 @@
+"""How what memory and tools return is written into a prompt: as quoted, bounded data, never as instructions."""
+
+import json
+from collections.abc import Iterable
+
+from ..data.interaction import Interaction
+from ..data.task import Task
+
+MAX_QUOTED_WORDS = 60
+_NOTHING = "(nothing)"
+
+
+def quoted(text: str) -> str:
+    """Return `text` as one JSON string of at most `MAX_QUOTED_WORDS` words: no quote or line break in it can end it."""
+    words = text.split()
+    cut = " ".join(words[:MAX_QUOTED_WORDS]) + (" ..." if len(words) > MAX_QUOTED_WORDS else "")
+    return json.dumps(cut, ensure_ascii=False)
+
+
+def quoted_interactions(interactions: Iterable[Interaction], task: Task) -> str:
+    """Return one line for each interaction: what it was about, and what the user answered if that is known."""
+    lines = (
+        f"{number}. {quoted(_content(interaction, task))}"
+        + (f" -> the user answered {quoted(interaction.ground_truth)}" if interaction.ground_truth is not None else "")
+        for number, interaction in enumerate(interactions, 1)
+    )
+    return "\n".join(lines) or _NOTHING
+
+
+def quoted_texts(texts: Iterable[str]) -> str:
+    """Return one numbered line for each text."""
+    return "\n".join(f"{number}. {quoted(text)}" for number, text in enumerate(texts, 1)) or _NOTHING
+
+
+def _content(interaction: Interaction, task: Task) -> str:
+    return task.content(interaction.query) if interaction.task == task.name else interaction.query

@@ -1,0 +1,49 @@
+"""Recall: the user's persona decides what to look for in the user's memory."""
+
+from typing import Any
+
+import dspy
+
+from ..data.errors import AnswerError
+from ..data.statement import Episode, Memory
+from ..data.task import Task
+from ..signatures import WriteSearchQueries
+from .driver import Body, Call
+from .speaking import SpeakingModule
+
+_MAX_SEARCHES = 3
+
+
+class RecallMemory(SpeakingModule):
+    """Write the searches that suit this user and this query, and return what memory finds.
+
+    The query itself is always searched for too, so that a poor search can add nothing but cannot hide anything.
+
+    Args:
+        task: Tells the content of a query from the fixed words around it.
+        k: Number of episodes to return.
+    """
+
+    def __init__(self, task: Task, k: int) -> None:
+        super().__init__(WriteSearchQueries)
+        self.task, self.k = task, k
+
+    def body(self, *, query: str, memory: Memory) -> Body[dspy.Prediction]:
+        """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `searches`."""
+        try:
+            written: Any = yield Call(self.predict, {"query": query})
+            searches = [search for search in written.search_queries if search.strip()][:_MAX_SEARCHES]
+        except AnswerError:
+            searches = []
+        found = yield tuple(
+            Call(memory.recall, {"query": search, "k": self.k}) for search in (self.task.content(query), *searches)
+        )
+        episodes = _nearest([episode for episodes in found for episode in episodes], self.k)
+        return dspy.Prediction(episodes=episodes, statements=memory.statements(), searches=searches)
+
+
+def _nearest(episodes: list[Episode], k: int) -> tuple[Episode, ...]:
+    best: dict[str, Episode] = {}
+    for episode in sorted(episodes, key=lambda episode: -episode.similarity):
+        best.setdefault(episode.interaction.interaction_id, episode)
+    return tuple(best.values())[:k]

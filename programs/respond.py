@@ -1,0 +1,38 @@
+"""Respond: the answer, typed by the task."""
+
+from typing import Any, Literal
+
+import dspy
+
+from ..data.task import Task
+from ..signatures import AnswerQuery
+from .driver import Body, Call
+from .speaking import SpeakingModule
+
+
+class Respond(SpeakingModule):
+    """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(AnswerQuery.with_updated_fields("response", type_=_answer_type(task)))
+
+    def body(self, *, query: str, interactions: str, observations: str) -> Body[dspy.Prediction]:
+        """Yield the one call; return a prediction with the `response` as a string.
+
+        Args:
+            query: What the user asks.
+            interactions: Similar past interactions, quoted.
+            observations: What tools returned, quoted.
+
+        Raises:
+            AnswerError: The LM did not answer in the task's form.
+        """
+        inputs = {"query": query, "interactions": interactions, "observations": observations}
+        answer: Any = yield Call(self.predict, inputs)
+        return dspy.Prediction(response=str(answer.response).strip())
+
+
+def _answer_type(task: Task) -> Any:
+    if task.kind == "rating":
+        return Literal[1, 2, 3, 4, 5]
+    return Literal[task.labels] if task.kind == "label" else str

@@ -1,0 +1,56 @@
+"""Tool use: a bounded loop of actions that the persona chooses and whose failures it reads."""
+
+from typing import Any
+
+import dspy
+
+from ..data.errors import AnswerError
+from ..signatures import ChooseAction
+from .driver import Body, Call
+from .speaking import SpeakingModule
+from .tools.toolbox import Action, Toolbox
+
+_UNUSABLE = "that was not a usable choice of a tool: name one of the tools with its arguments"
+
+
+class ToolUse(SpeakingModule):
+    """Choose and use tools until the query can be answered, at least `min_actions` and at most `max_steps` times.
+
+    Args:
+        toolbox: The tools; their names and arguments narrow the type of an action.
+        min_actions: Actions that must be taken before answering (paper: at least two tools, recall being one).
+        max_steps: Choices that may be made, those that could not be read included.
+    """
+
+    def __init__(self, toolbox: Toolbox, min_actions: int, max_steps: int) -> None:
+        super().__init__(ChooseAction.with_updated_fields("action", type_=toolbox.action_type))
+        self.min_actions, self.max_steps = min_actions, max_steps
+
+    def body(self, *, query: str, known: str, toolbox: Toolbox) -> Body[dspy.Prediction]:
+        """Yield choices and their tools; return a prediction with the `trajectory` of actions and its `observations`.
+
+        Args:
+            query: What the user asks.
+            known: What recall has already found, quoted.
+            toolbox: The tools that carry the actions out: they may be masked, their names and arguments are the same.
+        """
+        trajectory: list[Action] = []
+        for _ in range(self.max_steps):
+            observations = "\n".join([known, *_written(trajectory)])
+            try:
+                choice: Any = yield Call(self.predict, {"query": query, "observations": observations})
+            except AnswerError:
+                trajectory.append(Action(tool="none", arguments={}, observation=_UNUSABLE, failed=True))
+                continue
+            trajectory.append((yield Call(toolbox, {"action": choice.action})))
+            if choice.ready_to_answer and len(trajectory) >= self.min_actions:
+                break
+        return dspy.Prediction(trajectory=tuple(trajectory), observations="\n".join(_written(trajectory)) or "(none)")
+
+
+def _written(trajectory: list[Action]) -> list[str]:
+    return [f"{action.tool}({_arguments(action)}) returned:\n{action.observation}" for action in trajectory]
+
+
+def _arguments(action: Action) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in action.arguments.items())

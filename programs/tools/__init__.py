@@ -1,0 +1,1 @@
+"""What an agent can do besides answering: the user's own memory, Wikipedia, and any `dspy.Tool`."""

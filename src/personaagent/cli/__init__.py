@@ -1,0 +1,47 @@
+"""The command line: nouns, then verbs. Exit codes: 0 done, 1 failed, 2 wrong usage, data or set-up."""
+
+import sys
+from types import TracebackType
+
+import typer
+
+from ..data.errors import InputError, PersonaAgentError, SetupError
+from . import align, ask, data, demo, evaluate, ingest, memory, models, persona
+from .context import Debug, Setup, print_error
+
+app = typer.Typer(
+    name="personaagent",
+    help="LLM programs that become a particular person's.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.callback()(Setup.from_options)
+app.command()(demo.demo)
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+app.command()(ingest.ingest)
+app.command()(ask.ask)
+app.command()(align.align)
+app.add_typer(persona.app, name="persona")
+app.add_typer(memory.app, name="memory")
+app.command()(evaluate.evaluate)
+
+
+def main() -> None:
+    """Run the command line; an error is one line on standard error, with a traceback only under `--debug`."""
+    sys.excepthook = _print_unexpected
+    try:
+        app()
+    except PersonaAgentError as error:
+        if Debug.on:
+            raise
+        print_error(str(error))
+        sys.exit(2 if isinstance(error, InputError | SetupError) else 1)
+
+
+def _print_unexpected(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if Debug.on:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        print_error(f"unexpected {kind.__name__}: {error} (run with --debug to see where; please report it)")

@@ -1,0 +1,32 @@
+"""`personaagent ask`: one answer as one user would want it."""
+
+from typing import Annotated
+
+import typer
+
+from .context import ApiBase, Json, Lm, User, asking, opened, out, print_json
+
+
+def ask(
+    context: typer.Context,
+    user: User,
+    query: Annotated[str, typer.Argument(help="What to ask.")],
+    lm: Lm = None,
+    api_base: ApiBase = None,
+    as_json: Json = False,
+) -> None:
+    """Answer QUERY under the user's live persona, with the user's memory and tools."""
+    with opened(context) as home, asking(context, lm, api_base):
+        answered = home.agent(home.store.user(user))(query=query)
+    if not as_json:
+        out.print(answered.response, markup=False)
+        return
+    print_json(
+        {
+            "response": answered.response,
+            "persona_version": answered.persona_version,
+            "episodes": [episode.model_dump(mode="json") for episode in answered.episodes],
+            "trajectory": [action.model_dump(mode="json") for action in answered.trajectory],
+            "spend": answered.spend.model_dump(mode="json"),
+        }
+    )

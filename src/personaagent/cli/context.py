@@ -1,0 +1,84 @@
+"""What every command shares: the home folder, the LM, how results and errors are printed."""
+
+import json
+import logging
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from ..home import Home
+from ..settings import Settings
+
+User = Annotated[str, typer.Option("--user", help="Whose persona and memory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Lm = Annotated[str | None, typer.Option("--lm", help="'embedded', 'embedded/MODEL' or any DSPy name (openai/...).")]
+ApiBase = Annotated[str | None, typer.Option("--api-base", help="URL of an OpenAI-compatible server.")]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+
+
+class Debug:
+    """Whether tracebacks are shown."""
+
+    on: ClassVar[bool] = False
+
+
+class Setup:
+    """The options that stand before the command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @staticmethod
+    def from_options(
+        context: typer.Context,
+        home: Annotated[
+            Path | None, typer.Option(help="Home folder (PERSONAAGENT_HOME; default ./.personaagent).")
+        ] = None,
+        debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    ) -> None:
+        """LLM programs that become a particular person's."""
+        Debug.on = debug
+        handler = RichHandler(console=err, show_time=False, show_path=False, show_level=False)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+        context.obj = Setup(Settings(home=home) if home is not None else Settings())
+
+
+def settings(context: typer.Context) -> Settings:
+    """Return the settings of this run."""
+    return context.find_object(Setup).settings
+
+
+def opened(context: typer.Context) -> Home:
+    """Open the home folder; use it in a `with`."""
+    return Home(settings(context))
+
+
+@contextmanager
+def asking(context: typer.Context, lm: str | None, api_base: str | None) -> Generator[None]:
+    """Let the commands inside ask the LM that the options or else the settings name."""
+    import dspy
+
+    from ..lms import open_lm
+
+    configured = settings(context)
+    model = open_lm(lm or configured.lm, api_base=api_base or configured.api_base)
+    with dspy.context(lm=model, trace=None, disable_history=True):
+        yield
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_error(message: str) -> None:
+    """Print one line on standard error."""
+    err.print(f"personaagent: {' '.join(message.split())}", style="red", markup=False, soft_wrap=True)

@@ -1,0 +1,31 @@
+"""`personaagent data`: official data sets, fetched by the user from their source."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .context import out
+
+app = typer.Typer(help="Fetch LaMP's official files.", no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Fetch LaMP's official files."""
+
+
+@app.command()
+def fetch(
+    task: Annotated[str, typer.Argument(help="LaMP-1, LaMP-2M, LaMP-2N, LaMP-3, LaMP-4, LaMP-5 or LaMP-7.")],
+    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="Which split.")] = "dev",
+    time_based: Annotated[bool, typer.Option("--time-based", help="The time-based separation.")] = False,
+    into: Annotated[Path, typer.Option("--into", help="Where the folder of the task is made.")] = Path("lamp"),
+) -> None:
+    """Download questions and outputs from LaMP's site; its licence (CC BY-NC-SA 4.0) and each source's apply."""
+    from ..data.lamp import fetch as fetch_files
+    from ..data.lamp import task_named
+
+    folder = into / task
+    fetch_files(task_named(task), split, folder, time_based=time_based)
+    out.print(f"fetched {task} {split} into {folder}", markup=False)

@@ -1,0 +1,102 @@
+"""`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+
+from .context import ApiBase, Json, Lm, asking, err, out, print_json, settings
+from .show import diff_text, progress_bar, progress_of_alignment
+
+if TYPE_CHECKING:
+    from ..data.alignment import Alignment
+    from ..demo import Answers, Comparison
+    from ..home import Home
+
+
+def demo(context: typer.Context, lm: Lm = None, api_base: ApiBase = None, as_json: Json = False) -> None:
+    """Build one made-up user's memory and persona, answer, align, answer again, and compare."""
+    from ..home import Home
+
+    started = time.perf_counter()
+    configured = settings(context)
+    _fetch_what_is_missing(lm or configured.lm, configured.embedder)
+    folder = configured.home / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    with Home(configured.model_copy(update={"home": folder})) as home, asking(context, lm, api_base):
+        before, alignment, after, comparison = _align_made_up_user(home, quiet=as_json)
+        if as_json:
+            print_json(_as_json(before, alignment, after, comparison, home))
+        else:
+            out.print(_table(before, alignment, after))
+            out.print(f"\nMLflow page: mlflow ui --backend-store-uri {home.tracking_uri}", markup=False)
+            out.print(f"This home folder: {home.folder}", markup=False)
+            out.print(f"\n{comparison.reading} ({time.perf_counter() - started:.0f} s in all)")
+
+
+def _align_made_up_user(home: "Home", quiet: bool) -> "tuple[Answers, Alignment, Answers, Comparison]":
+    from ..demo import answer_all, compare, made_up_user
+    from ..optimizers import PersonaAlignment
+
+    person = made_up_user(home.folder / "LaMP-2M")
+    home.store.ingest({person.user_id: person.history})
+    user = home.store.user(person.user_id)
+    _say(quiet, f"[bold]1. Memory[/bold]: {len(person.history)} past interactions of {person.user_id}")
+    agent = home.agent(user)
+    _say(quiet, f"\n[bold]2. Persona v{agent.persona_version}[/bold], from what is older than the first batch\n")
+    _say(quiet, agent.persona.text, markup=False)
+    with progress_bar(err) as progress:
+        bar = progress.add_task("answering under v1", total=len(person.questions))
+        before = answer_all(agent, person.questions, lambda: progress.advance(bar))
+    with progress_of_alignment(err, n=3, iterations=1) as listener:
+        alignment, _ = home.align(user, PersonaAlignment(n=3, listener=listener))
+    _say(quiet, "\n[bold]3. Textual losses[/bold] of the latest 3 interactions")
+    for loss in alignment.losses:
+        _say(quiet, f"\nsaid {loss.response!r}, the user said {loss.ground_truth!r}: {loss.critique}", markup=False)
+    aligned = home.agent(user)
+    _say(quiet, f"\n[bold]4. Persona v{aligned.persona_version}[/bold]: {alignment.iterations[-1].reason}\n")
+    if not quiet:
+        out.print(diff_text(alignment.base, alignment.persona))
+    with progress_bar(err) as progress:
+        bar = progress.add_task("answering again", total=len(person.questions))
+        after = answer_all(aligned, person.questions, lambda: progress.advance(bar))
+    return before, alignment, after, compare(before, after)
+
+
+def _say(quiet: bool, text: str, markup: bool = True) -> None:
+    if not quiet:
+        out.print(text, markup=markup)
+
+
+def _fetch_what_is_missing(lm: str, embedder: str) -> None:
+    from ..lms.models import missing_models
+    from .models import fetch_with_progress
+
+    for model in missing_models(lm, embedder):
+        fetch_with_progress(model)
+
+
+def _table(before: "Answers", alignment: "Alignment", after: "Answers") -> Table:
+    table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user, 6 later questions")
+    rows = ((f"persona v{before.version}", before), ("alignment", alignment), (f"persona v{after.version}", after))
+    for name, part in rows:
+        right = f"{sum(part.right)}/{len(part.right)}" if hasattr(part, "right") else ""
+        spend = part.spend
+        tokens = spend.prompt_tokens + spend.completion_tokens
+        table.add_row(name, right, str(spend.calls), str(tokens), f"{spend.seconds:.0f}")
+    return table
+
+
+def _as_json(
+    before: "Answers", alignment: "Alignment", after: "Answers", comparison: "Comparison", home: "Home"
+) -> dict[str, object]:
+    return {
+        "before": {"right": sum(before.right), "responses": before.responses, "spend": before.spend.model_dump()},
+        "alignment": alignment.model_dump(mode="json"),
+        "after": {"right": sum(after.right), "responses": after.responses, "spend": after.spend.model_dump()},
+        "golds": before.golds,
+        "reading": comparison.reading,
+        "home": str(home.folder),
+        "tracking_uri": home.tracking_uri,
+    }

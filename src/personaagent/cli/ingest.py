@@ -1,0 +1,45 @@
+"""`personaagent ingest`: interactions into a user's memory, from JSON lines or LaMP files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..data.errors import InputError
+from ..data.interaction import Interaction
+from .context import Json, opened, out, print_json
+
+
+def ingest(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="JSON lines: query, ground_truth, at; more keys are kept.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Whose interactions FILE holds.")] = None,
+    lamp: Annotated[Path | None, typer.Option("--lamp", help="Folder with LaMP question and output files.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task of the LaMP folder; by default told by its name.")] = None,
+    users: Annotated[int | None, typer.Option(help="Only the first N users of the LaMP folder.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
+    if (lamp is None) == (file is None) or (file is None) != (user is None):
+        raise InputError("give either --user U FILE.jsonl or --lamp DIR")
+    histories = _of_file(user, file) if file and user else _of_lamp(lamp or Path(), task, users)
+    with opened(context) as home:
+        stored = home.store.ingest(histories)
+    if as_json:
+        print_json({"users": len(histories), "stored": stored})
+    else:
+        out.print(f"{stored} new interactions of {len(histories)} user(s)")
+
+
+def _of_file(user: str, file: Path) -> dict[str, Sequence[Interaction]]:
+    from ..data.ingest import read_jsonl
+
+    return {user: read_jsonl(file)}
+
+
+def _of_lamp(folder: Path, task: str | None, limit: int | None) -> dict[str, Sequence[Interaction]]:
+    from ..data.lamp import load, task_named
+
+    people = load(folder, task_named(task or folder.resolve().name)).users[:limit]
+    return {person.user_id: person.history for person in people}

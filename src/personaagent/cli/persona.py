@@ -1,0 +1,104 @@
+"""`personaagent persona`: a user's persona versions. Works without MLflow; `sync` mirrors to it."""
+
+from typing import Annotated
+
+import typer
+
+from ..data.errors import InputError
+from ..data.persona import PersonaVersion
+from ..data.store import User as UserHandle
+from .context import Json, User, opened, out, print_json
+from .show import diff_text
+
+app = typer.Typer(help="List, show, compare, roll back and mirror persona versions.", no_args_is_help=True)
+Number = Annotated[int | None, typer.Option(min=1)]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    user: Annotated[str | None, typer.Option("--user", help="One user; by default all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the persona versions of one user, or the live one of every user."""
+    with opened(context) as home:
+        if user is not None:
+            versions = [(user, version) for version in home.store.user(user).personas.versions()]
+        else:
+            lives = [(handle.user_id, handle.personas.live) for handle in home.store.users()]
+            versions = [(user_id, live) for user_id, live in lives if live is not None]
+    if as_json:
+        print_json([{"user": user_id, **version.model_dump(mode="json")} for user_id, version in versions])
+        return
+    for user_id, version in versions:
+        out.print(
+            f"{user_id}  v{version.number}  {version.status}  {version.at:%Y-%m-%d %H:%M}  "
+            f"{len(version.persona.lines)} lines  {version.reason}",
+            markup=False,
+        )
+
+
+@app.command()
+def show(context: typer.Context, user: User, version: Number = None, as_json: Json = False) -> None:
+    """Show a persona (the live one, or --version N) as the LM gets it."""
+    with opened(context) as home:
+        shown = _version(home.store.user(user), version)
+    if as_json:
+        print_json({**shown.model_dump(mode="json"), "text": shown.persona.text})
+    else:
+        out.print(shown.persona.text, markup=False)
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    user: User,
+    old: Annotated[int | None, typer.Option("--from", help="By default the parent of --to.", min=1)] = None,
+    new: Annotated[int | None, typer.Option("--to", help="By default the live version.", min=1)] = None,
+) -> None:
+    """Show what changed between two persona versions."""
+    with opened(context) as home:
+        handle = home.store.user(user)
+        after = _version(handle, new)
+        if old is None and after.parent is None:
+            raise InputError(f"persona v{after.number} has no parent to compare with: name one with --from")
+        before = handle.personas.get(old or after.parent or 1)
+    out.print(f"v{before.number} -> v{after.number}: {after.reason}", markup=False)
+    out.print(diff_text(before.persona, after.persona))
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    user: User,
+    to: Annotated[int | None, typer.Option("--to", help="By default the parent of the live version.", min=1)] = None,
+) -> None:
+    """Make an older version live again. Nothing is deleted: rolling forward is the same command."""
+    with opened(context) as home:
+        handle = home.store.user(user)
+        target = to or _version(handle, None).parent
+        if target is None:
+            raise InputError("the live version has no parent to roll back to: name one with --to")
+        version = handle.personas.promote(target, f"rolled back to v{target}")
+        home.mirror(handle)
+    out.print(f"persona v{version.number} is live")
+
+
+@app.command()
+def sync(
+    context: typer.Context,
+    user: Annotated[str | None, typer.Option("--user", help="One user; by default all.")] = None,
+) -> None:
+    """Mirror to MLflow what it does not have yet."""
+    with opened(context) as home:
+        users = [home.store.user(user)] if user is not None else list(home.store.users())
+        mirrored = sum(home.sync(handle) for handle in users)
+        out.print(f"mirrored {mirrored} version(s) of {len(users)} user(s) to {home.tracking_uri}", markup=False)
+
+
+def _version(user: UserHandle, number: int | None) -> PersonaVersion:
+    if number is not None:
+        return user.personas.get(number)
+    if (live := user.personas.live) is None:
+        raise InputError("this user has no persona yet: run `personaagent align` or `personaagent ask` first")
+    return live

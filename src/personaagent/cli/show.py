@@ -1,0 +1,63 @@
+"""How personas, diffs and progress look in a terminal."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..data.persona import Persona
+
+if TYPE_CHECKING:
+    from ..evaluation.summary import Evaluation
+    from ..optimizers.events import AlignmentEvent
+
+_STYLES = {"+": "green", "-": "red"}
+
+
+def diff_text(old: Persona, new: Persona) -> Text:
+    """Return the change from one persona to another, added lines green and removed lines red."""
+    from ..optimizers.tracking import persona_diff
+
+    text = Text()
+    for line in persona_diff(old, new).splitlines()[3:]:
+        text.append(line + "\n", style=_STYLES.get(line[:1], "dim"))
+    return text if text else Text("(the persona did not change)", style="dim")
+
+
+def progress_bar(console: Console) -> Progress:
+    """Return a progress bar for long work, drawn on `console`."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def evaluation_table(evaluation: "Evaluation") -> Table:
+    """Return one line for each method: its counts, its metrics by the official rules, and what it spent."""
+    rows = {name: summary.as_json() for name, summary in evaluation.methods.items()}
+    metrics = sorted({metric for summary in evaluation.methods.values() for metric in summary.official})
+    columns = ["scored", "failed", "unparsed", *metrics, "calls", "prompt_tokens", "completion_tokens", "seconds"]
+    table = Table("method", *columns, title=f"{evaluation.task.name} (official rules)")
+    for name, row in rows.items():
+        table.add_row(name, *(_cell(row[column]) for column in columns))
+    return table
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress_of_alignment(
+    console: Console, n: int, iterations: int
+) -> "Generator[Callable[[AlignmentEvent], None]]":
+    """Show the steps of an alignment: n simulations, n critiques and one revision for each iteration."""
+    with progress_bar(console) as progress:
+        bar = progress.add_task("simulating", total=iterations * (2 * n + 1))
+
+        def advance(event: "AlignmentEvent") -> None:
+            progress.update(bar, advance=1, description=type(event).__name__)
+
+        yield advance

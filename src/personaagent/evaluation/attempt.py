@@ -1,0 +1,37 @@
+"""The boundary behind which a method's failure is data."""
+
+import logging
+from collections.abc import Awaitable
+from typing import Generic, NamedTuple, TypeVar
+
+import dspy
+
+from ..data.alignment import Spend
+from ..programs.spend import measure
+
+_LOG = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Attempt(NamedTuple, Generic[Result]):
+    """What a piece of a method's work came to, and what it took."""
+
+    result: Result | None
+    error: Exception | None
+    spend: Spend
+
+
+async def attempt(work: Awaitable[Result]) -> Attempt[Result]:
+    """Do a method's work; whatever it raises is returned, so that an evaluation goes on.
+
+    DSPy keeps no trace and no history of it: over thousands of questions they would fill the memory with prompts.
+    """
+    result, failure = None, None
+    with measure() as meter, dspy.context(trace=None, disable_history=True):
+        try:
+            result = await work
+        except Exception as error:  # noqa: BLE001 - methods are other people's code; the error becomes a row
+            _LOG.debug("a method failed", exc_info=error)
+            failure = error
+    return Attempt(result, failure, meter.spend)

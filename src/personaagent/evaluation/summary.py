@@ -1,0 +1,110 @@
+"""Totals from rows."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from ..data.alignment import Spend
+from ..data.task import Task
+from . import official, ours
+from .official import Metrics, official_metrics
+from .ours import metrics_over_scored
+from .rows import Row
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """What one method achieved and what it spent."""
+
+    n: int
+    """Questions: scored, failed and unparsed."""
+    scored: int
+    failed: int
+    unparsed: int
+    official: Metrics
+    """By the official rules over all questions: no answer is a wrong answer."""
+    scored_only: Metrics
+    """By our rules over the scored questions alone."""
+    per_user: Metrics
+    """By the official rules for each user, averaged over users."""
+    spend: Spend
+    """All questions and the preparation of all users; `seconds` are their sum, not the time on the clock."""
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the summary as a JSON object; a metric that is `nan` or `inf` is null."""
+        return {
+            "n": self.n,
+            "scored": self.scored,
+            "failed": self.failed,
+            "unparsed": self.unparsed,
+            **_finite(self.official),
+            "per_user": _finite(self.per_user),
+            "scored_only": _finite(self.scored_only),
+            "calls": self.spend.calls,
+            "prompt_tokens": self.spend.prompt_tokens,
+            "completion_tokens": self.spend.completion_tokens,
+            "seconds": self.spend.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation: its rows, and per method what they come to."""
+
+    task: Task
+    rows: tuple[Row, ...]
+    """In the order in which they were finished."""
+    methods: dict[str, MethodSummary]
+    """By method name, in the order in which the methods ran."""
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return task, scorers, counts and the summary of each method as a JSON object."""
+        return {
+            "task": self.task.name,
+            "scorer": official.NAME,
+            "scored_only": ours.NAME,
+            "users": len({row.user_key for row in self.rows}),
+            "questions": len({row.question_id for row in self.rows}),
+            "methods": {name: summary.as_json() for name, summary in self.methods.items()},
+        }
+
+
+def summarise(task: Task, rows: Iterable[Row]) -> Evaluation:
+    """Return what the rows come to."""
+    by_method: dict[str, list[Row]] = defaultdict(list)
+    for row in (kept := tuple(rows)):
+        by_method[row.method].append(row)
+    return Evaluation(task, kept, {name: _of_method(task, its_rows) for name, its_rows in by_method.items()})
+
+
+def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:
+    counts = Counter(row.status for row in rows)
+    return MethodSummary(
+        n=len(rows),
+        scored=counts["scored"],
+        failed=counts["failed"],
+        unparsed=counts["unparsed"],
+        official=_official(task, rows),
+        scored_only=metrics_over_scored(task, rows),
+        per_user=_per_user(task, rows),
+        spend=sum((spend for row in rows for spend in (row.spend, row.preparation) if spend), start=Spend()),
+    )
+
+
+def _official(task: Task, rows: Sequence[Row]) -> Metrics:
+    return official_metrics(task, [row.prediction for row in rows], [row.gold for row in rows])
+
+
+def _per_user(task: Task, rows: Sequence[Row]) -> Metrics:
+    by_user: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_user[row.user_key].append(row)
+    of_users = [_official(task, its_rows) for its_rows in by_user.values()]
+    return {name: sum(metrics[name] for metrics in of_users) / len(of_users) for name in of_users[0]}
+
+
+def _finite(metrics: Metrics) -> dict[str, JsonValue]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

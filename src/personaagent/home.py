@@ -1,0 +1,125 @@
+"""A home folder: where one installation keeps its store, its index and MLflow's database."""
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from .data.errors import HomeLockedError, TrackingError
+from .data.store import Store, User
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .data.alignment import Alignment
+    from .data.persona import PersonaVersion
+    from .data.task import Task
+    from .optimizers import PersonaAlignment
+    from .programs import PersonaAgent
+
+_log = logging.getLogger(__name__)
+
+
+class Home:
+    """A home folder, open in this process alone.
+
+    Args:
+        settings: Where things are; by default from the environment.
+
+    Raises:
+        HomeLockedError: Another process has the folder open.
+        SetupError: A model file or the store is not as it must be.
+
+    Example:
+        >>> with Home(Settings(home=Path("demo"))) as home, dspy.context(lm=open_lm("embedded")):
+        ...     user = home.store.add_user("maya")
+        ...     user.interactions.add(read_jsonl(Path("maya.jsonl")))
+        ...     alignment, versions = home.align(user, PersonaAlignment(n=3))
+        ...     home.agent(user)(query="...").response
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.folder = self.settings.home.resolve()
+        with ExitStack() as opening:
+            _lock(self.folder, opening)
+            self.store = opening.enter_context(open_store(self.folder, self.settings))
+            self._closing = opening.pop_all()
+
+    def close(self) -> None:
+        """Close the store and let the next process in."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        """Return the home itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
+        """Return the program that answers as `user` under the live persona, made first if there is none.
+
+        Args:
+            user: Whose persona and memory.
+            task: What will be asked; by default the task of the user's latest interaction.
+        """
+        from .alignment import live_persona, program
+
+        return program(user, live_persona(user), task)
+
+    def align(self, user: User, optimizer: "PersonaAlignment") -> "tuple[Alignment, tuple[PersonaVersion, ...]]":
+        """Align a user's live persona, record the result and mirror it; see `personaagent.alignment.align`."""
+        from .alignment import align
+
+        aligned = align(user, optimizer)
+        self.mirror(user)
+        return aligned
+
+    def mirror(self, user: User) -> bool:
+        """Mirror a user's personas to MLflow; return False, and say so in the log, if MLflow could not be reached."""
+        try:
+            self.sync(user)
+        except TrackingError as error:
+            _log.warning("%s", error)
+            return False
+        return True
+
+    def sync(self, user: User) -> int:
+        """Mirror what MLflow does not have yet of a user; return the number of versions.
+
+        Raises:
+            TrackingError: MLflow could not be reached.
+        """
+        from .alignment import program
+        from .optimizers.tracking import PersonaTracker
+
+        artifacts = None if self.settings.tracking_uri else (self.folder / "mlflow-artifacts").as_uri()
+        return PersonaTracker(self.tracking_uri, artifacts).mirror(user, lambda version: program(user, version))
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's URI: what the settings say, else a SQLite file in the home folder."""
+        return self.settings.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+
+
+def open_store(folder: Path, settings: Settings) -> Store:
+    """Open a store in `folder`, or where the settings say, with its index of episodes beside it."""
+    from .data.memory.chroma_index import EpisodeIndex
+    from .lms import open_embedder
+
+    index = EpisodeIndex(folder / "chroma", open_embedder(settings.embedder))
+    return Store.open(settings.database or folder / "store.db", index=index)
+
+
+def _lock(folder: Path, opening: ExitStack) -> None:
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "home.lock")
+    try:
+        opening.enter_context(lock.acquire(timeout=0))
+    except Timeout as error:
+        raise HomeLockedError(
+            f"home folder {folder} is open in another process: wait for it, or choose another with --home"
+        ) from error

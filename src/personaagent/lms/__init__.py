@@ -1,0 +1,1 @@
+"""The language models and embedders that a program can ask."""

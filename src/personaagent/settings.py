@@ -1,0 +1,28 @@
+"""What is configured outside the program: environment variables, with the same names in `PERSONAAGENT_` form."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one home folder. Each can be set as `PERSONAAGENT_<NAME>`; a command's option goes before it."""
+
+    model_config = SettingsConfigDict(env_prefix="PERSONAAGENT_", frozen=True)
+
+    home: Path = Path(".personaagent")
+    """The folder that holds the store, the index, MLflow's database and evaluations."""
+    database: str | None = None
+    """URL of the store's database; by default a SQLite file in the home folder."""
+    tracking_uri: str | None = None
+    """MLflow's URI; by default a SQLite file in the home folder."""
+    embedder: str = "minilm"
+    """`minilm` (in process) or any DSPy embedding model, `openai/text-embedding-3-small` say."""
+    lm: str = "embedded"
+    """The LM that answers: `embedded` or any DSPy name."""
+    loss_lm: str | None = None
+    """The LM that criticises; by default the one that answers."""
+    revision_lm: str | None = None
+    """The LM that rewrites personas; by default the one that answers."""
+    api_base: str | None = None
+    """Base URL of an OpenAI-compatible server for these LMs."""

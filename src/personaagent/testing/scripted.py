@@ -1,0 +1,256 @@
+"""An LM whose answers a test writes down, and one that refuses to be asked."""
+
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, TypeAlias, cast
+
+import dspy
+from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+from pydantic_core import to_json
+
+from ..data.persona import estimated_tokens
+
+Reply: TypeAlias = str | Mapping[str, object] | Exception
+"""What one call answers.
+
+A `str` is sent as it is. A mapping of output fields is written in the form that the prompt asks for: a JSON object, or
+ChatAdapter's headers. An exception is raised as if the LM's service had failed: `dspy.lm15.RateLimitError("busy")`.
+"""
+
+Answering: TypeAlias = Callable[["ScriptedRequest"], Reply | None]
+"""A function of the request; None means "not scripted"."""
+
+Script: TypeAlias = Mapping[str, object] | Sequence[Reply | Answering] | Answering
+"""Answers by output field, answers in order, or one function of the request."""
+
+_FIRST_LINES = 12
+_JSON_FIELDS = re.compile(r"(?:order of fields: |, then )`(\w+)`")
+_CHAT_FIELDS = re.compile(r"`\[\[ ## (\w+) ## \]\]`")
+_INPUT_FIELD = r"(?:^|\n\n)\[\[ ## {name} ## \]\]\n(.*?)(?=\n\n\[\[ ## \w+ ## \]\]\n|\n\nRespond with |\Z)"
+
+
+class UnscriptedCallError(BaseException):
+    """A test asked an LM something that it had not scripted.
+
+    Not an `Exception`, so that no program takes it for a failing LM and carries on: the test stops where the call was
+    made.
+    """
+
+
+@dataclass(frozen=True)
+class ScriptedRequest:
+    """One request as the LM got it.
+
+    Args:
+        request: DSPy's own request, whole.
+    """
+
+    request: Request
+
+    @cached_property
+    def system(self) -> str:
+        """The system prompt: fields, contract and persona."""
+        system = self.request.system or ""
+        return system if isinstance(system, str) else "".join(part.text or "" for part in system)
+
+    @cached_property
+    def user(self) -> str:
+        """The last message: the inputs of this call."""
+        return self.request.messages[-1].text or ""
+
+    @cached_property
+    def text(self) -> str:
+        """The whole prompt: system prompt, demos and inputs, one after the other."""
+        return "\n\n".join([self.system, *(message.text or "" for message in self.request.messages)])
+
+    @cached_property
+    def outputs_wanted(self) -> tuple[str, ...]:
+        """Names of the output fields that the prompt asks for, in the signature's order."""
+        if schema := (self.request.config.response_format or {}).get("schema"):
+            return tuple(cast("Mapping[str, Mapping[str, object]]", schema)["properties"])
+        names = _JSON_FIELDS.findall(self.user) or _CHAT_FIELDS.findall(self.user)
+        return tuple(name for name in names if name != "completed")
+
+    @property
+    def wants_headers(self) -> bool:
+        """Whether the answer must have ChatAdapter's headers, rather than be a JSON object."""
+        return self.request.config.response_format is None and _CHAT_FIELDS.search(self.user) is not None
+
+    def input(self, name: str) -> str:
+        """Return the text of one input field of this call.
+
+        Raises:
+            KeyError: The prompt has no such input field.
+        """
+        if not (match := re.search(_INPUT_FIELD.format(name=re.escape(name)), self.user, re.DOTALL)):
+            raise KeyError(name)
+        return match.group(1)
+
+
+class ScriptedLM(dspy.LM):
+    """A real `dspy.LM` whose answers are written down: no model, no network, sync and async.
+
+    It goes through DSPy's own adapters, so prompts are rendered and answers parsed as with any other LM. Token counts
+    are estimates (four characters a token), the same for the same text.
+
+    Args:
+        script: Either a mapping from output field to answer, for programs of several modules: a call is answered if
+            every field that it wants is there, and a value may be a function of the request. Or a sequence of answers,
+            used up in order. Or one function of the request, which is best where calls run concurrently.
+        model: The name that histories and reports show.
+
+    Raises:
+        UnscriptedCallError: (When called.) The script has no answer; the message shows the prompt's first lines.
+
+    Example:
+        ```python
+        lm = ScriptedLM({"response": "Paris", "critique": lambda request: f"about {request.input('query')}"})
+        with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
+            assert dspy.Predict("query -> response")(query="Capital of France?").response == "Paris"
+        assert lm.requests[0].input("query") == "Capital of France?"
+        ```
+    """
+
+    def __init__(self, script: Script, *, model: str = "scripted/lm") -> None:
+        self._engine = _Engine(_answering(script))
+        super().__init__(
+            model, engine=self._engine, async_engine=_AsyncEngine(self._engine), cache=False, num_retries=0
+        )
+
+    @property
+    def requests(self) -> tuple[ScriptedRequest, ...]:
+        """Every request so far, in the order in which they came."""
+        return tuple(self._engine.requests)
+
+
+class RefusingLM(ScriptedLM):
+    """An LM that no test may ask: any call raises `UnscriptedCallError` with advice.
+
+    Set it where a test suite starts, so that no test reaches a model by accident:
+
+    Example:
+        ```python
+        @pytest.fixture(autouse=True)
+        def no_lm():
+            with dspy.context(lm=RefusingLM()):
+                yield
+        ```
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_refuse, model="refusing/lm")
+
+
+class _Engine:
+    """DSPy's engine interface over an answering function. Copies of the LM share it, and so the record of requests."""
+
+    supports_function_calling = False
+    supports_response_schema = True
+    supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop"})
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self.requests: list[ScriptedRequest] = []
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def complete(self, request: Request) -> Response:
+        asked = ScriptedRequest(request)
+        self.requests.append(asked)
+        text = _written(self._answering(asked), asked)
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant([TextPart(text)]),
+            finish_reason="stop",
+            usage=Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text)),
+        )
+
+    def stream(self, request: Request) -> Iterator[object]:
+        return response_to_events(self.complete(request))
+
+    def close(self) -> None:
+        pass
+
+
+class _AsyncEngine:
+    """The same answers and the same record, awaited."""
+
+    def __init__(self, engine: _Engine) -> None:
+        self._engine = engine
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    async def complete(self, request: Request) -> Response:
+        return self._engine.complete(request)
+
+    async def stream(self, request: Request) -> AsyncIterator[object]:
+        for event in self._engine.stream(request):
+            yield event
+
+    async def aclose(self) -> None:
+        pass
+
+
+def _answering(script: Script) -> Answering:
+    if isinstance(script, str):
+        raise TypeError("ScriptedLM takes a mapping, a sequence of answers or a function: write [answer] for one answer")
+    if isinstance(script, Mapping):
+        return lambda request: _by_field(script, request)
+    if isinstance(script, Sequence):
+        return _in_order(script)
+    return script
+
+
+def _by_field(script: Mapping[str, object], request: ScriptedRequest) -> Reply | None:
+    wanted = request.outputs_wanted
+    if not wanted or any(name not in script for name in wanted):
+        return None
+    answers = {name: script[name] for name in wanted}
+    return {name: answer(request) if callable(answer) else answer for name, answer in answers.items()}
+
+
+def _in_order(script: Sequence[Reply | Answering]) -> Answering:
+    rest, lock = iter(script), threading.Lock()
+
+    def answer(request: ScriptedRequest) -> Reply | None:
+        with lock:
+            reply = next(rest, None)
+        return reply(request) if callable(reply) else reply
+
+    return answer
+
+
+def _written(reply: Reply | None, request: ScriptedRequest) -> str:
+    if reply is None:
+        wanted = ", ".join(request.outputs_wanted) or "unknown"
+        raise UnscriptedCallError(
+            f"the script has no answer for this call, which wants the output fields: {wanted}. "
+            f"Its prompt begins:\n{_first_lines(request)}"
+        )
+    if isinstance(reply, Exception):
+        raise reply
+    if isinstance(reply, str):
+        return reply
+    if not request.wants_headers:
+        return to_json(reply).decode()
+    fields = {name: value if isinstance(value, str) else to_json(value).decode() for name, value in reply.items()}
+    return "\n\n".join([*(f"[[ ## {name} ## ]]\n{text}" for name, text in fields.items()), "[[ ## completed ## ]]"])
+
+
+def _refuse(request: ScriptedRequest) -> Reply | None:
+    raise UnscriptedCallError(
+        "a test asked an LM by accident. Give the code under test a ScriptedLM: "
+        "`with dspy.context(lm=ScriptedLM({...})):`, or mark a test that may ask a real model as `live`. "
+        f"The prompt begins:\n{_first_lines(request)}"
+    )
+
+
+def _first_lines(request: ScriptedRequest) -> str:
+    lines = [line for line in f"{request.user}\n{request.system}".splitlines() if line.strip()]
+    return "\n".join(f"    {line[:200]}" for line in lines[:_FIRST_LINES])

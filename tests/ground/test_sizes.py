@@ -1,0 +1,86 @@
+"""Sizes that a reader can hold: functions, files, parameters; and errors that nobody swallows."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("data", "signatures", "programs", "optimizers", "src")
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for room in ROOMS
+    for path in sorted((ROOT / room).rglob("*.py"))
+}
+
+FILE_LINES = 300
+FUNCTION_LINES = 50
+ALGORITHM_LINES = 40
+ALGORITHMS = {"acompile", "aforward", "compile", "forward"}
+PARAMETERS = 7
+BOUNDARIES = {"src/personaagent/evaluation/runner.py"}
+"""Where any exception may be caught: it becomes a row of the report."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    for file, source in SOURCES.items():
+        yield from ((file, node) for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
+
+
+def _functions() -> Iterator[tuple[str, Function]]:
+    for file, node in _nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+        assert isinstance(node, Function)
+        yield f"{file}:{node.lineno} {node.name}", node
+
+
+def _lines(function: Function) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def _parameters(function: Function) -> int:
+    arguments = function.args
+    positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    own = positional[1:] if positional[:1] in (["self"], ["cls"]) else positional
+    return len(own) + len(arguments.kwonlyargs) + bool(arguments.vararg) + bool(arguments.kwarg)
+
+
+def test_files_are_at_most_300_lines() -> None:
+    assert {file: n for file, source in SOURCES.items() if (n := len(source.splitlines())) > FILE_LINES} == {}
+
+
+def test_functions_are_at_most_50_lines() -> None:
+    assert {name: n for name, function in _functions() if (n := _lines(function)) > FUNCTION_LINES} == {}
+
+
+def test_algorithms_are_at_most_40_lines() -> None:
+    algorithms = ((name, function) for name, function in _functions() if function.name in ALGORITHMS)
+    assert {name: n for name, function in algorithms if (n := _lines(function)) > ALGORITHM_LINES} == {}
+
+
+def test_functions_have_at_most_7_parameters() -> None:
+    assert {name: n for name, function in _functions() if (n := _parameters(function)) > PARAMETERS} == {}
+
+
+def test_only_the_boundaries_catch_every_exception() -> None:
+    catching = [
+        f"{file}:{handler.lineno}"
+        for file, handler in _nodes(ast.ExceptHandler)
+        if isinstance(handler, ast.ExceptHandler) and file not in BOUNDARIES and _catches_everything(handler.type)
+    ]
+    assert catching == []
+
+
+def _catches_everything(kind: ast.expr | None) -> bool:
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(one is None or ast.unparse(one) in ("Exception", "BaseException") for one in kinds)
+
+
+@pytest.mark.parametrize("broad", ["except:", "except Exception:", "except (OSError, BaseException) as error:"])
+def test_a_broad_handler_is_seen(broad: str) -> None:
+    [handler] = (
+        node for node in ast.walk(ast.parse(f"try:\n  x\n{broad}\n  y")) if isinstance(node, ast.ExceptHandler)
+    )
+    assert _catches_everything(handler.type)
