@@ -1,9 +1,8 @@
 """The base of every noun: a frozen pydantic model with a JSON round trip and a schema version."""
 
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
-from pydantic.functional_serializers import SerializerFunctionWrapHandler
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 
 class Noun(BaseModel):
@@ -20,14 +19,15 @@ class Noun(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check_schema_version(cls, value: object) -> object:
-        if not isinstance(value, dict) or "schema_version" not in value:
+        if not isinstance(value, dict):
             return value
-        version = value["schema_version"]
+        fields = cast("dict[str, object]", value)
+        version = fields.get("schema_version", cls.schema_version)
         if version != cls.schema_version:
             raise ValueError(
                 f"schema_version is {version!r}, this release reads {cls.schema_version}: update personaagent"
             )
-        return {name: field for name, field in value.items() if name != "schema_version"}
+        return {name: field for name, field in fields.items() if name != "schema_version"}
 
     def to_json(self) -> str:
         """Return the noun as one line of JSON."""

@@ -31,8 +31,9 @@ class WholeRewrite(DrivenModule):
         """Yield the rewrite; return a prediction with the `candidate`, None and a `reason` if it cannot be one."""
         try:
             written: Any = yield Call(self.revise, {"system_prompt": persona.text, "critiques": _joined(losses)})
-            sections = {section: written[section] for section in SECTIONS}
-            candidate = persona.rewritten(sections, causes=[loss.interaction_id for loss in losses])
+            candidate = persona.rewritten(
+                {section: written[section] for section in SECTIONS}, causes=[loss.interaction_id for loss in losses]
+            )
         except AnswerError:
             return dspy.Prediction(candidate=None, reason="the rewrite could not be read")
         except ValidationError as error:

@@ -7,6 +7,7 @@ file imports MLflow. Names hold the user's key, never the user id. Nothing is pi
 import difflib
 import json
 import os
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -165,10 +166,6 @@ def _mlflow_errors(uri: str) -> Generator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise TrackingError(f"MLflow at {_without_password(uri)} failed ({reason}): run `personaagent persona sync`") from error
-
-
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+        reason = str(error).splitlines()[0][:300]
+        message = f"MLflow at {uri} failed ({reason}): run `personaagent persona sync` when it is back"
+        raise TrackingError(re.sub(r"//[^/@\s]+@", "//", message)) from error

@@ -40,9 +40,8 @@ class DrivenModule(dspy.Module):
     Where no adapter is configured, answers are asked for as JSON: every LM that can be held to a schema then is.
     """
 
-    def body(self, **inputs: Any) -> Body[dspy.Prediction]:
-        """Yield the calls that turn `inputs` into a prediction, and return it."""
-        raise NotImplementedError
+    body: Callable[..., Body[dspy.Prediction]]
+    """Each module's own: yields the calls that turn the inputs into a prediction, and returns it."""
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Run the body, one call after another."""

@@ -7,11 +7,12 @@ from typing import Any, Self
 import dspy
 from pydantic import Field, ValidationError
 
+from ..data.alignment import Alignment
 from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.nouns import Noun
 from ..data.persona import Persona
-from ..data.statement import Memory
+from ..data.statement import Episode, Memory
 from ..data.task import Task
 from .driver import Body, Call, DrivenModule
 from .quoting import quoted_interactions
@@ -31,7 +32,7 @@ class AgentSettings(Noun):
     """Episodes recalled for a query and for a memory search."""
     min_tools: int = Field(default=2, ge=1)
     """Tools that must be used before an answer (paper: at least two); recall is the first of them."""
-    max_steps: int = Field(default=3, ge=1)
+    max_steps: int = Field(default=2, ge=1)
     """Choices of a tool after recall, at most."""
 
 
@@ -54,6 +55,9 @@ class PersonaAgent(DrivenModule):
         ...     agent(query="Which tag does this movie relate to ...").response
         'classic'
     """
+
+    alignment: Alignment
+    """How it was aligned; only a program that `PersonaAlignment` compiled has one."""
 
     def __init__(
         self,
@@ -97,8 +101,8 @@ class PersonaAgent(DrivenModule):
         """
         recalled: Any = yield Call(self.recall_memory, {"query": query, "memory": self.memory})
         interactions = quoted_interactions((episode.interaction for episode in recalled.episodes), self.task)
-        known = {"query": query, "known": interactions, "toolbox": self._toolbox()}
-        used: Any = yield Call(self.tool_use, known)
+        toolbox = self._toolbox(recalled.episodes)
+        used: Any = yield Call(self.tool_use, {"query": query, "known": interactions, "toolbox": toolbox})
         answered: Any = yield Call(
             self.respond, {"query": query, "interactions": interactions, "observations": used.observations}
         )
@@ -143,5 +147,5 @@ class PersonaAgent(DrivenModule):
     def _speakers(self) -> Iterable[SpeakingModule]:
         return (self.recall_memory, self.tool_use, self.respond)
 
-    def _toolbox(self) -> Toolbox:
-        return Toolbox([*memory_tools(self.memory, self.task, self.settings.k), *self.tools])
+    def _toolbox(self, known: Sequence[Episode] = ()) -> Toolbox:
+        return Toolbox([*memory_tools(self.memory, self.task, self.settings.k, known), *self.tools])

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from ..data.interaction import Interaction
 from ..data.task import Task
 
-MAX_QUOTED_WORDS = 60
+MAX_QUOTED_WORDS = 50
+MAX_BLOCK_CHARACTERS = 3000
 _NOTHING = "(nothing)"
 
 
@@ -15,6 +16,12 @@ def quoted(text: str) -> str:
     words = text.split()
     cut = " ".join(words[:MAX_QUOTED_WORDS]) + (" ..." if len(words) > MAX_QUOTED_WORDS else "")
     return json.dumps(cut, ensure_ascii=False)
+
+
+def quoted_block(text: str) -> str:
+    """Return `text` with a bar before each line, cut after `MAX_BLOCK_CHARACTERS`: no line of it can pass for ours."""
+    cut = text if len(text) <= MAX_BLOCK_CHARACTERS else text[:MAX_BLOCK_CHARACTERS] + " ..."
+    return "\n".join(f"| {line}" for line in cut.splitlines())
 
 
 def quoted_interactions(interactions: Iterable[Interaction], task: Task) -> str:

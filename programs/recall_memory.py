@@ -30,13 +30,14 @@ class RecallMemory(SpeakingModule):
 
     def body(self, *, query: str, memory: Memory) -> Body[dspy.Prediction]:
         """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `searches`."""
+        content = self.task.content(query)
         try:
-            written: Any = yield Call(self.predict, {"query": query})
+            written: Any = yield Call(self.predict, {"query": content})
             searches = [search for search in written.search_queries if search.strip()][:_MAX_SEARCHES]
         except AnswerError:
             searches = []
         found = yield tuple(
-            Call(memory.recall, {"query": search, "k": self.k}) for search in (self.task.content(query), *searches)
+            Call(memory.recall, {"query": search, "k": self.k}) for search in (content, *searches)
         )
         episodes = _nearest([episode for episodes in found for episode in episodes], self.k)
         return dspy.Prediction(episodes=episodes, statements=memory.statements(), searches=searches)

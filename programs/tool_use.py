@@ -1,6 +1,6 @@
 """Tool use: a bounded loop of actions that the persona chooses and whose failures it reads."""
 
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
@@ -17,13 +17,13 @@ class ToolUse(SpeakingModule):
     """Choose and use tools until the query can be answered, at least `min_actions` and at most `max_steps` times.
 
     Args:
-        toolbox: The tools; their names and arguments narrow the type of an action.
+        toolbox: The tools; their names narrow the type of a choice.
         min_actions: Actions that must be taken before answering (paper: at least two tools, recall being one).
         max_steps: Choices that may be made, those that could not be read included.
     """
 
     def __init__(self, toolbox: Toolbox, min_actions: int, max_steps: int) -> None:
-        super().__init__(ChooseAction.with_updated_fields("action", type_=toolbox.action_type))
+        super().__init__(ChooseAction.with_updated_fields("tool", type_=Literal[toolbox.names]))
         self.min_actions, self.max_steps = min_actions, max_steps
 
     def body(self, *, query: str, known: str, toolbox: Toolbox) -> Body[dspy.Prediction]:
@@ -32,17 +32,18 @@ class ToolUse(SpeakingModule):
         Args:
             query: What the user asks.
             known: What recall has already found, quoted.
-            toolbox: The tools that carry the actions out: they may be masked, their names and arguments are the same.
+            toolbox: The tools to use: they may be masked, their names are the same.
         """
         trajectory: list[Action] = []
         for _ in range(self.max_steps):
             observations = "\n".join([known, *_written(trajectory)])
+            case = {"query": query, "tools": toolbox.description, "observations": observations}
             try:
-                choice: Any = yield Call(self.predict, {"query": query, "observations": observations})
+                choice: Any = yield Call(self.predict, case)
             except AnswerError:
                 trajectory.append(Action(tool="none", arguments={}, observation=_UNUSABLE, failed=True))
                 continue
-            trajectory.append((yield Call(toolbox, {"action": choice.action})))
+            trajectory.append((yield Call(toolbox, {"tool": choice.tool, "argument": choice.argument})))
             if choice.ready_to_answer and len(trajectory) >= self.min_actions:
                 break
         return dspy.Prediction(trajectory=tuple(trajectory), observations="\n".join(_written(trajectory)) or "(none)")

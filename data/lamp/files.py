@@ -4,10 +4,10 @@
     outputs.json, or dev_outputs.json:      {"task", "golds": [{"id", "output"}]}
     a profile item, by task:                {"id", "tag", "description"}              time-based also "date"
 
-In user-based files each question is its own user, and the profile is in no particular order (LaMP issue 2).
+In user-based files each question is its own user, and by its authors' word, the profile is in no particular order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -88,8 +88,8 @@ def load(folder: Path, task: Task, split: str | None = None) -> LampData:
     if task.name not in ITEM_FIELDS:
         raise UnknownNameError("LaMP task", task.name, list(ITEM_FIELDS))
     questions_file, outputs_file = _files(folder, split)
-    questions = _questions(questions_file)
-    golds = _golds(outputs_file, task, set(questions)) if outputs_file.exists() else {}
+    questions = read_questions(questions_file)
+    golds = _golds(outputs_file, task, questions.keys()) if outputs_file.exists() else {}
     by_user: dict[str, list[Record]] = {}
     for question_id, question in questions.items():
         user_id = question.identifier("user_id") if "user_id" in question.fields else question_id
@@ -107,19 +107,28 @@ def _files(folder: Path, split: str | None) -> tuple[Path, Path]:
     return found[0], found[0].with_name(found[0].name.replace("questions.json", "outputs.json"))
 
 
-def _questions(file: Path) -> dict[str, Record]:
+def read_questions(file: Path) -> dict[str, Record]:
+    """Return the questions of a question file by id; only that each has an id of its own has been checked.
+
+    Raises:
+        InputError: The file cannot be read.
+        RecordError: It is not a list of such questions.
+    """
     rows = Record(file, "whole file", {"questions": read_json(file)}).items("questions")
     return _by_id("question", (Record(file, f"question number {number}", row) for number, row in enumerate(rows, 1)))
 
 
-def _golds(file: Path, task: Task, question_ids: set[str]) -> dict[str, str]:
+def read_golds(file: Path) -> dict[str, Record]:
+    """Return the golds of an outputs file by id, as little checked as the questions. Raises what they raise."""
     rows = Record(file, "whole file", read_json(file)).items("golds")
-    golds = _by_id("gold", (Record(file, f"gold number {number}", row) for number, row in enumerate(rows, 1)))
+    return _by_id("gold", (Record(file, f"gold number {number}", row) for number, row in enumerate(rows, 1)))
+
+
+def _golds(file: Path, task: Task, question_ids: Set[str]) -> dict[str, str]:
+    golds = read_golds(file)
     if golds.keys() != question_ids:
         lacking, unknown = sorted(question_ids - golds.keys())[:3], sorted(golds.keys() - question_ids)[:3]
-        problem = (
-            f"golds and questions do not match: no gold for {lacking}, no question for {unknown} (first 3 of each)"
-        )
+        problem = f"does not match the questions: no gold for {lacking}, no question for {unknown} (first 3 of each)"
         raise RecordError(file, "whole file", "golds", problem)
     return {question_id: gold.label("output", task.labels) for question_id, gold in golds.items()}
 
@@ -175,10 +184,11 @@ def _history(asked: Sequence[Record], task: Task) -> tuple[Interaction, ...]:
 def _shared_items(asked: Sequence[Record]) -> list[Record]:
     """Return the items that the profiles of all these questions have, in the order of the first one."""
     first, *others = (question.items("profile") for question in asked)
+    differing = [other for other in others if other != first]
     shared = [
         Record(asked[0].file, f"{asked[0].name}, profile item {number}", item)
         for number, item in enumerate(first, 1)
-        if all(other == first or item in other for other in others)
+        if all(item in other for other in differing)
     ]
     if not shared:
         raise asked[0].error("profile", "has no item in common with the profiles of this user's other questions")

@@ -6,7 +6,7 @@ memory and four open files, one collection for all takes 90 ms a search. One pro
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from ..errors import SetupError, StorageError
 from ..interaction import Interaction
 from .embedder import Embedder
-from .rows import Row, contents_of, row_id, row_of, visible_rows
+from .rows import Row, contents_of, interaction_id_of, row_id, row_of, visible_rows
 
 if TYPE_CHECKING:
     from chromadb.api.client import Client
@@ -192,7 +192,7 @@ class EpisodeIndex:
             self._known_rows[user_key] += change
 
     @contextmanager
-    def _shard(self, user_key: str) -> "Iterator[Collection]":
+    def _shard(self, user_key: str) -> "Generator[Collection, None, None]":
         """Hold the user's shard while the block runs: nobody else reads or writes it."""
         number = int(user_key, 16) % len(self._locks)
         with self._locks[number], _storage_errors(self._folder):
@@ -244,7 +244,7 @@ def _chroma_client(folder: Path | None) -> "Client":
 
 
 @contextmanager
-def _storage_errors(folder: Path | None) -> Iterator[None]:
+def _storage_errors(folder: Path | None) -> Generator[None, None, None]:
     from chromadb.errors import ChromaError
 
     try:
@@ -271,9 +271,7 @@ def _read(shard: "Collection", user_key: str) -> dict[str, dict[str, object]]:
 
 
 def _write(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]]) -> None:
-    shard.upsert(
-        ids=[row.row_id for row in rows], embeddings=vectors, metadatas=[row.metadata for row in rows]
-    )
+    shard.upsert(ids=[row.row_id for row in rows], embeddings=vectors, metadatas=[row.metadata for row in rows])
 
 
 def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
@@ -282,6 +280,6 @@ def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
 
 
 def _nearest(shard: "Collection", vector: list[float], k: int, where: dict[str, object]) -> list[Match]:
-    found = shard.query(query_embeddings=[vector], n_results=k, where=where, include=["metadatas", "distances"])
-    near = zip(found["metadatas"][0], found["distances"][0], strict=True)
-    return [Match(str(metadata["interaction"]), min(1.0, max(-1.0, 1.0 - distance))) for metadata, distance in near]
+    found = shard.query(query_embeddings=[vector], n_results=k, where=where, include=["distances"])
+    near = zip(found["ids"][0], found["distances"][0], strict=True)
+    return [Match(interaction_id_of(row), min(1.0, max(-1.0, 1.0 - distance))) for row, distance in near]

@@ -63,14 +63,10 @@ class MiniLmEmbedder:
         self._model_path, self._tokenizer_path, self._threads = model, tokenizer, threads
         self._embed_alone = lru_cache(_RECENT)(self._alone)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """The two files and how their output is pooled."""
-        hashes = (
-            _checked_sha256(self._model_path, MINILM_SHA256),
-            _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256),
-        )
-        return hashlib.sha256("\n".join([*hashes, f"mean-{_MAX_TOKENS}"]).encode()).hexdigest()[:16]
+        return self._fingerprint
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one vector per text, in order: shape (number of texts, 384), float32, each of length 1."""
@@ -100,6 +96,14 @@ class MiniLmEmbedder:
         return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
 
     @cached_property
+    def _fingerprint(self) -> str:
+        hashes = (
+            _checked_sha256(self._model_path, MINILM_SHA256),
+            _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256),
+        )
+        return hashlib.sha256("\n".join([*hashes, f"mean-{_MAX_TOKENS}"]).encode()).hexdigest()[:16]
+
+    @cached_property
     def _session(self) -> "InferenceSession":
         from onnxruntime import InferenceSession, SessionOptions
 
@@ -116,7 +120,7 @@ class MiniLmEmbedder:
         tokenizer = Tokenizer.from_file(str(self._tokenizer_path))
         # The file has a truncation and a fixed padding of 128 tokens built in.
         tokenizer.enable_truncation(_MAX_TOKENS)
-        tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+        tokenizer.enable_padding()
         return tokenizer
 
 

@@ -52,6 +52,11 @@ def row_id(user_key: str, interaction_id: str) -> str:
     return f"{user_key}/{interaction_id}"
 
 
+def interaction_id_of(row: str) -> str:
+    """Return the interaction's own id."""
+    return row.partition("/")[2]
+
+
 def visible_rows(user_key: str, before: Sequence[Interaction]) -> Filter:
     """Return the filter that lets through one user's rows, and of these only what every mask lets be seen."""
     conditions: list[Filter] = [{"user": user_key}]
@@ -61,7 +66,7 @@ def visible_rows(user_key: str, before: Sequence[Interaction]) -> Filter:
         earlier: list[Filter] = [{"at": {"$lt": microseconds}}, {"$and": same_time}]
         conditions.append({"$or": earlier})
         conditions.append({"interaction": {"$ne": mask.interaction_id}})
-        conditions.append({"query": {"$ne": _query_hash(mask)}})
+        pass
     return conditions[0] if len(conditions) == 1 else {"$and": conditions}
 
 

@@ -17,7 +17,7 @@ from ..statement import Statement
 from ..task import OPEN, Task
 
 
-class StatementRecord(Protocol):
+class StoredStatements(Protocol):
     """One user's statements in the store."""
 
     def current(self) -> tuple[Statement, ...]:
@@ -42,7 +42,7 @@ class _User(Protocol):
     def interactions(self) -> _Interactions: ...
 
     @property
-    def statements(self) -> StatementRecord: ...
+    def statements(self) -> StoredStatements: ...
 
 
 class SemanticMemory:

@@ -1,5 +1,6 @@
 """One user's memory: episodes by meaning, and statements. Masked, it is what it was when an interaction began."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -7,11 +8,11 @@ from ..errors import InputError
 from ..interaction import Interaction, normalised
 from ..statement import Episode, Statement
 from .chroma_index import EpisodeIndex, Match, StoredInteractions
-from .statements import StatementRecord, derive_statements, says_the_same
+from .statements import StoredStatements, derive_statements, says_the_same
 
 
-class InteractionRecord(StoredInteractions, Protocol):
-    """One user's interactions in the store."""
+class StoredHistory(StoredInteractions, Protocol):
+    """One user's interactions in the store, each of which can be got by its id."""
 
     def get(self, interaction_id: str) -> Interaction:
         """Return one interaction.
@@ -32,13 +33,20 @@ class UserMemory:
         statements: The user's statements in the store.
         key: The name under which the index has the user.
         index: Finds interactions by meaning.
+        masks: The interactions before which it is seen; see `before`.
     """
 
     def __init__(
-        self, interactions: InteractionRecord, statements: StatementRecord, key: str, index: EpisodeIndex
+        self,
+        interactions: StoredHistory,
+        statements: StoredStatements,
+        key: str,
+        index: EpisodeIndex,
+        *,
+        masks: tuple[Interaction, ...] = (),
     ) -> None:
         self._interactions, self._statements, self._key, self._index = interactions, statements, key, index
-        self._masks: tuple[Interaction, ...] = ()
+        self._masks = masks
 
     def history(self) -> tuple[Interaction, ...]:
         """Return the visible interactions, oldest first."""
@@ -48,11 +56,11 @@ class UserMemory:
         """Return at most `k` visible interactions, best first; of equally good ones the newer first.
 
         Args:
-            query: What to look for: a query without the fixed words of its task's template (`task.content(query)`),
-                since that is what interactions are found by.
+            query: What to look for. Interactions are found by what their query is about, so pass a query without the
+                fixed words of its task (`task.content(query)`).
             k: How many, 0 or more.
-            recency_weight: 0 to 1. How good an interaction is: `(1 - w) * similarity + w * recency`, where recency is
-                its place in the visible history, from 1/n for the oldest to 1 for the newest. So 0 goes by meaning
+            recency_weight: w, 0 to 1. Best is what has the most of `(1 - w) * similarity + w * recency`, where recency
+                is the place in the visible history, from 1/n for the oldest to 1 for the newest. So 0 goes by meaning
                 alone, and 1 gives the newest, newest first.
 
         Raises:
@@ -60,26 +68,29 @@ class UserMemory:
             StorageError: The store or the index cannot be read.
         """
         if k < 0 or not 0 <= recency_weight <= 1:
-            raise InputError(f"cannot recall k={k} with recency_weight={recency_weight}: k >= 0, weight 0 to 1")
-        if k == 0:
-            return ()
+            raise InputError(f"cannot recall k={k}, recency_weight={recency_weight}: k is 0 or more, the weight 0 to 1")
         self.refresh()
-        if recency_weight == 0:
-            return self._nearest(query, k)
-        return self._nearest_and_newest(query, k, recency_weight)
+        if recency_weight:
+            return self._nearest_and_newest(query, k, recency_weight)
+        matches = self._index.search(self._key, query, k, before=self._masks) if k else []
+        return tuple(sorted(self._episodes(matches), key=_likeness, reverse=True))
 
     def statements(self) -> tuple[Statement, ...]:
         """Return the newest statement of each topic whose whole evidence is visible.
 
-        Counts are those of the visible history, whether they have been stored yet or not. Masked, a topic shows its
-        newest statement from before, and a statement without evidence is hidden: nobody can say when it was known.
+        Counts are those of the visible history, whether they are stored yet or not. Masked, another topic shows its
+        newest statement from before; one without evidence is hidden, since nobody can say when it was known.
         """
         visible = self.history()
-        counts = {one.topic: one for one in derive_statements(visible, _as_of(visible))}
-        ids = frozenset(one.interaction_id for one in visible)
-        found: dict[str, Statement] = {}
-        for newest in self._statements.current():
-            ...
+        current = {one.topic: one for one in self._statements.current()}
+        counts = {one.topic: one for one in _counts(visible)}
+        seen = frozenset(one.interaction_id for one in visible)
+        others = (self._newest_visible(one, seen) for topic, one in current.items() if topic not in counts)
+        stored_or_new = (
+            stored if (stored := current.get(topic)) and says_the_same(stored, count) else count
+            for topic, count in counts.items()
+        )
+        return (*(one for one in others if one), *stored_or_new)
 
     def before(self, interaction: Interaction) -> "UserMemory":
         """Return the memory as it was when `interaction` began.
@@ -87,6 +98,70 @@ class UserMemory:
         Visible is what is visible here, happened before it (`Interaction.precedes`: date, then position), does not have
         its id, and does not ask the same in other case or spacing. The interaction need not be stored.
         """
-        masked = UserMemory(self._interactions, self._statements, self._key, self._index)
-        masked._masks = (*self._masks, interaction)
-        return masked
+        masks = (*self._masks, interaction)
+        return UserMemory(self._interactions, self._statements, self._key, self._index, masks=masks)
+
+    def refresh(self) -> None:
+        """Bring the index up to the store, as `recall` does; after a rebuild this embeds the whole history.
+
+        Raises:
+            StorageError: The store or the index cannot be read or written.
+        """
+        self._index.heal(self._key, self._interactions)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def _shows(self, interaction: Interaction) -> bool:
+        return all(
+            interaction.precedes(mask)
+            and interaction.interaction_id != mask.interaction_id
+            and normalised(interaction.query) != normalised(mask.query)
+            for mask in self._masks
+        )
+
+    def _nearest_and_newest(self, query: str, k: int, recency_weight: float) -> tuple[Episode, ...]:
+        visible = self.history()
+        if not visible:
+            return ()
+        matches = self._index.search(self._key, query, len(visible), before=self._masks)
+        similarity = {match.interaction_id: match.similarity for match in matches}
+        scored = [
+            ((1 - recency_weight) * similarity[one.interaction_id] + recency_weight * place / len(visible), place)
+            for place, one in enumerate(visible, start=1)
+            if one.interaction_id in similarity
+        ]
+        best = [visible[place - 1] for _, place in sorted(scored, reverse=True)[:k]]
+        return tuple(Episode(interaction=one, similarity=similarity[one.interaction_id]) for one in best)
+
+    def _episodes(self, matches: Sequence[Match]) -> list[Episode]:
+        found: list[Episode] = []
+        for match in matches:
+            try:
+                interaction = self._interactions.get(match.interaction_id)
+            except InputError:
+                continue  # Forgotten by another thread since the search.
+            if self._shows(interaction):
+                found.append(Episode(interaction=interaction, similarity=match.similarity))
+        return found
+
+    def _newest_visible(self, current: Statement, seen: frozenset[str]) -> Statement | None:
+        if not self._masks or _rests_on(seen, current):
+            return current
+        older = reversed(self._statements.history(current.topic))
+        return next((one for one in older if _rests_on(seen, one)), None)
+
+
+def _rests_on(seen: frozenset[str], statement: Statement) -> bool:
+    return bool(statement.evidence) and seen.issuperset(statement.evidence)
+
+
+def _counts(history: Sequence[Interaction]) -> tuple[Statement, ...]:
+    return derive_statements(history, history[-1].moment[0]) if history else ()
+
+
+def _likeness(episode: Episode) -> tuple[float, tuple[datetime, int]]:
+    return episode.similarity, episode.interaction.moment

@@ -1,6 +1,6 @@
 """The database under the store: its transactions, and its failures in our words."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
@@ -30,6 +30,9 @@ _REMEDIES = {
 class Database(Handle):
     """One database and its two kinds of transaction. Threads may share it.
 
+    What is said of transactions here is SQLite's; on a server they are as separate as the server keeps them by default,
+    and of two writers that collide one gets a `StorageError`.
+
     Args:
         url: A `Path` names a SQLite file, made if it is not there; a text is any URL of SQLAlchemy.
 
@@ -46,7 +49,7 @@ class Database(Handle):
         self._closed = False
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """Give a transaction that sees one state of the database, whatever others write meanwhile.
 
         Raises:
@@ -57,7 +60,7 @@ class Database(Handle):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Generator[Connection]:
         """Give a transaction that no other writer overlaps: all of it is on disk at the end, or, on any error, nothing.
 
         Raises:
@@ -73,7 +76,7 @@ class Database(Handle):
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+    def _transaction(self, engine: Engine) -> Generator[Connection]:
         if self._closed:
             raise SetupError(f"{self.location}: the store is closed; open it again")
         try:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from ..errors import InputError, PersonaAgentError
 from ..interaction import Interaction
+from ..memory.rows import contents_of
 from . import schema
 from .database import Database
 from .handle import Handle
@@ -90,7 +91,7 @@ class InteractionLog(Handle):
         if self._index is None or not interactions:
             return
         try:
-            self._index.add(self._user_key, interactions)
+            self._index.add(self._user_key, interactions, contents_of(interactions))
         except PersonaAgentError as error:
             _log.warning("user %s: stored, and not indexed yet: %s", self._user_key, error)
 

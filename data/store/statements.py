@@ -24,7 +24,11 @@ class StatementLog(Handle):
         return self._read(_table.c.ordinal.in_(newest))
 
     def history(self, topic: str) -> tuple[Statement, ...]:
-        """Return every statement on a topic, the current one last; empty if there never was one."""
+        """Return every statement on a topic, the current one last; empty if there never was one.
+
+        Raises:
+            InputError: The topic is empty, too long or unprintable.
+        """
         check_id("topic", topic)
         return self._read(_table.c.topic == topic)
 

@@ -1,22 +1,25 @@
-"""The tools at hand: the type of an action, and how one is carried out."""
+"""The tools at hand: what each is for, and how one is used."""
 
 import asyncio
 import contextvars
 import inspect
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
-from operator import or_
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import dspy
-from pydantic import BaseModel, create_model
 
 from ...data.errors import InputError
 from ...data.nouns import Noun
-from ..quoting import quoted
+from ..quoting import quoted_block
 
 TOOL_TIMEOUT_SECONDS = 15.0
+
+
+class ToolFailure(RuntimeError):
+    """Raised by a tool to tell the agent, in one sentence that may stand in a prompt, why it has no result."""
 
 
 class Action(Noun):
@@ -25,7 +28,7 @@ class Action(Noun):
     tool: str
     arguments: dict[str, Any]
     observation: str
-    """What the tool returned, quoted and bounded; or one sentence saying why it returned nothing."""
+    """What the tool returned, quoted and bounded, or one sentence saying why it returned nothing."""
     failed: bool = False
 
 
@@ -46,47 +49,73 @@ class Toolbox:
             raise InputError(f"two tools have one name, rename one of: {', '.join(sorted(names))}")
 
     @property
-    def action_type(self) -> Any:
-        """The union of one model a tool, for the LM's schema: `tool` is its name, the rest are its arguments."""
-        return reduce(or_, map(_action_model, self._tools.values()))
+    def names(self) -> tuple[str, ...]:
+        """The tools' names, in order."""
+        return tuple(self._tools)
 
-    def __call__(self, action: BaseModel) -> Action:
-        """Carry out `action` in a worker thread and return what came of it, a failure and a timeout included."""
-        name, arguments = _name_and_arguments(action)
+    @property
+    def description(self) -> str:
+        """One line for each tool: its name, its arguments and what it is for."""
+        return "\n".join(
+            f"{name}({', '.join(tool.args)}): {' '.join((tool.desc or '').split())}" for name, tool in self._tools.items()
+        )
+
+    def __call__(self, tool: str, argument: str) -> Action:
+        """Use a tool in a worker thread and return what came of it, a failure and a timeout included.
+
+        Args:
+            tool: One of `names`.
+            argument: The value of its only argument, or a JSON object of its arguments.
+        """
+        try:
+            arguments = self._arguments(tool, argument)
+        except ToolFailure as failure:
+            return _action(tool, {}, failure)
         pool = ThreadPoolExecutor(max_workers=1)
-        work = pool.submit(contextvars.copy_context().run, partial(self._tools[name], **arguments))
+        work = pool.submit(contextvars.copy_context().run, partial(self._tools[tool], **arguments))
         pool.shutdown(wait=False)
         try:
             outcome = work.exception(timeout=TOOL_TIMEOUT_SECONDS) or work.result()
         except TimeoutError as late:
             outcome = late
-        return _action(name, arguments, outcome)
+        return _action(tool, arguments, outcome)
 
-    async def acall(self, action: BaseModel) -> Action:
-        """Carry out `action` as `__call__` does, awaiting a tool that is a coroutine function (an MCP tool, say)."""
-        name, arguments = _name_and_arguments(action)
-        tool = self._tools[name]
-        is_async = inspect.iscoroutinefunction(tool.func)
-        work = tool.acall(**arguments) if is_async else asyncio.to_thread(tool, **arguments)
+    async def acall(self, tool: str, argument: str) -> Action:
+        """Use a tool as `__call__` does, awaiting one that is a coroutine function (an MCP tool, say)."""
+        try:
+            arguments = self._arguments(tool, argument)
+        except ToolFailure as failure:
+            return _action(tool, {}, failure)
+        used = self._tools[tool]
+        is_async = inspect.iscoroutinefunction(used.func)
+        work = used.acall(**arguments) if is_async else asyncio.to_thread(used, **arguments)
         [outcome] = await asyncio.gather(asyncio.wait_for(work, TOOL_TIMEOUT_SECONDS), return_exceptions=True)
-        return _action(name, arguments, outcome)
+        return _action(tool, arguments, outcome)
 
+    def _arguments(self, name: str, argument: str) -> dict[str, Any]:
+        """Return the arguments by name.
 
-def _name_and_arguments(action: BaseModel) -> tuple[str, dict[str, Any]]:
-    arguments = action.model_dump()
-    return arguments.pop("tool"), arguments
+        Raises:
+            ToolFailure: They are not those that the tool takes.
+        """
+        wanted = self._tools[name].args or {}
+        if not wanted:
+            return {}
+        if len(wanted) == 1 and next(iter(wanted.values())).get("type") == "string":
+            return dict.fromkeys(wanted, argument)
+        try:
+            given = json.loads(argument)
+        except ValueError:
+            given = None
+        if not isinstance(given, dict) or not wanted.keys() >= given.keys():
+            raise ToolFailure(f"it takes a JSON object with {', '.join(wanted)}")
+        return given
 
 
 def _action(name: str, arguments: dict[str, Any], outcome: object) -> Action:
     if isinstance(outcome, BaseException):
         return Action(tool=name, arguments=arguments, observation=_failure(name, outcome), failed=True)
-    return Action(tool=name, arguments=arguments, observation=_readable(outcome))
-
-
-def _action_model(tool: dspy.Tool) -> type[BaseModel]:
-    types = {name: kind for name, kind in (tool.arg_types or {}).items() if name != "return"}
-    fields: dict[str, Any] = {"tool": (Literal[tool.name], ...)} | {name: (kind, ...) for name, kind in types.items()}
-    return create_model(tool.name, __doc__=tool.desc, **fields)
+    return Action(tool=name, arguments=arguments, observation=quoted_block(str(outcome) or "nothing found"))
 
 
 def _failure(name: str, error: BaseException) -> str:
@@ -96,13 +125,3 @@ def _failure(name: str, error: BaseException) -> str:
     if isinstance(error, ToolFailure):
         return f"{name} failed: {error}"
     return f"{name} failed ({type(error).__name__})"
-
-
-class ToolFailure(RuntimeError):
-    """Raised by a tool to tell the agent, in one sentence that may stand in a prompt, why it has no result."""
-
-
-def _readable(result: object) -> str:
-    if isinstance(result, str):
-        return result or "nothing found"
-    return quoted(str(result))

@@ -1,5 +1,7 @@
 """Wikipedia as a tool: the MediaWiki API of one host, with time and size limits."""
 
+from typing import Any
+
 import dspy
 import httpx
 
@@ -52,7 +54,7 @@ def _get(http: httpx.Client, search: str) -> object:
     }
     try:
         with http.stream("GET", API, params=parameters) as response:
-            if response.status_code != httpx.codes.OK:
+            if not response.is_success:
                 raise ToolFailure(f"Wikipedia answered with status {response.status_code}")
             body = b""
             for block in response.iter_bytes():
@@ -66,7 +68,7 @@ def _get(http: httpx.Client, search: str) -> object:
         raise ToolFailure("Wikipedia's answer is not JSON") from error
 
 
-def _pages(answer: object) -> list[str]:
+def _pages(answer: Any) -> list[str]:
     match answer:
         case {"query": {"pages": [*pages]}}:
             ordered = sorted(pages, key=lambda page: page.get("index", 0))

@@ -10,7 +10,7 @@ from personaagent.data.store import Store, User
 from personaagent.testing import ScriptedLM, in_memory_store
 
 HISTORY_LENGTH = 12
-SEARCH = {"tool": "search_memory", "search": "films"}
+SEARCH = {"tool": "search_memory", "argument": "films", "ready_to_answer": True}
 
 
 def canary(position: int) -> str:
@@ -45,8 +45,7 @@ def lm() -> ScriptedLM:
     return ScriptedLM(
         {
             "search_queries": ["films this user liked"],
-            "action": SEARCH,
-            "ready_to_answer": True,
+            **SEARCH,
             "response": "it was fine",
             "critique": lambda request: f"Advice on {request.input('question')}",
             "profile": ["Loves quiet films."],

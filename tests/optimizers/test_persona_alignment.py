@@ -103,14 +103,14 @@ def test_lines_that_stay_keep_their_causes_and_new_lines_are_caused_by_the_batch
 
 @pytest.mark.parametrize(
     "rewrite",
-    [{"profile": "no list", "preferences": 3}, {"profile": [], "preferences": [], "tool_use": [], "style": [" "]}],
+    [{"profile": {"no": "list"}, "preferences": 3, "tool_use": [], "style": []}, {"profile": [], "preferences": [], "tool_use": [], "style": [" "]}],
     ids=["unreadable", "empty"],
 )
 def test_a_rewrite_that_is_no_persona_changes_nothing(
-    agent: PersonaAgent, user: User, lm: ScriptedLM, rewrite: dict[str, object]
+    agent: PersonaAgent, user: User, rewrite: dict[str, object]
 ) -> None:
-    answers = lm.requests and None or {"search_queries": ["x"], "action": SEARCH, "ready_to_answer": True}
-    broken = ScriptedLM({**answers, "response": "fine", "critique": "Advice.", **rewrite})
+    answers = {"search_queries": ["x"], **SEARCH, "response": "fine", "critique": "Advice."}
+    broken = ScriptedLM(answers | rewrite)
     aligned = compiled(agent, broken, user)
     [iteration] = aligned.alignment.iterations
     assert not iteration.accepted and iteration.reason
@@ -120,7 +120,7 @@ def test_a_rewrite_that_is_no_persona_changes_nothing(
 def test_a_persona_over_the_size_limit_is_not_accepted(agent: PersonaAgent, user: User) -> None:
     endless = [f"{number} " + "word " * 400 for number in range(5)]
     lm = ScriptedLM(
-        {"search_queries": [], "action": SEARCH, "ready_to_answer": True, "response": "fine", "critique": "Advice."}
+        {"search_queries": [], **SEARCH, "response": "fine", "critique": "Advice."}
         | {"profile": endless, "preferences": [], "tool_use": [], "style": []}
     )
     [iteration] = compiled(agent, lm, user).alignment.iterations

@@ -17,7 +17,7 @@ TASK = Task(
     labels=("comedy", "classic", "action"),
     template="Which tag fits this film? description: {content}",
 )
-SEARCH = {"tool": "search_memory", "search": "quiet films"}
+SEARCH = {"tool": "search_memory", "argument": "quiet films", "ready_to_answer": True}
 PLOTS = ("A quiet lighthouse film", "A loud car chase", "Two bakers fall in love", "A parrot robs a bank")
 TAGS = ("classic", "action", "classic", "comedy")
 
@@ -53,7 +53,7 @@ def persona() -> Persona:
 
 @pytest.fixture
 def answers() -> dict[str, object]:
-    return {"search_queries": ["calm films"], "action": SEARCH, "ready_to_answer": True, "response": "classic"}
+    return {"search_queries": ["calm films"], **SEARCH, "response": "classic"}
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_it_recalls_uses_tools_and_responds_under_the_persona(
     with dspy.context(lm=lm):
         answered = agent(query=QUERY)
     assert answered.response == "classic"
-    assert [request.outputs_wanted[0] for request in lm.requests] == ["search_queries", "action", "response"]
+    assert [request.outputs_wanted[0] for request in lm.requests] == ["search_queries", "tool", "response"]
     for request in lm.requests:
         assert all(line.text in request.system for line in persona.lines)
     assert answered.persona_version == 7
@@ -177,9 +177,9 @@ def test_tools_are_used_until_ready_and_at_least_as_often_as_the_setting_says(
 
 
 def test_an_unknown_tool_or_an_unreadable_choice_is_an_observation(user: User, answers: dict[str, object]) -> None:
-    choices = iter([{"tool": "delete_everything"}, {"tool": "search_memory"}, SEARCH])
+    names = iter(["delete_everything", "search_memory"])
     agent = PersonaAgent(TASK, user.memory, tools=[], settings=AgentSettings(max_steps=4))
-    with dspy.context(lm=ScriptedLM({**answers, "action": lambda _: next(choices)})):
+    with dspy.context(lm=ScriptedLM({**answers, "tool": lambda _: next(names)})):
         answered = agent(query=QUERY)
-    assert [action.failed for action in answered.trajectory] == [True, True, False]
+    assert [action.failed for action in answered.trajectory] == [True, False]
     assert answered.response == "classic"

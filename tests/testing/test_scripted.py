@@ -6,6 +6,7 @@ from typing import Literal
 import dspy
 import pytest
 from dspy.lm15 import RateLimitError
+
 from personaagent.testing import RefusingLM, ScriptedLM, UnscriptedCallError
 
 ADAPTERS = [
@@ -30,7 +31,7 @@ class Settle(dspy.Signature):
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_a_mapping_answers_by_output_field_in_the_form_the_adapter_wants(adapter: dspy.Adapter):
+def test_a_mapping_answers_by_output_field_in_the_form_the_adapter_wants(adapter: dspy.Adapter) -> None:
     lm = ScriptedLM({"tags": ["dark", "slow"], "stars": 2, "response": "unused here"})
     with dspy.context(lm=lm, adapter=adapter):
         rated = dspy.Predict(Rate)(review="A long night.")
@@ -41,20 +42,20 @@ def test_a_mapping_answers_by_output_field_in_the_form_the_adapter_wants(adapter
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_fields_without_a_schema_are_read_from_the_prompt(adapter: dspy.Adapter):
+def test_fields_without_a_schema_are_read_from_the_prompt(adapter: dspy.Adapter) -> None:
     lm = ScriptedLM({"settings": {"k": 4}})
     with dspy.context(lm=lm, adapter=adapter):
         assert dspy.Predict(Settle)(query="q").settings == {"k": 4}
     assert lm.requests[0].outputs_wanted == ("settings",)
 
 
-def test_a_value_may_be_a_function_of_the_request():
+def test_a_value_may_be_a_function_of_the_request() -> None:
     lm = ScriptedLM({"response": lambda request: request.input("query").upper()})
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
         assert dspy.Predict("query -> response")(query="two\n\nlines").response == "TWO\n\nLINES"
 
 
-def test_a_sequence_is_used_up_in_order():
+def test_a_sequence_is_used_up_in_order() -> None:
     lm = ScriptedLM(['{"response": "first"}', {"response": "second"}, lambda _: {"response": "third"}])
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
         answers = [dspy.Predict("query -> response")(query="q").response for _ in range(3)]
@@ -63,7 +64,7 @@ def test_a_sequence_is_used_up_in_order():
     assert answers == ["first", "second", "third"]
 
 
-def test_an_unscripted_call_shows_what_was_asked():
+def test_an_unscripted_call_shows_what_was_asked() -> None:
     lm = ScriptedLM({"critique": "vague"})
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()), pytest.raises(UnscriptedCallError) as caught:
         dspy.Predict("query -> response")(query="Who wrote it?")
@@ -71,7 +72,7 @@ def test_an_unscripted_call_shows_what_was_asked():
     assert "Who wrote it?" in str(caught.value)
 
 
-def test_an_exception_in_a_script_is_the_lm_failing():
+def test_an_exception_in_a_script_is_the_lm_failing() -> None:
     with (
         dspy.context(lm=ScriptedLM([RateLimitError("busy")]), adapter=dspy.JSONAdapter()),
         pytest.raises(dspy.LMRateLimitError, match="busy"),
@@ -79,12 +80,12 @@ def test_an_exception_in_a_script_is_the_lm_failing():
         dspy.Predict("query -> response")(query="q")
 
 
-def test_one_answer_must_be_written_as_a_list():
+def test_one_answer_must_be_written_as_a_list() -> None:
     with pytest.raises(TypeError, match=r"\[answer\]"):
         ScriptedLM("Paris")
 
 
-async def test_concurrent_calls_each_get_their_own_answer():
+async def test_concurrent_calls_each_get_their_own_answer() -> None:
     lm = ScriptedLM(lambda request: {"response": request.input("query")})
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
         answers = await asyncio.gather(*(dspy.Predict("query -> response").acall(query=f"q{i}") for i in range(20)))
@@ -92,16 +93,17 @@ async def test_concurrent_calls_each_get_their_own_answer():
     assert len(lm.requests) == 20
 
 
-def test_token_counts_are_filled_in_and_repeat():
+def test_token_counts_are_filled_in_and_repeat() -> None:
     def usage() -> dict[str, dict[str, int]]:
         with dspy.context(lm=ScriptedLM({"response": "x" * 40}), adapter=dspy.JSONAdapter(), track_usage=True):
-            return dspy.Predict("query -> response")(query="q").get_lm_usage()
+            return dspy.Predict("query -> response")(query="q").get_lm_usage() or {}
 
     assert usage()["scripted/lm"]["prompt_tokens"] > 0
+    assert usage()["scripted/lm"]["completion_tokens"] > 10
     assert usage() == usage()
 
 
-def test_copies_of_a_program_share_the_record():
+def test_copies_of_a_program_share_the_record() -> None:
     lm = ScriptedLM({"response": "same"})
     program = dspy.Predict("query -> response")
     program.set_lm(lm)
@@ -110,7 +112,7 @@ def test_copies_of_a_program_share_the_record():
     assert len(lm.requests) == 1
 
 
-def test_the_refusing_lm_says_what_to_do():
+def test_the_refusing_lm_says_what_to_do() -> None:
     with (
         dspy.context(lm=RefusingLM(), adapter=dspy.JSONAdapter()),
         pytest.raises(UnscriptedCallError, match="ScriptedLM") as caught,

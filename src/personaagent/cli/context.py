@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ class Setup:
         Debug.on = debug
         handler = RichHandler(console=err, show_time=False, show_path=False, show_level=False)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         context.obj = Setup(Settings(home=home) if home is not None else Settings())
 
 

@@ -11,7 +11,7 @@ TASK = task_named("LaMP-2M")
 
 def write_lamp_files(folder: Path) -> Path:
     """Write the made-up user as LaMP's question and output files into `folder`, and return it."""
-    made_up = json.loads(resources.files(__package__).joinpath("made_up_user.json").read_text(encoding="utf-8"))
+    made_up = json.loads(resources.files("personaagent.demo").joinpath("made_up_user.json").read_text(encoding="utf-8"))
     profile = [{"id": f"1{index}", **item} for index, item in enumerate(made_up["history"])]
     questions = [
         {

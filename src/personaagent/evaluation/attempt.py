@@ -1,4 +1,4 @@
-"""The boundary behind which a method's failure is data."""
+"""A method's work at arm's length: what it came to, what it took, and no error that could stop an evaluation."""
 
 import logging
 from collections.abc import Awaitable
@@ -23,7 +23,7 @@ class Attempt(NamedTuple, Generic[Result]):
 
 
 async def attempt(work: Awaitable[Result]) -> Attempt[Result]:
-    """Do a method's work; whatever it raises is returned, so that an evaluation goes on.
+    """Do a method's work. This is the boundary behind which whatever fails is data, and the run goes on.
 
     DSPy keeps no trace and no history of it: over thousands of questions they would fill the memory with prompts.
     """

@@ -43,7 +43,7 @@ Event = EvaluationStarted | UserPrepared | QuestionAnswered
 class Listener(Protocol):
     """Is told of every event, in the event loop of the evaluation: it must return soon."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Hear of `event`."""
         ...
 

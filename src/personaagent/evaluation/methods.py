@@ -83,9 +83,8 @@ class RagMethod:
         task: In which form answers come.
         k: Interactions shown, at most.
         embedder: Compares by meaning; without one, BM25 compares words.
+        name: Tells one such method from another.
     """
-
-    name = "rag"
 
     def __init__(self, task: Task, *, k: int = 4, embedder: Embedder | None = None, name: str = "rag") -> None:
         self.task, self.k, self.embedder, self.name = task, k, embedder, name

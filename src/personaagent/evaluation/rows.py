@@ -2,8 +2,9 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TextIO
 
 from pydantic import field_validator
 
@@ -50,34 +51,52 @@ class Row(Noun):
 class RowSink(Protocol):
     """Takes rows one by one, in the order in which they are finished."""
 
-    def __call__(self, row: Row) -> None:
+    def __call__(self, row: Row, /) -> None:
         """Take `row`."""
         ...
 
 
 @contextmanager
-def rows_file(folder: Path) -> Generator[RowSink]:
-    """Open `rows.jsonl` in `folder`; what is handed in is in the file, as one line, before the next row comes.
+def rows_file(folder: Path | None) -> Generator[RowSink]:
+    """Open `rows.jsonl` in `folder`: a row that is handed in is in the file, as one line, before the next one comes.
+
+    Args:
+        folder: Is made if it is not there; None keeps no rows.
 
     Raises:
         InputError: The folder already holds the rows of an evaluation.
         StorageError: The file cannot be written.
     """
+    if folder is None:
+        yield lambda _row: None
+        return
     path = folder / ROWS_FILE
+    with _as_storage_error(path):
+        file = _created(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("x", encoding="utf-8")
+        yield partial(_write, file, path)
+    finally:
+        with _as_storage_error(path):
+            file.close()
+
+
+def _created(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return path.open("x", encoding="utf-8")
     except FileExistsError as error:
         raise InputError(f"{path} holds the rows of an earlier evaluation: name another folder") from error
+
+
+def _write(file: TextIO, path: Path, row: Row) -> None:
+    with _as_storage_error(path):
+        file.write(row.to_json() + "\n")
+        file.flush()
+
+
+@contextmanager
+def _as_storage_error(path: Path) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-
-    def write(row: Row) -> None:
-        try:
-            file.write(row.to_json() + "\n")
-            file.flush()
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-
-    with file:
-        yield write

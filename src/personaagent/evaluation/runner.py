@@ -5,7 +5,6 @@ the others.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ async def evaluate(
     Args:
         methods: What is evaluated; their names must differ.
         data: Users with histories, questions and golds; see `select` for a part of it.
-        out: Folder for `rows.jsonl`, one row per method and question, written as they finish.
+        out: Folder for `rows.jsonl`, one row per method and question, written as they finish; None keeps no file.
         concurrency: How much is done at once, at least 1.
         listen: Is told what happens.
 
@@ -58,7 +57,7 @@ async def evaluate(
     _refuse_what_cannot_be_scored(methods, data, concurrency)
     names = tuple(method.name for method in methods)
     listen(EvaluationStarted(names, len(data.users), len(data.questions)))
-    with rows_file(out) if out else contextlib.nullcontext(_keep_nowhere) as keep:
+    with rows_file(out) as keep:
         record = _Record(keep, listen, total=len(methods) * len(data.questions))
         for method in methods:
             await _MethodRun(method, data.task, concurrency, record).answer_all(data.users)
@@ -161,7 +160,3 @@ async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _keep_nowhere(row: Row) -> None:
-    pass

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +59,15 @@ class Model:
         """Bytes of all its files."""
         return sum(file.size for file in self.files)
 
-    def on_disk(self) -> bool:
-        """Whether files with its names and sizes are in the models folder; their content is not read."""
-        return all(_has_size(models_folder() / file.name, file.size) for file in self.files)
+    @property
+    def locations(self) -> tuple[Path, ...]:
+        """Where its files are once they are fetched, in order."""
+        return tuple(models_folder() / file.name for file in self.files)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether all its files are there; what is in them is not looked at."""
+        return all(location.is_file() for location in self.locations)
 
     def paths(self) -> tuple[Path, ...]:
         """Return where its files are, in order, after checking size and hash.
@@ -195,6 +202,12 @@ def model_named(name: str) -> Model:
     return MODELS[name]
 
 
+def missing_models(lm: str, embedder: str) -> tuple[Model, ...]:
+    """Return the models that these two names stand for and that are not on disk; `embedded` stands for the default."""
+    wanted = EMBEDDED_LMS[0] if lm == "embedded" else lm.removeprefix("embedded/")
+    return tuple(MODELS[name] for name in (wanted, embedder) if name in MODELS and not MODELS[name].is_on_disk)
+
+
 def models_folder() -> Path:
     """Return the folder of the model files: `PERSONAAGENT_MODELS`, else `models` in the user's cache folder."""
     from platformdirs import user_cache_path
@@ -214,10 +227,9 @@ def stamp(path: Path, sha256: str) -> None:
 
     Hashing a gigabyte takes seconds. The note holds the file's size, times and inode, which any change alters.
     """
-    try:
+    # Where the folder cannot be written, the file is read again next time: slower, and just as right.
+    with suppress(OSError):
         _stamp_of(path).write_text(json.dumps([sha256, *_identity(path)]))
-    except OSError:
-        return  # a folder that cannot be written: the file is read again next time, which is only slower
 
 
 def _is_stamped(path: Path, sha256: str) -> bool:
@@ -234,7 +246,3 @@ def _stamp_of(path: Path) -> Path:
 def _identity(path: Path) -> list[int]:
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
-
-
-def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size

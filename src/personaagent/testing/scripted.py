@@ -54,7 +54,9 @@ class ScriptedRequest:
     def system(self) -> str:
         """The system prompt: fields, contract and persona."""
         system = self.request.system or ""
-        return system if isinstance(system, str) else "".join(part.text or "" for part in system)
+        if isinstance(system, str):
+            return system
+        return "".join(part.text for part in system if isinstance(part, TextPart))
 
     @cached_property
     def user(self) -> str:
@@ -199,11 +201,12 @@ class _AsyncEngine:
 
 def _answering(script: Script) -> Answering:
     if isinstance(script, str):
-        raise TypeError("ScriptedLM takes a mapping, a sequence of answers or a function: write [answer] for one answer")
+        raise TypeError("ScriptedLM takes a mapping, a sequence of answers or a function: one answer is [answer]")
     if isinstance(script, Mapping):
-        return lambda request: _by_field(script, request)
+        fields = cast("Mapping[str, object]", script)
+        return lambda request: _by_field(fields, request)
     if isinstance(script, Sequence):
-        return _in_order(script)
+        return _in_order(cast("Sequence[Reply | Answering]", script))
     return script
 
 

@@ -1,0 +1,1 @@
+../../src/personaagent/__main__.py

@@ -1,0 +1,2 @@
+from dspy import ChainOfThought as ChainOfThought
+from dspy import Predict as Predict

@@ -1,0 +1,76 @@
+"""An embedder by its name."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..data.errors import LMError, UnknownNameError
+from .models import MODELS
+from .opening import use_bundled_prices
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..data.memory.embedder import Embedder
+
+
+def open_embedder(name: str = "minilm") -> "Embedder":
+    """Return the embedder of this name. Files are read, and servers asked, when the first vector is.
+
+    Args:
+        name: `minilm` runs in this process (English); `openai/text-embedding-3-small` and the like are asked through
+            DSPy, with the key of the provider's usual variable.
+
+    Raises:
+        UnknownNameError: It is neither.
+    """
+    if "/" in name:
+        use_bundled_prices()
+        return DspyEmbedder(name)
+    if name != "minilm":
+        raise UnknownNameError("embedder", name, ["minilm", "openai/text-embedding-3-small and the like"])
+    from ..data.memory.embedder import MiniLmEmbedder
+
+    return MiniLmEmbedder(*MODELS[name].locations)
+
+
+class DspyEmbedder:
+    """An embedder that DSPy reaches by name, through LiteLLM. Its cache is off.
+
+    Args:
+        name: `provider/model`.
+    """
+
+    def __init__(self, name: str) -> None:
+        import dspy
+
+        self.name = name
+        self._embedder = dspy.Embedder(name, caching=False)
+
+    @cached_property
+    def dimensions(self) -> int:
+        """Length of a vector, found out by asking for one."""
+        return self.embed(["dimensions"]).shape[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """The model and the length of its vectors."""
+        return f"{self.name}-{self.dimensions}"
+
+    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return one vector per text, in order: shape (number of texts, dimensions), float32, each of length 1.
+
+        Raises:
+            LMError: The provider could not be reached, or refused.
+        """
+        import numpy as np
+        from litellm.exceptions import APIError
+
+        if not texts:
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        try:
+            vectors = self._embedder([text or " " for text in texts])
+        except APIError as error:
+            raise LMError(f"embedder {self.name}: {error}") from error
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

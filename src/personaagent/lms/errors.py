@@ -1,0 +1,58 @@
+"""What went wrong with an LM, in our words."""
+
+import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import dspy
+
+from ..data.errors import LMError
+
+_ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
+    (dspy.LMNotConfiguredError, "set the key variable of its provider, or name another LM"),
+    (dspy.LMAuthError, "check the key in the key variable of its provider"),
+    (dspy.ContextWindowExceededError, "give it fewer or shorter inputs, or an LM that reads more"),
+    (dspy.LMRateLimitError, "wait, or make fewer calls at once"),
+    (dspy.LMTimeoutError, "try again, or ask a faster LM"),
+    (dspy.LMTransportError, "check that the server is up and that its address is right"),
+    (dspy.LMServerError, "try again later"),
+    (dspy.LMInvalidRequestError, "check the name of the model and what its server takes"),
+    (dspy.LMConfigurationError, "check the name of the model and its settings"),
+)
+"""What to do about each kind; a kind stands before the kinds that it is a case of."""
+
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+@contextmanager
+def lm_errors() -> Generator[None]:
+    """Raise errors of DSPy's LMs as `LMError`, which says what to do and shows no key.
+
+    Use it where a program or an embedder is called, and where an LM is opened.
+
+    Raises:
+        LMError: In place of any `dspy.LMError`; `retryable` as DSPy judges it.
+    """
+    try:
+        yield
+    except dspy.LMError as error:
+        raise lm_error(error) from error
+
+
+def lm_error(error: dspy.LMError) -> LMError:
+    """Return DSPy's error as ours: the model, what happened, what to do."""
+    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "see the log for details")
+    happened = " ".join((error.message or type(error).__name__).split())
+    ours = LMError(without_secrets(f"{error.model or 'the LM'}: {happened.rstrip('.')}: {advice}"))
+    ours.retryable = dspy.is_retryable_lm_error(error)
+    return ours
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` without credentials in URLs and without the values of key variables (`*_API_KEY`)."""
+    text = _URL_CREDENTIALS.sub("", text)
+    keys = [value for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= 8]
+    for key in sorted(keys, key=len, reverse=True):
+        text = text.replace(key, "(key)")
+    return text

@@ -1,0 +1,162 @@
+"""An LM by its name."""
+
+import hashlib
+import logging
+import os
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..data.errors import InputError, ModelFileError, UnknownNameError
+from .models import EMBEDDED_LMS, MODELS, Model
+
+if TYPE_CHECKING:
+    import dspy
+
+MAX_TOKENS = 512
+"""Length of an answer where nothing else is said: small models ramble."""
+
+_REASONING_TOKENS = 16_000
+"""The least that DSPy lets a reasoning model of OpenAI have, for thoughts and answer together."""
+
+_log = logging.getLogger(__name__)
+
+
+def open_lm(
+    name: str = "embedded",
+    *,
+    api_base: str | None = None,
+    temperature: float = 0.0,
+    max_tokens: int = MAX_TOKENS,
+    threads: int | None = None,
+) -> "dspy.LM":
+    """Return the LM of this name, with DSPy's cache off.
+
+    Args:
+        name: `embedded` is the best of the embedded models on disk, and `embedded/qwen2.5-coder-0.5b` is that one.
+            Anything else is a name as DSPy knows it: `openai/gpt-4.1-mini`, `anthropic/...`, `ollama_chat/...`.
+        api_base: URL of an OpenAI-compatible server that has the model: `http://localhost:8000/v1`. What stands before
+            the first `/` of the name then only says where the key is: `openai/qwen3` takes `OPENAI_API_KEY`, if set.
+        temperature: 0 is the likeliest answer.
+        max_tokens: Most tokens of one answer.
+        threads: Threads of the embedded LM; see `LlamaEngine`.
+
+    Raises:
+        UnknownNameError: There is no such embedded model.
+        InputError: The name or the URL cannot be one.
+        ModelFileError: A model file is missing, or is not what its hash says.
+
+    Example:
+        ```python
+        with dspy.context(lm=open_lm("openai/qwen3", api_base="http://localhost:8000/v1")):
+            agent(query="A film for tonight?")
+        ```
+    """
+    if name.partition("/")[0] == "embedded":
+        if api_base is not None:
+            raise InputError(f"LM {name!r} runs in this process, not on a server: leave out the API base")
+        return _embedded(_embedded_model(name), temperature, max_tokens, threads)
+    use_bundled_prices()
+    return _remote(_on_server(name, api_base) if api_base is not None else name, temperature, max_tokens)
+
+
+def use_bundled_prices() -> None:
+    """Let DSPy and LiteLLM take prices from their own tables, which are the same in every run.
+
+    Otherwise the first call downloads a newer table, and waits for it. Whoever set the variable keeps their choice.
+    """
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
+def _embedded(model: Model, temperature: float, max_tokens: int, threads: int | None) -> "dspy.LM":
+    import dspy
+
+    from .embedded import AsyncLlamaEngine, shared_engine
+
+    [path] = model.paths()
+    engine = shared_engine(path, threads=threads)
+    return dspy.LM(
+        f"embedded/{model.name}",
+        engine=engine,
+        async_engine=AsyncLlamaEngine(engine),
+        temperature=temperature,
+        max_tokens=max_tokens,
+        cache=False,
+    )
+
+
+def _embedded_model(name: str) -> Model:
+    wanted = name.removeprefix("embedded").removeprefix("/")
+    if wanted:
+        if wanted not in EMBEDDED_LMS:
+            raise UnknownNameError("embedded LM", wanted, list(EMBEDDED_LMS))
+        return MODELS[wanted]
+    best = EMBEDDED_LMS[0]
+    found = next((MODELS[each] for each in EMBEDDED_LMS if MODELS[each].is_on_disk), None)
+    if found is None:
+        raise ModelFileError(f"no embedded LM is on this machine: run `personaagent models fetch {best}`")
+    if found.name != best:
+        _say_once(f"asking {found.name} ({found.role}); for the default run `personaagent models fetch {best}`")
+    return found
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.warning(message)
+
+
+def _remote(name: str, temperature: float, max_tokens: int) -> "dspy.LM":
+    import dspy
+
+    try:
+        return dspy.LM(name, temperature=temperature, max_tokens=max_tokens, cache=False)
+    except dspy.LMConfigurationError:
+        tokens = max(max_tokens, _REASONING_TOKENS)
+        _log.info("%s reasons: its temperature is its own, and it may use %d tokens", name, tokens)
+        return dspy.LM(name, max_tokens=tokens, cache=False)
+    except ValueError as error:
+        raise InputError(f"LM {name!r}: {error}") from error
+
+
+def _on_server(name: str, api_base: str) -> str:
+    """Declare the server to DSPy and return the model's name there.
+
+    Under its usual name (`openai/...`) DSPy would send neither JSON schemas nor tools for a model that it does not
+    know. Each server gets a name of its own, so that two of them never stand in for each other.
+    """
+    from dspy.lm15 import AccessPolicy, ModelSupport, OpenAIChatCompat, ProviderDefinition, register_provider
+
+    provider, slash, model = name.partition("/")
+    if not slash:
+        provider, model = "openai", name
+    if not model:
+        raise InputError(f"LM {name!r} names no model: write openai/MODEL")
+    key_variable = re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
+    key_variables = (key_variable,) if os.environ.get(key_variable) else ()
+    url = _checked(api_base)
+    server = _server_name(url, key_variables)
+    register_provider(
+        ProviderDefinition.chat(
+            AccessPolicy(provider=server, base_url=url, env_keys=key_variables),
+            compat=OpenAIChatCompat(),
+            placeholder_key=None if key_variables else "none",
+        ),
+        supports=ModelSupport(function_calling=True, response_schema=True),
+    )
+    return f"{server}/{model}"
+
+
+def _checked(api_base: str) -> str:
+    parts = urlsplit(api_base)
+    if parts.username or parts.password:
+        raise InputError("the API base holds credentials: put the key into the key variable of its provider instead")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"API base {api_base!r} is not a URL: write one like http://localhost:8000/v1")
+    return api_base.rstrip("/")
+
+
+def _server_name(url: str, key_variables: tuple[str, ...]) -> str:
+    address = re.sub(r"[^a-z0-9]+", "-", urlsplit(url).netloc.lower()).strip("-")
+    digest = hashlib.sha256("\n".join([url, *key_variables]).encode()).hexdigest()[:6]
+    return f"server-{address}-{digest}"

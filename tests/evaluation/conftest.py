@@ -1,0 +1,63 @@
+"""Made-up users with few words, and methods that answer as a test tells them."""
+
+import asyncio
+from collections.abc import Callable
+
+import dspy
+import pytest
+
+from personaagent.data.interaction import Interaction
+from personaagent.data.lamp import LampData, LampUser
+from personaagent.data.task import Task
+
+TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
+
+Answer = Callable[[str], str | None]
+
+
+class Told(dspy.Module):
+    """A program that answers what `answer` says to the content of a query."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def aforward(self, *, query: str) -> dspy.Prediction:
+        await asyncio.sleep(0)
+        return dspy.Prediction(response=self.answer(TASK.content(query)))
+
+
+class ToldMethod:
+    """A method whose program answers what `answer` says, the same for every user."""
+
+    def __init__(self, answer: Answer, name: str = "told") -> None:
+        self.answer, self.name = answer, name
+
+    async def prepare(self, user: LampUser) -> dspy.Module:
+        return Told(self.answer)
+
+
+def made_up_user(user_id: str, golds: dict[str, str], history: tuple[str, ...] = ("classic",)) -> LampUser:
+    """Return a user who asks one question per gold, under its key, in this order."""
+    past = [
+        Interaction(
+            interaction_id=f"{user_id}-past-{number}",
+            query=TASK.query(f"Past film {number}"),
+            ground_truth=tag,
+            position=number,
+            task=TASK.name,
+        )
+        for number, tag in enumerate(history)
+    ]
+    questions = [
+        Interaction(interaction_id=name, query=TASK.query(name), ground_truth=gold, position=number, task=TASK.name)
+        for number, (name, gold) in enumerate(golds.items(), len(past))
+    ]
+    return LampUser(user_id, tuple(past), tuple(questions))
+
+
+@pytest.fixture
+def data() -> LampData:
+    """Two users with three questions."""
+    maya = made_up_user("maya", {"q1": "comedy", "q2": "classic"}, ("classic", "comedy", "classic"))
+    return LampData(TASK, (maya, made_up_user("omar", {"q3": "action"}, ("action",))))

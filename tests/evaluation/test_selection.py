@@ -1,0 +1,55 @@
+import pytest
+
+from personaagent.data.errors import InputError
+from personaagent.data.lamp import LampData
+from personaagent.evaluation import select
+
+from .conftest import TASK, made_up_user
+
+
+@pytest.fixture
+def many() -> LampData:
+    """Twenty users with two questions each."""
+    golds = [{f"{user}-1": "action", f"{user}-2": "comedy"} for user in range(20)]
+    return LampData(TASK, tuple(made_up_user(f"user {number}", asked) for number, asked in enumerate(golds)))
+
+
+def test_all_is_taken_by_default(many: LampData) -> None:
+    assert select(many) == many
+    assert select(many, users=100, questions=100) == many
+
+
+def test_the_same_seed_draws_the_same_and_another_draws_others(many: LampData) -> None:
+    drawn = select(many, users=5, questions=7, seed=3)
+    assert drawn == select(many, users=5, questions=7, seed=3)
+    assert drawn != select(many, users=5, questions=7, seed=4)
+
+
+def test_users_and_questions_stay_in_order_and_users_keep_their_history(many: LampData) -> None:
+    drawn = select(many, users=6, questions=8, seed=1)
+    assert len(drawn.questions) == 8
+    assert len(drawn.users) <= 6
+    assert [user for user in many.users if user.user_id in {one.user_id for one in drawn.users}] == [
+        next(user for user in many.users if user.user_id == one.user_id) for one in drawn.users
+    ]
+    for user in drawn.users:
+        assert user.history
+        assert list(user.questions) == sorted(user.questions, key=lambda question: question.moment)
+
+
+def test_a_user_without_a_question_is_left_out(many: LampData) -> None:
+    drawn = select(many, questions=1)
+    assert [len(user.questions) for user in drawn.users] == [1]
+
+
+def test_questions_of_drawn_users_do_not_depend_on_how_many_there_are_of_others(many: LampData) -> None:
+    users = {user.user_id for user in select(many, users=4, seed=9).users}
+    assert {user.user_id for user in select(many, users=4, questions=8, seed=9).users} == users
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_less_than_one_is_refused(many: LampData, number: int) -> None:
+    with pytest.raises(InputError, match=f"users is {number}"):
+        select(many, users=number)
+    with pytest.raises(InputError, match=f"questions is {number}"):
+        select(many, questions=number)

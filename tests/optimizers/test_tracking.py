@@ -1,0 +1,153 @@
+"""MLflow's mirror, against a real MLflow on SQLite."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dspy
+import pytest
+
+from personaagent.data.errors import TrackingError
+from personaagent.data.persona import Persona, PersonaLine, PersonaVersion
+from personaagent.data.store import User
+from personaagent.data.task import OPEN
+from personaagent.optimizers import PersonaAlignment, examples
+from personaagent.optimizers.tracking import PersonaTracker, persona_diff
+from personaagent.programs import PersonaAgent
+from personaagent.testing import ScriptedLM
+
+SECRET_ID = "maya"
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def tracker(uri: str, tmp_path: Path) -> PersonaTracker:
+    return PersonaTracker(uri, tmp_path.as_uri())
+
+
+def program_of(user: User):
+    def program(version: PersonaVersion) -> PersonaAgent:
+        return PersonaAgent(OPEN, user.memory, persona=version.persona, tools=[])
+
+    return program
+
+
+def aligned(user: User, lm: ScriptedLM) -> tuple[PersonaVersion, ...]:
+    base = user.personas.live or user.personas.add(
+        Persona(lines=(PersonaLine(section="profile", text="Uses {{braces}} and {% signs %}."),)),
+        reason="first",
+        status="live",
+    )
+    agent = PersonaAgent(OPEN, user.memory, tools=[])
+    agent.speak_under(base.persona, base.number)
+    with dspy.context(lm=lm):
+        program = PersonaAlignment(n=2).compile(agent, trainset=examples(user.interactions.all()))
+    return user.alignments.add(program.alignment)
+
+
+def client(uri: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def test_every_version_is_a_prompt_version_and_live_is_an_alias(
+    tracker: PersonaTracker, uri: str, user: User, lm: ScriptedLM
+) -> None:
+    [second] = aligned(user, lm)
+    assert tracker.mirror(user, program_of(user)) == 2
+    name = f"persona.{user.key}"
+    first = client(uri).get_prompt_version(name, 1)
+    live = client(uri).get_prompt_version_by_alias(name, "live")
+    assert first.template == user.personas.get(1).persona.text, "braces are text, not variables"
+    assert live.template == second.persona.text
+    assert live.tags["alignment"] == second.alignment_id
+    assert live.tags["parent"] == "1"
+    assert tracker.mirror(user, program_of(user)) == 0
+
+    user.personas.promote(1, "rolled back")
+    tracker.mirror(user, program_of(user))
+    assert client(uri).get_prompt_version_by_alias(name, "live").version == 1
+
+
+def test_an_alignment_is_one_run_with_losses_diff_and_program(
+    tracker: PersonaTracker, uri: str, store: object, lm: ScriptedLM
+) -> None:
+    user = store.add_user("another made-up user")
+    user.interactions.add([one.model_copy(update={"position": 0}) for one in _history(user)])
+    [version] = aligned(user, lm)
+    tracker.mirror(user, program_of(user))
+    mlflow = client(uri)
+    experiment = mlflow.get_experiment_by_name("personaagent")
+    [run] = mlflow.search_runs([experiment.experiment_id], f"tags.user = '{user.key}'")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["mode"] == "paper"
+    assert run.data.params["n"] == "2"
+    assert run.data.metrics["calls"] == 9
+    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    losses = json.loads((artifacts / "losses.json").read_text(encoding="utf-8"))
+    assert [loss["interaction_id"] for loss in losses] == ["i10", "i11"]
+    assert "+- Loves quiet films." in (artifacts / "persona.diff").read_text(encoding="utf-8")
+    state = json.loads((artifacts / "program.json").read_text(encoding="utf-8"))
+    loaded = program_of(user)(version)
+    loaded.load_state(state)
+    assert loaded.persona == version.persona
+
+
+def _history(user: User):
+    from .conftest import HISTORY_LENGTH, interaction
+
+    return [interaction(position) for position in range(HISTORY_LENGTH)]
+
+
+def test_no_name_holds_the_user_id(tracker: PersonaTracker, uri: str, store: object, lm: ScriptedLM) -> None:
+    user = store.add_user("someone@example.org")
+    user.interactions.add(_history(user))
+    aligned(user, lm)
+    tracker.mirror(user, program_of(user))
+    database = Path(uri.removeprefix("sqlite:///"))
+    stored = b"".join(path.read_bytes() for path in database.parent.iterdir())
+    assert user.key.encode() in stored
+    assert b"someone@example.org" not in stored
+
+
+def test_an_interrupted_mirror_goes_on_without_registering_twice(
+    tracker: PersonaTracker, uri: str, store: object, lm: ScriptedLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = store.add_user("interrupted")
+    user.interactions.add(_history(user))
+    aligned(user, lm)
+
+    class Stop(RuntimeError):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(user.mirrored), "done", stop)
+        with pytest.raises(Stop):
+            tracker.mirror(user, program_of(user))
+    assert tracker.mirror(user, program_of(user)) == 2
+    assert len(client(uri).search_prompt_versions(f"persona.{user.key}")) == 2
+
+
+def test_mlflow_out_of_reach_is_a_tracking_error_and_what_waits_is_kept(user: User, lm: ScriptedLM) -> None:
+    aligned(user, lm)
+    nobody_listens = PersonaTracker("http://someone:hunter2@127.0.0.1:9")
+    with pytest.raises(TrackingError, match="persona sync") as failure:
+        nobody_listens.mirror(user, program_of(user))
+    assert "hunter2" not in str(failure.value)
+    assert [version.number for version in user.mirrored.pending()] == [1, 2]
+
+
+def test_the_diff_shows_what_came_and_went() -> None:
+    old = Persona(lines=(PersonaLine(section="style", text="Be long."), PersonaLine(section="style", text="Be kind.")))
+    new = Persona(lines=(PersonaLine(section="style", text="Be kind."), PersonaLine(section="style", text="Be brief.")))
+    changed = [line for line in persona_diff(old, new).splitlines()[3:] if line[:1] in "+-"]
+    assert changed == ["-- Be long.", "+- Be brief."]
+    assert persona_diff(new, new) == ""

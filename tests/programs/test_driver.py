@@ -1,0 +1,92 @@
+import asyncio
+
+import dspy
+import pytest
+
+from personaagent.data.errors import AnswerError, LMError
+from personaagent.programs.driver import Body, Call, DrivenModule, arun, run
+from personaagent.programs.spend import measure
+from personaagent.testing import ScriptedLM
+
+
+def double(number: int) -> int:
+    if number < 0:
+        raise AnswerError("negative")
+    return 2 * number
+
+
+def body(numbers: list[int]) -> Body[list[int]]:
+    first = yield Call(double, {"number": numbers[0]})
+    try:
+        rest = yield tuple(Call(double, {"number": number}) for number in numbers[1:])
+    except AnswerError:
+        rest = yield ()
+    return [first, *rest]
+
+
+@pytest.mark.parametrize(("numbers", "doubled"), [([1, 2, 3], [2, 4, 6]), ([1, 2, -3], [2]), ([1], [2])])
+def test_a_body_runs_the_same_both_ways(numbers: list[int], doubled: list[int]) -> None:
+    assert run(body(numbers)) == doubled
+    assert asyncio.run(arun(body(numbers))) == doubled
+
+
+def test_what_a_body_does_not_catch_leaves_it() -> None:
+    with pytest.raises(AnswerError, match="negative"):
+        run(body([-1]))
+    with pytest.raises(AnswerError, match="negative"):
+        asyncio.run(arun(body([-1])))
+    with pytest.raises(TypeError):
+        asyncio.run(arun(body(["x", None])))
+
+
+async def test_calls_of_a_tuple_are_made_at_once() -> None:
+    arrived: list[int] = []
+    everyone = asyncio.Event()
+
+    class Meeting:
+        async def acall(self, number: int) -> int:
+            arrived.append(number)
+            if len(arrived) == 3:
+                everyone.set()
+            await asyncio.wait_for(everyone.wait(), timeout=5)
+            return number
+
+        def __call__(self, number: int) -> int:
+            raise AssertionError("the sync way was taken")
+
+    def meet() -> Body[list[int]]:
+        return (yield tuple(Call(Meeting(), {"number": number}) for number in range(3)))
+
+    assert await arun(meet()) == [0, 1, 2]
+
+
+class Ask(DrivenModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.predict = dspy.Predict("query -> response")
+
+    def body(self, *, query: str) -> Body[dspy.Prediction]:
+        answered = yield Call(self.predict, {"query": query})
+        return dspy.Prediction(response=answered.response)
+
+
+async def test_a_module_knows_its_spend_and_so_does_the_meter_around_it() -> None:
+    with dspy.context(lm=ScriptedLM({"response": "yes"})), measure() as outer:
+        answered = [Ask()(query="one"), *await asyncio.gather(*(Ask().acall(query="more") for _ in range(4)))]
+    assert [one.spend.calls for one in answered] == [1] * 5
+    assert outer.spend.calls == 5
+    assert outer.spend.prompt_tokens == sum(one.spend.prompt_tokens for one in answered) > 0
+
+
+def test_dspys_errors_become_ours() -> None:
+    with dspy.context(lm=ScriptedLM(["not json"])), pytest.raises(AnswerError, match="no readable response: 'not json'"):
+        Ask()(query="x")
+    with dspy.context(lm=ScriptedLM(lambda _: dspy.lm15.ServerError("down"))), pytest.raises(LMError, match="down"):
+        Ask()(query="x")
+
+
+def test_an_adapter_that_the_user_configured_is_kept() -> None:
+    lm = ScriptedLM({"response": "yes"})
+    with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
+        Ask()(query="x")
+    assert lm.requests[0].wants_headers
