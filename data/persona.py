@@ -1,5 +1,6 @@
 """The persona: one user's system prompt, as lines that each know where they came from."""
 
+import difflib
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
@@ -110,6 +111,12 @@ class PersonaVersion(Noun):
     reason: str
     """Why it was made, accepted or rejected, in one sentence."""
     at: datetime
+
+
+def persona_diff(old: Persona, new: Persona) -> str:
+    """Return the change of a persona's text as a unified diff, empty if they read the same."""
+    lines = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), "old", "new", lineterm="", n=100)
+    return "\n".join(lines)
 
 
 def estimated_tokens(text: str) -> int:

@@ -199,7 +199,9 @@ def _interactions(trainset: Sequence[dspy.Example]) -> list[Interaction]:
     try:
         return [example.interaction for example in trainset]
     except AttributeError as error:
-        raise InputError("an example of the trainset has no `interaction`: make them with `examples(history)`") from error
+        raise InputError(
+            "an example of the trainset has no `interaction`: make them with `examples(history)`"
+        ) from error
 
 
 def _finished(program: PersonaAgent, alignment: Alignment) -> PersonaAgent:

@@ -1,10 +1,9 @@
 """MLflow's mirror of a user's personas: a prompt version each, alias `live`, a run an alignment.
 
-The store is the truth and this is a copy: what could not be mirrored waits in the store and is mirrored later. Only this
-file imports MLflow. Names hold the user's key, never the user id. Nothing is pickled: programs are mirrored as JSON.
+The store is the truth and this is a copy: what could not be mirrored waits in the store and is mirrored later. Only
+this file imports MLflow. Names hold the user's key, never the user id. Nothing is pickled: a program is its JSON.
 """
 
-import difflib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.alignment import Alignment
 from ..data.errors import TrackingError
-from ..data.persona import Persona, PersonaVersion
+from ..data.persona import PersonaVersion, persona_diff
 from ..data.store import User
 from ..programs import PersonaAgent
 
@@ -90,12 +89,6 @@ class PersonaTracker:
         live = user.personas.live
         if live is not None and (prompt := _registered(client, user, live)) is not None:
             client.set_prompt_alias(_prompt_name(user), "live", int(prompt.version))
-
-
-def persona_diff(old: Persona, new: Persona) -> str:
-    """Return the change of a persona's text as a unified diff, empty if they read the same."""
-    lines = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), "old", "new", lineterm="", n=100)
-    return "\n".join(lines)
 
 
 def _prompt_name(user: User) -> str:

@@ -36,9 +36,7 @@ class RecallMemory(SpeakingModule):
             searches = [search for search in written.search_queries if search.strip()][:_MAX_SEARCHES]
         except AnswerError:
             searches = []
-        found = yield tuple(
-            Call(memory.recall, {"query": search, "k": self.k}) for search in (content, *searches)
-        )
+        found = yield tuple(Call(memory.recall, {"query": search, "k": self.k}) for search in (content, *searches))
         episodes = _nearest([episode for episodes in found for episode in episodes], self.k)
         return dspy.Prediction(episodes=episodes, statements=memory.statements(), searches=searches)
 

@@ -66,7 +66,7 @@ def visible_rows(user_key: str, before: Sequence[Interaction]) -> Filter:
         earlier: list[Filter] = [{"at": {"$lt": microseconds}}, {"$and": same_time}]
         conditions.append({"$or": earlier})
         conditions.append({"interaction": {"$ne": mask.interaction_id}})
-        pass
+        conditions.append({"query": {"$ne": _query_hash(mask)}})
     return conditions[0] if len(conditions) == 1 else {"$and": conditions}
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import dspy
 
@@ -57,7 +57,8 @@ class Toolbox:
     def description(self) -> str:
         """One line for each tool: its name, its arguments and what it is for."""
         return "\n".join(
-            f"{name}({', '.join(tool.args)}): {' '.join((tool.desc or '').split())}" for name, tool in self._tools.items()
+            f"{name}({', '.join(tool.args)}): {' '.join((tool.desc or '').split())}"
+            for name, tool in self._tools.items()
         )
 
     def __call__(self, tool: str, argument: str) -> Action:
@@ -109,7 +110,7 @@ class Toolbox:
             given = None
         if not isinstance(given, dict) or not wanted.keys() >= given.keys():
             raise ToolFailure(f"it takes a JSON object with {', '.join(wanted)}")
-        return given
+        return cast("dict[str, Any]", given)
 
 
 def _action(name: str, arguments: dict[str, Any], outcome: object) -> Action:

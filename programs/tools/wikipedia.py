@@ -27,7 +27,7 @@ def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
     http = client or httpx.Client(timeout=_TIMEOUT, follow_redirects=False, headers={"User-Agent": _USER_AGENT})
 
     def search_wikipedia(search: str) -> str:
-        """Look up facts about the world (a film, a book, a person, a place) in Wikipedia. It knows nothing of the user."""
+        """Look up facts about the world (a film, a book, a person, a place) in Wikipedia; it does not know the user."""
         pages = _pages(_get(http, search))
         return "\n".join(f"{number}. {quoted(page)}" for number, page in enumerate(pages, 1)) or "no page found"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .lms import open_lm
     from .optimizers.persona_alignment import PersonaAlignment
     from .programs.persona_agent import PersonaAgent
+    from .settings import Settings
 
 __all__ = [
     "Alignment",

@@ -6,6 +6,8 @@
 6. Sync and async give the same.   7. Any number of alignments in a row works.
 """
 
+from typing import Any
+
 import dspy
 import pytest
 
@@ -30,7 +32,7 @@ def agent(user: User) -> PersonaAgent:
     return PersonaAgent(OPEN, user.memory, persona=initial_persona(before_the_batch.statements()), tools=[])
 
 
-def compiled(agent: PersonaAgent, lm: ScriptedLM, user: User, **parameters: object) -> PersonaAgent:
+def compiled(agent: PersonaAgent, lm: ScriptedLM, user: User, **parameters: Any) -> PersonaAgent:
     with dspy.context(lm=lm):
         return PersonaAlignment(**parameters).compile(agent, trainset=examples(user.interactions.all()))
 
@@ -67,11 +69,15 @@ def test_a_simulation_sees_neither_its_own_answer_nor_anything_later(
         )
         hidden = range(position, HISTORY_LENGTH)
         assert not [canary(number) for number in hidden if canary(number) in request.text]
-        assert not [number for number in hidden if interaction(number).query in request.text.replace(request.input("query"), "")]
+        assert not [
+            number for number in hidden if interaction(number).query in request.text.replace(request.input("query"), "")
+        ]
     assert any(canary(HISTORY_LENGTH - 2) in request.text for request in simulations), "the last one sees those before"
 
 
-def test_a_simulation_does_not_see_an_older_copy_of_its_own_query(agent: PersonaAgent, lm: ScriptedLM, user: User) -> None:
+def test_a_simulation_does_not_see_an_older_copy_of_its_own_query(
+    agent: PersonaAgent, lm: ScriptedLM, user: User
+) -> None:
     copy = interaction(HISTORY_LENGTH - 1).query.upper()
     user.interactions.add([interaction(20, query=copy, at=interaction(0).at, ground_truth="copiedanswer")])
     compiled(agent, lm, user, n=1)
@@ -103,7 +109,10 @@ def test_lines_that_stay_keep_their_causes_and_new_lines_are_caused_by_the_batch
 
 @pytest.mark.parametrize(
     "rewrite",
-    [{"profile": {"no": "list"}, "preferences": 3, "tool_use": [], "style": []}, {"profile": [], "preferences": [], "tool_use": [], "style": [" "]}],
+    [
+        {"profile": {"no": "list"}, "preferences": 3, "tool_use": [], "style": []},
+        {"profile": [], "preferences": [], "tool_use": [], "style": [" "]},
+    ],
     ids=["unreadable", "empty"],
 )
 def test_a_rewrite_that_is_no_persona_changes_nothing(
@@ -181,6 +190,6 @@ def test_parameters_are_the_constructors_arguments() -> None:
 
 
 @pytest.mark.parametrize("parameters", [{"n": 0}, {"iterations": 0}])
-def test_sizes_below_one_are_refused(parameters: dict[str, int]) -> None:
+def test_sizes_below_one_are_refused(parameters: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="at least 1"):
         PersonaAlignment(**parameters)

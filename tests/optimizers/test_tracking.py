@@ -1,27 +1,31 @@
 """MLflow's mirror, against a real MLflow on SQLite."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dspy
 import pytest
+from mlflow import MlflowClient
 
 from personaagent.data.errors import TrackingError
-from personaagent.data.persona import Persona, PersonaLine, PersonaVersion
-from personaagent.data.store import User
+from personaagent.data.interaction import Interaction
+from personaagent.data.persona import Persona, PersonaLine, PersonaVersion, persona_diff
+from personaagent.data.store import Store, User
 from personaagent.data.task import OPEN
 from personaagent.optimizers import PersonaAlignment, examples
-from personaagent.optimizers.tracking import PersonaTracker, persona_diff
+from personaagent.optimizers.tracking import PersonaTracker
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM
+
+from .conftest import HISTORY_LENGTH, interaction
 
 SECRET_ID = "maya"
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def tracker(uri: str, tmp_path: Path) -> PersonaTracker:
     return PersonaTracker(uri, tmp_path.as_uri())
 
 
-def program_of(user: User):
+def program_of(user: User) -> Callable[[PersonaVersion], PersonaAgent]:
     def program(version: PersonaVersion) -> PersonaAgent:
         return PersonaAgent(OPEN, user.memory, persona=version.persona, tools=[])
 
@@ -49,9 +53,7 @@ def aligned(user: User, lm: ScriptedLM) -> tuple[PersonaVersion, ...]:
     return user.alignments.add(program.alignment)
 
 
-def client(uri: str):
-    from mlflow import MlflowClient
-
+def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -75,10 +77,10 @@ def test_every_version_is_a_prompt_version_and_live_is_an_alias(
 
 
 def test_an_alignment_is_one_run_with_losses_diff_and_program(
-    tracker: PersonaTracker, uri: str, store: object, lm: ScriptedLM
+    tracker: PersonaTracker, uri: str, store: Store, lm: ScriptedLM
 ) -> None:
     user = store.add_user("another made-up user")
-    user.interactions.add([one.model_copy(update={"position": 0}) for one in _history(user)])
+    user.interactions.add([one.model_copy(update={"position": 0}) for one in _history()])
     [version] = aligned(user, lm)
     tracker.mirror(user, program_of(user))
     mlflow = client(uri)
@@ -98,15 +100,13 @@ def test_an_alignment_is_one_run_with_losses_diff_and_program(
     assert loaded.persona == version.persona
 
 
-def _history(user: User):
-    from .conftest import HISTORY_LENGTH, interaction
-
+def _history() -> list[Interaction]:
     return [interaction(position) for position in range(HISTORY_LENGTH)]
 
 
-def test_no_name_holds_the_user_id(tracker: PersonaTracker, uri: str, store: object, lm: ScriptedLM) -> None:
+def test_no_name_holds_the_user_id(tracker: PersonaTracker, uri: str, store: Store, lm: ScriptedLM) -> None:
     user = store.add_user("someone@example.org")
-    user.interactions.add(_history(user))
+    user.interactions.add(_history())
     aligned(user, lm)
     tracker.mirror(user, program_of(user))
     database = Path(uri.removeprefix("sqlite:///"))
@@ -116,10 +116,10 @@ def test_no_name_holds_the_user_id(tracker: PersonaTracker, uri: str, store: obj
 
 
 def test_an_interrupted_mirror_goes_on_without_registering_twice(
-    tracker: PersonaTracker, uri: str, store: object, lm: ScriptedLM, monkeypatch: pytest.MonkeyPatch
+    tracker: PersonaTracker, uri: str, store: Store, lm: ScriptedLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = store.add_user("interrupted")
-    user.interactions.add(_history(user))
+    user.interactions.add(_history())
     aligned(user, lm)
 
     class Stop(RuntimeError):

@@ -1,4 +1,5 @@
 import asyncio
+from typing import cast
 
 import dspy
 import pytest
@@ -36,7 +37,7 @@ def test_what_a_body_does_not_catch_leaves_it() -> None:
     with pytest.raises(AnswerError, match="negative"):
         asyncio.run(arun(body([-1])))
     with pytest.raises(TypeError):
-        asyncio.run(arun(body(["x", None])))
+        asyncio.run(arun(body(cast("list[int]", ["x", None]))))
 
 
 async def test_calls_of_a_tuple_are_made_at_once() -> None:
@@ -79,7 +80,10 @@ async def test_a_module_knows_its_spend_and_so_does_the_meter_around_it() -> Non
 
 
 def test_dspys_errors_become_ours() -> None:
-    with dspy.context(lm=ScriptedLM(["not json"])), pytest.raises(AnswerError, match="no readable response: 'not json'"):
+    with (
+        dspy.context(lm=ScriptedLM(["not json"])),
+        pytest.raises(AnswerError, match="no readable response: 'not json'"),
+    ):
         Ask()(query="x")
     with dspy.context(lm=ScriptedLM(lambda _: dspy.lm15.ServerError("down"))), pytest.raises(LMError, match="down"):
         Ask()(query="x")

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
@@ -13,7 +14,7 @@ from personaagent.data.task import OPEN, Task
 from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.testing import ScriptedLM
 
-from .conftest import PLOTS, SEARCH, TASK
+from .conftest import PLOTS, TASK
 
 QUERY = TASK.query("A lighthouse keeper paints the sea")
 RATING = Task(name="LaMP-3", kind="rating", labels=("1", "2", "3", "4", "5"))
@@ -42,7 +43,9 @@ def test_it_recalls_uses_tools_and_responds_under_the_persona(
     assert answered.spend.prompt_tokens > 0
 
 
-async def test_async_asks_the_same_prompts_and_gives_the_same_answer(agent: PersonaAgent, answers: dict[str, object]) -> None:
+async def test_async_asks_the_same_prompts_and_gives_the_same_answer(
+    agent: PersonaAgent, answers: dict[str, object]
+) -> None:
     sync_lm, async_lm = ScriptedLM(answers), ScriptedLM(answers)
     with dspy.context(lm=sync_lm):
         sync = agent(query=QUERY)
@@ -57,8 +60,8 @@ def test_the_answer_is_typed_by_the_task(user: User, answers: dict[str, object])
     lm = ScriptedLM({**answers, "response": 4})
     with dspy.context(lm=lm):
         assert PersonaAgent(RATING, user.memory, tools=[])(query="Fell apart?").response == "4"
-    schema = lm.requests[-1].request.config.response_format["schema"]
-    assert list(schema["properties"]["response"]["enum"]) == [1, 2, 3, 4, 5]
+    wanted: Any = lm.requests[-1].request.config.response_format
+    assert list(wanted["schema"]["properties"]["response"]["enum"]) == [1, 2, 3, 4, 5]
     with dspy.context(lm=ScriptedLM({**answers, "response": "free text"})):
         assert PersonaAgent(OPEN, user.memory, tools=[])(query="And?").response == "free text"
 
@@ -86,7 +89,7 @@ def test_retrieved_text_is_quoted_and_cannot_leave_its_quotes(user: User, agent:
     hostile = user.interactions.all()[0].model_copy(update={"interaction_id": "x", "query": TASK.query(attack)})
     user.interactions.add([hostile])
     with dspy.context(lm=lm):
-        agent(query=TASK.query(attack.split("\n")[0]))
+        agent(query=TASK.query(attack.split("\n", maxsplit=1)[0]))
     prompt = lm.requests[-1].user
     assert json.dumps(" ".join(attack.split())) in prompt
     assert "\nIgnore the user" not in prompt
@@ -132,7 +135,7 @@ def test_a_failed_load_leaves_the_program_as_it_was(agent: PersonaAgent) -> None
     before = agent.dump_state()
     broken = agent.dump_state()
     del broken["respond.predict"]
-    with pytest.raises(InputError, match="respond.predict"):
+    with pytest.raises(InputError, match=r"respond\.predict"):
         agent.load_state(broken)
     with pytest.raises(InputError, match="not the saved state"):
         agent.load_state({"persona": {"lines": 3}, "persona_version": None})

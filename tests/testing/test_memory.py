@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import numpy as np
-from personaagent.data.interaction import Interaction
 
+from personaagent.data.interaction import Interaction
 from personaagent.testing import HashEmbedder, in_memory_store
 
 

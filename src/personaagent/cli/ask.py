@@ -4,19 +4,20 @@ from typing import Annotated
 
 import typer
 
-from .context import ApiBase, Json, Lm, User, asking, opened, out, print_json
+from .context import Asking, Json, User, answering, opened, out, print_json
+from .grouped import grouped
 
 
+@grouped
 def ask(
     context: typer.Context,
     user: User,
     query: Annotated[str, typer.Argument(help="What to ask.")],
-    lm: Lm = None,
-    api_base: ApiBase = None,
+    asking: Asking,
     as_json: Json = False,
 ) -> None:
     """Answer QUERY under the user's live persona, with the user's memory and tools."""
-    with opened(context) as home, asking(context, lm, api_base):
+    with opened(context) as home, answering(context, asking):
         answered = home.agent(home.store.user(user))(query=query)
     if not as_json:
         out.print(answered.response, markup=False)

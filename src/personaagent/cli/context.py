@@ -6,20 +6,28 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 
-from ..home import Home
-from ..settings import Settings
+if TYPE_CHECKING:
+    from ..home import Home
+    from ..settings import Settings
 
 User = Annotated[str, typer.Option("--user", help="Whose persona and memory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Lm = Annotated[str | None, typer.Option("--lm", help="'embedded', 'embedded/MODEL' or any DSPy name (openai/...).")]
-ApiBase = Annotated[str | None, typer.Option("--api-base", help="URL of an OpenAI-compatible server.")]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which LM a command asks; by default that of the settings."""
+
+    lm: Annotated[str | None, typer.Option(help="'embedded', 'embedded/MODEL' or any DSPy name (openai/...).")] = None
+    api_base: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server that has the LM.")] = None
+
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
@@ -34,7 +42,7 @@ class Debug:
 class Setup:
     """The options that stand before the command."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings") -> None:
         self.settings = settings
 
     @staticmethod
@@ -46,6 +54,10 @@ class Setup:
         debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     ) -> None:
         """LLM programs that become a particular person's."""
+        from rich.logging import RichHandler
+
+        from ..settings import Settings
+
         Debug.on = debug
         handler = RichHandler(console=err, show_time=False, show_path=False, show_level=False)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
@@ -53,25 +65,27 @@ class Setup:
         context.obj = Setup(Settings(home=home) if home is not None else Settings())
 
 
-def settings(context: typer.Context) -> Settings:
+def settings(context: typer.Context) -> "Settings":
     """Return the settings of this run."""
     return context.find_object(Setup).settings
 
 
-def opened(context: typer.Context) -> Home:
+def opened(context: typer.Context) -> "Home":
     """Open the home folder; use it in a `with`."""
+    from ..home import Home
+
     return Home(settings(context))
 
 
 @contextmanager
-def asking(context: typer.Context, lm: str | None, api_base: str | None) -> Generator[None]:
-    """Let the commands inside ask the LM that the options or else the settings name."""
+def answering(context: typer.Context, asking: Asking) -> Generator[None]:
+    """Let what is done inside ask the LM that the options, or else the settings, name."""
     import dspy
 
     from ..lms import open_lm
 
     configured = settings(context)
-    model = open_lm(lm or configured.lm, api_base=api_base or configured.api_base)
+    model = open_lm(asking.lm or configured.lm, api_base=asking.api_base or configured.api_base)
     with dspy.context(lm=model, trace=None, disable_history=True):
         yield
 

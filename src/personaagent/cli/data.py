@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from .context import out
+from .context import err, out
+from .show import bytes_bar
 
 app = typer.Typer(help="Fetch LaMP's official files.", no_args_is_help=True)
 
@@ -23,9 +24,10 @@ def fetch(
     into: Annotated[Path, typer.Option("--into", help="Where the folder of the task is made.")] = Path("lamp"),
 ) -> None:
     """Download questions and outputs from LaMP's site; its licence (CC BY-NC-SA 4.0) and each source's apply."""
-    from ..data.lamp import fetch as fetch_files
     from ..data.lamp import task_named
+    from ..data.lamp.fetch import fetch as fetch_files
 
-    folder = into / task
-    fetch_files(task_named(task), split, folder, time_based=time_based)
-    out.print(f"fetched {task} {split} into {folder}", markup=False)
+    with bytes_bar(err) as on_progress:
+        files = fetch_files(task_named(task), split, into / task, time_based=time_based, on_progress=on_progress)
+    for file in files:
+        out.print(str(file), markup=False)

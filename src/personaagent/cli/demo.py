@@ -1,30 +1,33 @@
 """`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
-from rich.table import Table
 
-from .context import ApiBase, Json, Lm, asking, err, out, print_json, settings
+from .context import Asking, Json, answering, err, out, print_json, settings
+from .grouped import grouped
 from .show import diff_text, progress_bar, progress_of_alignment
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..data.alignment import Alignment
     from ..demo import Answers, Comparison
     from ..home import Home
 
 
-def demo(context: typer.Context, lm: Lm = None, api_base: ApiBase = None, as_json: Json = False) -> None:
+@grouped
+def demo(context: typer.Context, asking: Asking, as_json: Json = False) -> None:
     """Build one made-up user's memory and persona, answer, align, answer again, and compare."""
     from ..home import Home
 
     started = time.perf_counter()
     configured = settings(context)
-    _fetch_what_is_missing(lm or configured.lm, configured.embedder)
-    folder = configured.home / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    with Home(configured.model_copy(update={"home": folder})) as home, asking(context, lm, api_base):
+    _fetch_what_is_missing(asking.lm or configured.lm, configured.embedder)
+    folder = configured.home / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    with Home(configured.model_copy(update={"home": folder})) as home, answering(context, asking):
         before, alignment, after, comparison = _align_made_up_user(home, quiet=as_json)
         if as_json:
             print_json(_as_json(before, alignment, after, comparison, home))
@@ -77,7 +80,9 @@ def _fetch_what_is_missing(lm: str, embedder: str) -> None:
         fetch_with_progress(model)
 
 
-def _table(before: "Answers", alignment: "Alignment", after: "Answers") -> Table:
+def _table(before: "Answers", alignment: "Alignment", after: "Answers") -> "Table":
+    from rich.table import Table
+
     table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user, 6 later questions")
     rows = ((f"persona v{before.version}", before), ("alignment", alignment), (f"persona v{after.version}", after))
     for name, part in rows:

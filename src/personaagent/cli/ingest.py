@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..data.errors import InputError
-from ..data.interaction import Interaction
 from .context import Json, opened, out, print_json
+
+if TYPE_CHECKING:
+    from ..data.interaction import Interaction
 
 
 def ingest(
@@ -32,13 +34,13 @@ def ingest(
         out.print(f"{stored} new interactions of {len(histories)} user(s)")
 
 
-def _of_file(user: str, file: Path) -> dict[str, Sequence[Interaction]]:
+def _of_file(user: str, file: Path) -> "dict[str, Sequence[Interaction]]":
     from ..data.ingest import read_jsonl
 
     return {user: read_jsonl(file)}
 
 
-def _of_lamp(folder: Path, task: str | None, limit: int | None) -> dict[str, Sequence[Interaction]]:
+def _of_lamp(folder: Path, task: str | None, limit: int | None) -> "dict[str, Sequence[Interaction]]":
     from ..data.lamp import load, task_named
 
     people = load(folder, task_named(task or folder.resolve().name)).users[:limit]

@@ -1,14 +1,16 @@
 """`personaagent persona`: a user's persona versions. Works without MLflow; `sync` mirrors to it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..data.errors import InputError
-from ..data.persona import PersonaVersion
-from ..data.store import User as UserHandle
 from .context import Json, User, opened, out, print_json
 from .show import diff_text
+
+if TYPE_CHECKING:
+    from ..data.persona import PersonaVersion
+    from ..data.store import User as UserHandle
 
 app = typer.Typer(help="List, show, compare, roll back and mirror persona versions.", no_args_is_help=True)
 Number = Annotated[int | None, typer.Option(min=1)]
@@ -96,7 +98,7 @@ def sync(
         out.print(f"mirrored {mirrored} version(s) of {len(users)} user(s) to {home.tracking_uri}", markup=False)
 
 
-def _version(user: UserHandle, number: int | None) -> PersonaVersion:
+def _version(user: "UserHandle", number: int | None) -> "PersonaVersion":
     if number is not None:
         return user.personas.get(number)
     if (live := user.personas.live) is None:

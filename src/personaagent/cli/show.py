@@ -5,22 +5,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
-from ..data.persona import Persona
-
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
+
+    from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
     from ..optimizers.events import AlignmentEvent
 
 _STYLES = {"+": "green", "-": "red"}
 
 
-def diff_text(old: Persona, new: Persona) -> Text:
+def diff_text(old: "Persona", new: "Persona") -> Text:
     """Return the change from one persona to another, added lines green and removed lines red."""
-    from ..optimizers.tracking import persona_diff
+    from ..data.persona import persona_diff
 
     text = Text()
     for line in persona_diff(old, new).splitlines()[3:]:
@@ -28,14 +28,18 @@ def diff_text(old: Persona, new: Persona) -> Text:
     return text if text else Text("(the persona did not change)", style="dim")
 
 
-def progress_bar(console: Console) -> Progress:
+def progress_bar(console: Console) -> "Progress":
     """Return a progress bar for long work, drawn on `console`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
 
 
-def evaluation_table(evaluation: "Evaluation") -> Table:
+def evaluation_table(evaluation: "Evaluation") -> "Table":
     """Return one line for each method: its counts, its metrics by the official rules, and what it spent."""
+    from rich.table import Table
+
     rows = {name: summary.as_json() for name, summary in evaluation.methods.items()}
     metrics = sorted({metric for summary in evaluation.methods.values() for metric in summary.official})
     columns = ["scored", "failed", "unparsed", *metrics, "calls", "prompt_tokens", "completion_tokens", "seconds"]
@@ -47,6 +51,23 @@ def evaluation_table(evaluation: "Evaluation") -> Table:
 
 def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def bytes_bar(console: Console) -> Generator[Callable[[str, int, int | None], None]]:
+    """Show downloads: what is yielded is told a file's name, the bytes that have come, and the bytes that will."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars: "dict[str, TaskID]" = {}
+
+        def show(name: str, done: int, total: int | None) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total)
+            progress.update(bars[name], completed=done, total=total)
+
+        yield show
 
 
 @contextmanager

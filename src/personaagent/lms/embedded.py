@@ -35,12 +35,10 @@ if TYPE_CHECKING:
 THREADS_VARIABLE = "PERSONAAGENT_THREADS"
 """The environment variable that sets how many threads the embedded LM computes with."""
 
-CONTEXT_TOKENS = 4096
-"""Room of one call, prompt and answer together."""
-SLOTS = 4
-"""Calls that are computed at once; more wait."""
-PROMPT_CACHE_MIB = 256
-"""Memory for prompts that were computed before: with the default model about 9,000 tokens, 15 system prompts.
+CONTEXT_TOKENS = 8192
+"""Room of one call, prompt and answer together: with the default model 230 MB."""
+PROMPT_CACHE_MIB = 384
+"""Memory for prompts that were computed before: with the default model about 14,000 tokens, 20 system prompts.
 
 A program asks under several contracts in turn, and each begins with its own long system prompt. With the cache each of
 them is computed once, not at every turn.
@@ -55,7 +53,8 @@ _log = logging.getLogger(__name__)
 class LlamaEngine:
     """Answers DSPy's requests with a model file, under the JSON schema that the request asks for.
 
-    The same calls in the same order, one at a time, get the same answers. Threads may share an engine.
+    It computes one call at a time; calls made meanwhile wait. Threads may share an engine. The same calls in the same
+    order get the same answers.
 
     Args:
         path: A GGUF file.
@@ -74,7 +73,7 @@ class LlamaEngine:
         self.path = path
         self.threads = threads or default_threads()
         self._server: Server | None = _served(path, self.threads)
-        self.workers = ThreadPoolExecutor(SLOTS, thread_name_prefix="embedded-lm")
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="embedded-lm")
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
@@ -103,12 +102,12 @@ class LlamaEngine:
 
     def close(self) -> None:
         """Wait for the calls of the asynchronous engine, then free the model's memory."""
-        self.workers.shutdown()
+        self.worker.shutdown()
         self._server = None
 
 
 class AsyncLlamaEngine:
-    """The same engine for `await`: a call waits in one of a few threads, and the event loop goes on."""
+    """The same engine for `await`: calls wait in a thread of their own, and the event loop goes on."""
 
     def __init__(self, engine: LlamaEngine) -> None:
         self._engine = engine
@@ -118,7 +117,7 @@ class AsyncLlamaEngine:
 
     async def complete(self, request: Request) -> Response:
         """Return the model's answer; raises as `LlamaEngine.complete`."""
-        return await asyncio.get_running_loop().run_in_executor(self._engine.workers, self._engine.complete, request)
+        return await asyncio.get_running_loop().run_in_executor(self._engine.worker, self._engine.complete, request)
 
     async def stream(self, request: Request) -> AsyncIterator[object]:
         """Yield the whole answer as one piece."""
@@ -180,7 +179,8 @@ def _served(path: Path, threads: int) -> "Server":
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx, params.n_parallel = CONTEXT_TOKENS * SLOTS, SLOTS
+    # One call at a time: calls side by side cannot share a prompt that is being used, and compute it again each.
+    params.n_ctx, params.n_parallel = CONTEXT_TOKENS, 1
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.verbosity, params.warmup = -1, False

@@ -1,7 +1,6 @@
 """An embedder by its name."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..data.errors import LMError, UnknownNameError
@@ -47,11 +46,14 @@ class DspyEmbedder:
 
         self.name = name
         self._embedder = dspy.Embedder(name, caching=False)
+        self._dimensions: int | None = None
 
-    @cached_property
+    @property
     def dimensions(self) -> int:
         """Length of a vector, found out by asking for one."""
-        return self.embed(["dimensions"]).shape[1]
+        if self._dimensions is None:
+            self._dimensions = int(self.embed(["length"]).shape[1])
+        return self._dimensions
 
     @property
     def fingerprint(self) -> str:

@@ -43,7 +43,8 @@ def lm_errors() -> Generator[None]:
 def lm_error(error: dspy.LMError) -> LMError:
     """Return DSPy's error as ours: the model, what happened, what to do."""
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "see the log for details")
-    happened = " ".join((error.message or type(error).__name__).split())
+    first_paragraph = (error.message or type(error).__name__).partition("\n\n")[0]
+    happened = " ".join(first_paragraph.split())
     ours = LMError(without_secrets(f"{error.model or 'the LM'}: {happened.rstrip('.')}: {advice}"))
     ours.retryable = dspy.is_retryable_lm_error(error)
     return ours

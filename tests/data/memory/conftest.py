@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store, User
-
 from personaagent.testing import HashEmbedder
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.rows import contents_of
-
 from personaagent.testing import HashEmbedder
 
 Ask = Callable[..., Interaction]
@@ -77,6 +77,25 @@ def test_a_search_sees_one_users_rows_only(embedder: Recorder, ask: Ask) -> None
         assert sorted(found(index, MAYA)) == ["1", "2"]
         assert sorted(found(index, OMAR)) == ["1", "3"]
         assert found(index, "00000000000000c0") == []
+
+
+def test_healing_one_user_leaves_the_others_rows(embedder: Recorder, ask: Ask) -> None:
+    with EpisodeIndex(None, embedder, shards=1) as index:
+        add(index, OMAR, [ask("1", "an old film")])
+        index.heal(MAYA, Stored(ask("2", "a new film")))
+        index.sync(MAYA, [], [])
+        assert found(index, OMAR) == ["1"]
+
+
+def test_a_mask_hides_what_had_not_happened_before_it(index: EpisodeIndex, ask: Ask) -> None:
+    days = {"a": 1, "b": 2, "c": 2}
+    history = [ask(name, f"film {name}", day=day, position=place) for place, (name, day) in enumerate(days.items())]
+    add(index, MAYA, history)
+    mask = ask("new", "film", day=2, position=1)
+    copy_of_a = ask("new", "Film  A", day=3, position=9)
+    assert [match.interaction_id for match in index.search(MAYA, "film", 9, before=[mask])] == ["a"]
+    assert {match.interaction_id for match in index.search(MAYA, "film", 9, before=[copy_of_a])} == {"b", "c"}
+    assert index.search(MAYA, "film", 9, before=[mask, copy_of_a]) == []
 
 
 def test_users_are_spread_over_shards(embedder: Recorder, ask: Ask, tmp_path: Path) -> None:

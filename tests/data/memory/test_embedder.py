@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from platformdirs import user_cache_path
+
 from personaagent.data.errors import ModelFileError
 from personaagent.data.memory.embedder import Embedder, MiniLmEmbedder
-from platformdirs import user_cache_path
 
 MODELS = user_cache_path("personaagent") / "models"
 MODEL, TOKENIZER = MODELS / "all-minilm-l6-v2-int8.onnx", MODELS / "all-minilm-l6-v2-tokenizer.json"

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp.tasks import task_named
 from personaagent.data.memory.rows import contents_of, row_of, visible_rows

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.statements import SemanticMemory, derive_statements
 from personaagent.data.store import Store, User

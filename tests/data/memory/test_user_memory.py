@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction, normalised
 from personaagent.data.memory.chroma_index import EpisodeIndex, Match
 from personaagent.data.memory.user_memory import UserMemory
 from personaagent.data.statement import Memory, Statement
 from personaagent.data.store import Store, User
-
 from personaagent.testing import HashEmbedder
 
 Ask = Callable[..., Interaction]

@@ -51,7 +51,9 @@ def test_a_tool_of_several_arguments_gets_them_from_a_json_object(box: Toolbox) 
     assert (done.arguments, done.observation) == ({"first": 2, "second": 3}, "| 5")
 
 
-@pytest.mark.parametrize("bad", ["2 and 3", "[2, 3]", '{"first": 1, "third": 2}', '{"first": "x", "second": 1}', '{"first": 1}'])
+@pytest.mark.parametrize(
+    "bad", ["2 and 3", "[2, 3]", '{"first": 1, "third": 2}', '{"first": "x", "second": 1}', '{"first": 1}']
+)
 def test_arguments_that_a_tool_does_not_take_are_an_observation(box: Toolbox, bad: str) -> None:
     assert box("add", bad).failed
 
@@ -72,7 +74,9 @@ def test_a_tool_can_say_itself_why_it_has_no_result(box: Toolbox) -> None:
 
 
 async def test_async_tools_are_awaited_and_sync_tools_do_not_block(box: Toolbox) -> None:
-    done = await asyncio.gather(box.acall("waiting", '{"seconds": 0.01}'), box.acall("add", '{"first": 1, "second": 1}'))
+    done = await asyncio.gather(
+        box.acall("waiting", '{"seconds": 0.01}'), box.acall("add", '{"first": 1, "second": 1}')
+    )
     assert [one.observation for one in done] == ["| waited 0.01", "| 2"]
     assert (await box.acall("broken", "x")).failed
 

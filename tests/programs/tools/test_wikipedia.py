@@ -1,3 +1,4 @@
+import dspy
 import httpx
 import pytest
 
@@ -10,7 +11,7 @@ PAGES = [
 ]
 
 
-def tool(answer: httpx.Response | Exception, asked: list[httpx.Request] | None = None):
+def tool(answer: httpx.Response | Exception, asked: list[httpx.Request] | None = None) -> dspy.Tool:
     def handle(request: httpx.Request) -> httpx.Response:
         if asked is not None:
             asked.append(request)
