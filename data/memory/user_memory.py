@@ -69,7 +69,7 @@ class UserMemory:
         """
         if k < 0 or not 0 <= recency_weight <= 1:
             raise InputError(f"cannot recall k={k}, recency_weight={recency_weight}: k is 0 or more, the weight 0 to 1")
-        self.refresh()
+        self._index.heal(self._key, self._interactions)
         if recency_weight:
             return self._nearest_and_newest(query, k, recency_weight)
         matches = self._index.search(self._key, query, k, before=self._masks) if k else []
@@ -101,12 +101,13 @@ class UserMemory:
         masks = (*self._masks, interaction)
         return UserMemory(self._interactions, self._statements, self._key, self._index, masks=masks)
 
-    def refresh(self) -> None:
-        """Bring the index up to the store, as `recall` does; after a rebuild this embeds the whole history.
+    def rebuild(self) -> None:
+        """Embed the user's whole history anew, as after a change that the index cannot notice by itself.
 
         Raises:
             StorageError: The store or the index cannot be read or written.
         """
+        self._index.sync(self._key, (), ())
         self._index.heal(self._key, self._interactions)
 
     def __copy__(self) -> Self:

@@ -1,7 +1,8 @@
 """A home folder: where one installation keeps its store, its index and MLflow's database."""
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -103,13 +104,17 @@ class Home:
         return self.settings.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
 
 
-def open_store(folder: Path, settings: Settings) -> Store:
+@contextmanager
+def open_store(folder: Path, settings: Settings) -> Generator[Store]:
     """Open a store in `folder`, or where the settings say, with its index of episodes beside it."""
     from .data.memory.chroma_index import EpisodeIndex
     from .lms import open_embedder
 
-    index = EpisodeIndex(folder / "chroma", open_embedder(settings.embedder))
-    return Store.open(settings.database or folder / "store.db", index=index)
+    with (
+        EpisodeIndex(folder / "chroma", open_embedder(settings.embedder)) as index,
+        Store.open(settings.database or folder / "store.db", index=index) as store,
+    ):
+        yield store
 
 
 def _lock(folder: Path, opening: ExitStack) -> None:

@@ -65,6 +65,8 @@ def test_every_version_is_a_prompt_version_and_live_is_an_alias(
     name = f"persona.{user.key}"
     first = client(uri).get_prompt_version(name, 1)
     live = client(uri).get_prompt_version_by_alias(name, "live")
+    assert first is not None
+    assert live is not None
     assert first.template == user.personas.get(1).persona.text, "braces are text, not variables"
     assert live.template == second.persona.text
     assert live.tags["alignment"] == second.alignment_id
@@ -73,7 +75,9 @@ def test_every_version_is_a_prompt_version_and_live_is_an_alias(
 
     user.personas.promote(1, "rolled back")
     tracker.mirror(user, program_of(user))
-    assert client(uri).get_prompt_version_by_alias(name, "live").version == 1
+    again_live = client(uri).get_prompt_version_by_alias(name, "live")
+    assert again_live is not None
+    assert again_live.version == 1
 
 
 def test_an_alignment_is_one_run_with_losses_diff_and_program(
@@ -85,11 +89,13 @@ def test_an_alignment_is_one_run_with_losses_diff_and_program(
     tracker.mirror(user, program_of(user))
     mlflow = client(uri)
     experiment = mlflow.get_experiment_by_name("personaagent")
+    assert experiment is not None
     [run] = mlflow.search_runs([experiment.experiment_id], f"tags.user = '{user.key}'")
     assert run.info.status == "FINISHED"
     assert run.data.params["mode"] == "paper"
     assert run.data.params["n"] == "2"
     assert run.data.metrics["calls"] == 9
+    assert run.info.artifact_uri is not None
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     losses = json.loads((artifacts / "losses.json").read_text(encoding="utf-8"))
     assert [loss["interaction_id"] for loss in losses] == ["i10", "i11"]

@@ -102,7 +102,7 @@ class LlamaEngine:
 
     def close(self) -> None:
         """Wait for the calls of the asynchronous engine, then free the model's memory."""
-        self.worker.shutdown()
+        self.worker.shutdown(cancel_futures=True)
         self._server = None
 
 

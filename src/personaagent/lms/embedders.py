@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ..data.errors import LMError, UnknownNameError
 from .models import MODELS
 from .opening import use_bundled_prices
+from .redact import without_secrets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,12 +68,12 @@ class DspyEmbedder:
             LMError: The provider could not be reached, or refused.
         """
         import numpy as np
-        from litellm.exceptions import APIError
+        from openai import OpenAIError
 
         if not texts:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         try:
             vectors = self._embedder([text or " " for text in texts])
-        except APIError as error:
-            raise LMError(f"embedder {self.name}: {error}") from error
+        except OpenAIError as error:
+            raise LMError(without_secrets(f"embedder {self.name}: {error}")) from error
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

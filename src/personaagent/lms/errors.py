@@ -1,13 +1,12 @@
 """What went wrong with an LM, in our words."""
 
-import os
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import dspy
 
 from ..data.errors import LMError
+from .redact import without_secrets
 
 _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
     (dspy.LMNotConfiguredError, "set the key variable of its provider, or name another LM"),
@@ -21,8 +20,6 @@ _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
     (dspy.LMConfigurationError, "check the name of the model and its settings"),
 )
 """What to do about each kind; a kind stands before the kinds that it is a case of."""
-
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @contextmanager
@@ -48,12 +45,3 @@ def lm_error(error: dspy.LMError) -> LMError:
     ours = LMError(without_secrets(f"{error.model or 'the LM'}: {happened.rstrip('.')}: {advice}"))
     ours.retryable = dspy.is_retryable_lm_error(error)
     return ours
-
-
-def without_secrets(text: str) -> str:
-    """Return `text` without credentials in URLs and without the values of key variables (`*_API_KEY`)."""
-    text = _URL_CREDENTIALS.sub("", text)
-    keys = [value for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= 8]
-    for key in sorted(keys, key=len, reverse=True):
-        text = text.replace(key, "(key)")
-    return text

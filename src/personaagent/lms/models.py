@@ -43,6 +43,22 @@ class ModelFile:
     hub: str | None = None
     """`owner/repository/resolve/revision/file` on the model hub; None if the hub does not have these very bytes."""
 
+    def problem(self, path: Path) -> str | None:
+        """Return what is wrong with the file at `path`, or None if it is this very file.
+
+        A file that was read before is not read again unless it changed since (size, times or inode).
+        """
+        if not path.is_file():
+            return "no such model file"
+        if (size := path.stat().st_size) != self.size:
+            return f"expected {self.size:,} bytes, found {size:,}"
+        if _is_stamped(path, self.sha256):
+            return None
+        if (found := sha256_of(path)) != self.sha256:
+            return f"expected sha256 {self.sha256}, found {found}"
+        stamp(path, self.sha256)
+        return None
+
 
 @dataclass(frozen=True)
 class Model:
@@ -72,25 +88,13 @@ class Model:
     def paths(self) -> tuple[Path, ...]:
         """Return where its files are, in order, after checking size and hash.
 
-        A file that was checked before is not read again unless it changed since (size, times or inode).
-
         Raises:
             ModelFileError: A file is missing, or is not the file that its hash names.
         """
-        return tuple(self._checked(file) for file in self.files)
-
-    def _checked(self, file: ModelFile) -> Path:
-        path, remedy = models_folder() / file.name, f"run `personaagent models fetch {self.name}`"
-        if not path.is_file():
-            raise ModelFileError(f"{path}: no such model file: {remedy}")
-        if path.stat().st_size != file.size:
-            raise ModelFileError(f"{path}: expected {file.size} bytes, found {path.stat().st_size}: {remedy}")
-        if not _is_stamped(path, file.sha256):
-            found = sha256_of(path)
-            if found != file.sha256:
-                raise ModelFileError(f"{path}: expected sha256 {file.sha256}, found {found}: {remedy}")
-            stamp(path, file.sha256)
-        return path
+        for file, path in zip(self.files, self.locations, strict=True):
+            if problem := file.problem(path):
+                raise ModelFileError(f"{path}: {problem}: run `personaagent models fetch {self.name}`")
+        return self.locations
 
 
 MODELS: dict[str, Model] = {

@@ -7,14 +7,16 @@
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction, normalised
@@ -200,11 +202,28 @@ def test_no_episodes_of_nobody_or_none_asked_for(maya: User, ask: Ask, weight: f
     assert maya.memory.recall("film", 0, weight) == ()
 
 
-def test_a_rebuilt_index_is_filled_again(maya: User, index: EpisodeIndex, ask: Ask) -> None:
+def test_an_index_that_lost_everything_is_filled_by_the_next_recall(maya: User, index: EpisodeIndex, ask: Ask) -> None:
     maya.interactions.add([ask("1", "a film")])
     index.rebuild()
-    maya.memory.refresh()
-    assert [match.interaction_id for match in index.search(maya.key, "a film", 1)] == ["1"]
+    assert ids(maya.memory) == ["1"]
+
+
+def test_rebuilding_a_memory_embeds_it_anew_and_leaves_others_alone(ask: Ask) -> None:
+    class Turning(HashEmbedder):
+        sign = 1
+
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return self.sign * super().embed(texts)
+
+    embedder = Turning()
+    with EpisodeIndex(None, embedder) as index, Store.open("sqlite://", index=index) as store:
+        users = [store.add_user("maya"), store.add_user("omar")]
+        for user in users:
+            user.interactions.add([ask("1", "a film")])
+        embedder.sign = -1
+        users[0].memory.rebuild()
+        similarities = [user.memory.recall("a film", 1)[0].similarity for user in users]
+    assert similarities == pytest.approx([1.0, -1.0], abs=1e-5)
 
 
 def test_statements_are_the_newest_of_each_topic(maya: User, ask: Ask) -> None:
