@@ -72,7 +72,7 @@ class PersonaAgent(DrivenModule):
         self.task, self.memory = task, memory
         self.settings = settings or AgentSettings()
         self.tools = [wikipedia_tool()] if tools is None else list(tools)
-        self.recall_memory = RecallMemory(task, self.settings.k)
+        self.recall_memory = RecallMemory(self.settings.k)
         self.tool_use = ToolUse(self._toolbox(), self.settings.min_tools - 1, self.settings.max_steps)
         self.respond = Respond(task)
         self.speak_under(persona or Persona())
@@ -99,10 +99,11 @@ class PersonaAgent(DrivenModule):
             AnswerError: The LM's final answer is not in the task's form.
             LMError: The LM failed.
         """
-        recalled: Any = yield Call(self.recall_memory, {"query": query, "memory": self.memory})
+        subject = self.task.content(query)
+        recalled: Any = yield Call(self.recall_memory, {"query": subject, "memory": self.memory})
         interactions = quoted_interactions((episode.interaction for episode in recalled.episodes), self.task)
         toolbox = self._toolbox(recalled.episodes)
-        used: Any = yield Call(self.tool_use, {"query": query, "known": interactions, "toolbox": toolbox})
+        used: Any = yield Call(self.tool_use, {"query": subject, "known": interactions, "toolbox": toolbox})
         answered: Any = yield Call(
             self.respond, {"query": query, "interactions": interactions, "observations": used.observations}
         )

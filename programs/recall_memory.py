@@ -6,7 +6,6 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..data.statement import Episode, Memory
-from ..data.task import Task
 from ..signatures import WriteSearchQueries
 from .driver import Body, Call
 from .speaking import SpeakingModule
@@ -20,23 +19,26 @@ class RecallMemory(SpeakingModule):
     The query itself is always searched for too, so that a poor search can add nothing but cannot hide anything.
 
     Args:
-        task: Tells the content of a query from the fixed words around it.
         k: Number of episodes to return.
     """
 
-    def __init__(self, task: Task, k: int) -> None:
+    def __init__(self, k: int) -> None:
         super().__init__(WriteSearchQueries)
-        self.task, self.k = task, k
+        self.k = k
 
     def body(self, *, query: str, memory: Memory) -> Body[dspy.Prediction]:
-        """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `searches`."""
-        content = self.task.content(query)
+        """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `searches`.
+
+        Args:
+            query: What the user asks about, without the fixed words of the task.
+            memory: Where to look; masked during a simulation.
+        """
         try:
-            written: Any = yield Call(self.predict, {"query": content})
+            written: Any = yield Call(self.predict, {"query": query})
             searches = [search for search in written.search_queries if search.strip()][:_MAX_SEARCHES]
         except AnswerError:
             searches = []
-        found = yield tuple(Call(memory.recall, {"query": search, "k": self.k}) for search in (content, *searches))
+        found = yield tuple(Call(memory.recall, {"query": search, "k": self.k}) for search in (query, *searches))
         episodes = _nearest([episode for episodes in found for episode in episodes], self.k)
         return dspy.Prediction(episodes=episodes, statements=memory.statements(), searches=searches)
 

@@ -30,14 +30,14 @@ class ToolUse(SpeakingModule):
         """Yield choices and their tools; return a prediction with the `trajectory` of actions and its `observations`.
 
         Args:
-            query: What the user asks.
+            query: What the user asks about, without the fixed words of the task.
             known: What recall has already found, quoted.
             toolbox: The tools to use: they may be masked, their names are the same.
         """
         trajectory: list[Action] = []
         for _ in range(self.max_steps):
             observations = "\n".join([known, *_written(trajectory)])
-            case = {"query": query, "tools": toolbox.description, "observations": observations}
+            case = {"tools": toolbox.description, "query": query, "observations": observations}
             try:
                 choice: Any = yield Call(self.predict, case)
             except AnswerError:

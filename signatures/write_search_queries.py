@@ -7,5 +7,5 @@ class WriteSearchQueries(dspy.Signature):
     Name the subject, the mood and the qualities that matter to this user. Do not answer the query.
     """
 
-    query: str = dspy.InputField(desc="what the user asks now")
+    query: str = dspy.InputField(desc="what the user asks about")
     search_queries: list[str] = dspy.OutputField(desc="one or two searches of a few words each")

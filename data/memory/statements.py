@@ -2,13 +2,14 @@
 
     Of 36 questions of task LaMP-2M the user answered "comedy" 14 times (39%), "classic" 9 times (25%), ...
 
-Labels and ratings are counted here. A summary of texts is written by an LM elsewhere and is one more `Statement`.
+Labels and ratings are counted here, anew from what is visible: a count is never out of date and needs no storing. A
+summary of texts is written by an LM elsewhere (`programs.summarise_history`) and stored, since it costs a call.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from ..interaction import Interaction
@@ -28,49 +29,6 @@ class StoredStatements(Protocol):
         """Return every statement on a topic, the newest last."""
         ...
 
-    def add(self, statement: Statement) -> None:
-        """Store a statement as the newest of its topic."""
-        ...
-
-
-class _Interactions(Protocol):
-    def all(self) -> tuple[Interaction, ...]: ...
-
-
-class _User(Protocol):
-    @property
-    def interactions(self) -> _Interactions: ...
-
-    @property
-    def statements(self) -> StoredStatements: ...
-
-
-class SemanticMemory:
-    """Keeps a user's stored counts in step with the user's interactions.
-
-    Args:
-        clock: Tells when a statement is made.
-    """
-
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._clock = clock
-
-    def update(self, user: _User) -> tuple[Statement, ...]:
-        """Count what the user has answered, and store the statements that have changed since the last update.
-
-        Returns:
-            The statements that were stored; none if nothing changed.
-
-        Raises:
-            StorageError: The store cannot write.
-        """
-        stored = {statement.topic: statement for statement in user.statements.current()}
-        derived = derive_statements(user.interactions.all(), self._clock())
-        changed = tuple(one for one in derived if not says_the_same(one, stored.get(one.topic)))
-        for statement in changed:
-            user.statements.add(statement)
-        return changed
-
 
 def derive_statements(interactions: Sequence[Interaction], now: datetime) -> tuple[Statement, ...]:
     """Return what these interactions add up to: one statement for each label or rating task that was answered.
@@ -87,15 +45,6 @@ def derive_statements(interactions: Sequence[Interaction], now: datetime) -> tup
         if answer := _answer(one):
             answers.setdefault(one.task, {})[one.interaction_id] = answer
     return tuple(_statement(TASKS[name], by_id, now) for name, by_id in answers.items())
-
-
-def says_the_same(statement: Statement, other: Statement | None) -> bool:
-    """Whether two statements agree in topic, words and evidence, whenever they were made."""
-    return other is not None and (statement.topic, statement.text, statement.evidence) == (
-        other.topic,
-        other.text,
-        other.evidence,
-    )
 
 
 def _answer(interaction: Interaction) -> str | None:

@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..interaction import Interaction, normalised
 from ..statement import Episode, Statement
 from .chroma_index import EpisodeIndex, Match, StoredInteractions
-from .statements import StoredStatements, derive_statements, says_the_same
+from .statements import StoredStatements, derive_statements
 
 
 class StoredHistory(StoredInteractions, Protocol):
@@ -78,19 +78,15 @@ class UserMemory:
     def statements(self) -> tuple[Statement, ...]:
         """Return the newest statement of each topic whose whole evidence is visible.
 
-        Counts are those of the visible history, whether they are stored yet or not. Masked, another topic shows its
-        newest statement from before; one without evidence is hidden, since nobody can say when it was known.
+        Counts are those of the visible history. Masked, another topic shows its newest statement from before; one
+        without evidence is hidden, since nobody can say when it was known.
         """
         visible = self.history()
         current = {one.topic: one for one in self._statements.current()}
         counts = {one.topic: one for one in _counts(visible)}
         seen = frozenset(one.interaction_id for one in visible)
         others = (self._newest_visible(one, seen) for topic, one in current.items() if topic not in counts)
-        stored_or_new = (
-            stored if (stored := current.get(topic)) and says_the_same(stored, count) else count
-            for topic, count in counts.items()
-        )
-        return (*(one for one in others if one), *stored_or_new)
+        return (*(one for one in others if one), *counts.values())
 
     def before(self, interaction: Interaction) -> "UserMemory":
         """Return the memory as it was when `interaction` began.

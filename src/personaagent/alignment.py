@@ -16,6 +16,8 @@ from .programs import PersonaAgent
 from .programs.summarise_history import SummariseHistory, summary_topic
 
 _FIRST_BATCH = 3
+_WORTH_A_SUMMARY = 10
+"""New interactions of a task that bring its summary up to date."""
 
 
 def program(user: User, version: PersonaVersion, task: Task | None = None) -> PersonaAgent:
@@ -65,6 +67,8 @@ def align(user: User, optimizer: PersonaAlignment) -> tuple[Alignment, tuple[Per
     base = user.personas.live
     if base is None or _holds_answers_of(batch, base):
         base = first_persona(user, batch)
+    else:
+        _summarise(user, user.memory.before(batch[0]))
     student = program(user, base, task_named(batch[-1].task))
     alignment = optimizer.compile(student, trainset=examples(history)).alignment
     return alignment, user.alignments.add(alignment)
@@ -82,13 +86,15 @@ def _task_of(user: User) -> Task:
 
 
 def _summarise(user: User, memory: Memory) -> None:
-    """Let an LM abstract a statement from the visible interactions of each free-text task that has none yet."""
-    topics = {statement.topic for statement in memory.statements()}
+    """Let an LM abstract what is new of each free-text task in the visible history, if enough of it is new."""
+    known = {statement.topic: statement for statement in memory.statements()}
     for name in sorted({one.task for one in memory.history()}):
         task = task_named(name)
-        if task.kind != "text" or summary_topic(task) in topics:
+        summary = known.get(summary_topic(task))
+        summarised = set(summary.evidence) if summary else set[str]()
+        new = [one for one in memory.history() if one.task == name and one.interaction_id not in summarised]
+        if task.kind != "text" or not new or (summary and len(new) < _WORTH_A_SUMMARY):
             continue
-        interactions = [one for one in memory.history() if one.task == name]
-        summary = SummariseHistory()(interactions=interactions, known=None, task=task, now=datetime.now(UTC))
-        if summary.statement is not None:
-            user.statements.add(summary.statement)
+        written = SummariseHistory()(interactions=new, known=summary, task=task, now=datetime.now(UTC)).statement
+        if written is not None:
+            user.statements.add(written)

@@ -67,7 +67,8 @@ class Setup:
 
 def settings(context: typer.Context) -> "Settings":
     """Return the settings of this run."""
-    return context.find_object(Setup).settings
+    setup: Setup = context.obj
+    return setup.settings
 
 
 def opened(context: typer.Context) -> "Home":

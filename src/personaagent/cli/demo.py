@@ -86,7 +86,8 @@ def _table(before: "Answers", alignment: "Alignment", after: "Answers") -> "Tabl
     table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user, 6 later questions")
     rows = ((f"persona v{before.version}", before), ("alignment", alignment), (f"persona v{after.version}", after))
     for name, part in rows:
-        right = f"{sum(part.right)}/{len(part.right)}" if hasattr(part, "right") else ""
+        answers: tuple[bool, ...] = getattr(part, "right", ())
+        right = f"{sum(answers)}/{len(answers)}" if answers else ""
         spend = part.spend
         tokens = spend.prompt_tokens + spend.completion_tokens
         table.add_row(name, right, str(spend.calls), str(tokens), f"{spend.seconds:.0f}")

@@ -40,6 +40,7 @@ class Run:
     k: Annotated[int, typer.Option(help="Interactions that rag retrieves.", min=1)] = 4
     concurrency: Annotated[int, typer.Option(help="How much is done at once.", min=1)] = 1
     out: Annotated[Path | None, typer.Option(help="Where rows are kept; by default in the home folder.")] = None
+    as_json: Json = False
 
 
 @grouped
@@ -51,7 +52,6 @@ def evaluate(
     selection: Selection,
     run: Run,
     asking: Asking,
-    as_json: Json = False,
 ) -> None:
     """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
     import asyncio
@@ -68,7 +68,7 @@ def evaluate(
             opened.enter_context(answering(context, asking))
         listen = opened.enter_context(_progress())
         result = asyncio.run(evaluate_methods(methods, data, out=kept, concurrency=run.concurrency, listen=listen))
-    if as_json:
+    if run.as_json:
         print_json({**result.as_json(), "seed": selection.seed, "rows": str(kept / "rows.jsonl")})
     else:
         out.print(evaluation_table(result))
@@ -99,7 +99,7 @@ def _methods(names: Sequence[str], task: "Task", k: int, needs: _Needs) -> "tupl
     from ..evaluation.methods import RagMethod, methods_named
     from ..evaluation.personaagent_method import PersonaAgentMethod
 
-    others: "dict[str, Constructor]" = {
+    others: dict[str, Constructor] = {
         "rag": lambda task: RagMethod(task, k=k),
         "rag-dense": lambda task: RagMethod(task, k=k, embedder=needs.embedder(), name="rag-dense"),
         "personaagent": lambda task: PersonaAgentMethod(task, needs.store()),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def ingest(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="JSON lines: query, ground_truth, at; more keys are kept.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="JSON lines: query, ground_truth, at; other keys stay.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Whose interactions FILE holds.")] = None,
     lamp: Annotated[Path | None, typer.Option("--lamp", help="Folder with LaMP question and output files.")] = None,
     task: Annotated[str | None, typer.Option(help="Task of the LaMP folder; by default told by its name.")] = None,

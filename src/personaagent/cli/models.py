@@ -44,7 +44,7 @@ def fetch_with_progress(model: "Model", source: Path | None = None) -> None:
     from ..lms.fetch import fetch as fetch_files
 
     with bytes_bar(err) as on_progress:
-        paths = fetch_files(model, source, on_progress)
+        paths = fetch_files(model, source, on_progress=on_progress)
     for path in paths:
         out.print(str(path), markup=False)
 

@@ -25,14 +25,20 @@ def diff_text(old: "Persona", new: "Persona") -> Text:
     text = Text()
     for line in persona_diff(old, new).splitlines()[3:]:
         text.append(line + "\n", style=_STYLES.get(line[:1], "dim"))
-    return text if text else Text("(the persona did not change)", style="dim")
+    return text or Text("(the persona did not change)", style="dim")
 
 
 def progress_bar(console: Console) -> "Progress":
     """Return a progress bar for long work, drawn on `console`."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=console, transient=True)
 
 
@@ -60,7 +66,7 @@ def bytes_bar(console: Console) -> Generator[Callable[[str, int, int | None], No
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        bars: "dict[str, TaskID]" = {}
+        bars: dict[str, TaskID] = {}
 
         def show(name: str, done: int, total: int | None) -> None:
             if name not in bars:
@@ -71,9 +77,7 @@ def bytes_bar(console: Console) -> Generator[Callable[[str, int, int | None], No
 
 
 @contextmanager
-def progress_of_alignment(
-    console: Console, n: int, iterations: int
-) -> "Generator[Callable[[AlignmentEvent], None]]":
+def progress_of_alignment(console: Console, n: int, iterations: int) -> "Generator[Callable[[AlignmentEvent], None]]":
     """Show the steps of an alignment: n simulations, n critiques and one revision for each iteration."""
     with progress_bar(console) as progress:
         bar = progress.add_task("simulating", total=iterations * (2 * n + 1))

@@ -1,4 +1,4 @@
-"""The demonstration: one made-up user, whose taste differs from the general opinion, from history to aligned persona."""
+"""The demonstration: a made-up user, whose taste is unlike the general opinion, from history to aligned persona."""
 
 from .made_up import made_up_user, write_lamp_files
 from .run import Answers, Comparison, answer_all, compare

@@ -3,15 +3,12 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.memory.statements import SemanticMemory, derive_statements
-from personaagent.data.store import Store, User
+from personaagent.data.memory.statements import derive_statements
+from personaagent.data.store import User
 
 Ask = Callable[..., Interaction]
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -87,58 +84,10 @@ def test_nothing_comes_of_nothing() -> None:
     assert derive_statements([], NOW) == ()
 
 
-def test_an_update_stores_only_what_changed(maya: User) -> None:
-    memory = SemanticMemory(clock=lambda: NOW)
-    maya.interactions.add([*answered("comedy", "comedy"), *answered("5", task="LaMP-3")])
-    assert [one.topic for one in memory.update(maya)] == ["answers to LaMP-2M", "answers to LaMP-3"]
-    assert memory.update(maya) == ()
-    maya.interactions.add(answered("4", task="LaMP-3", start=1))
-    assert [one.topic for one in memory.update(maya)] == ["answers to LaMP-3"]
-
-
-def test_the_newest_statement_holds_and_the_older_is_history(maya: User) -> None:
-    memory = SemanticMemory(clock=lambda: NOW)
-    for place, tag in enumerate(("comedy", "classic")):
-        maya.interactions.add(answered(tag, start=place))
-        memory.update(maya)
-    [current] = maya.statements.current()
-    assert current.evidence == ("LaMP-2M 0", "LaMP-2M 1")
-    assert [len(one.evidence) for one in maya.statements.history("answers to LaMP-2M")] == [1, 2]
-
-
-def test_what_is_forgotten_no_longer_counts(maya: User) -> None:
-    memory = SemanticMemory(clock=lambda: NOW)
+def test_what_is_added_counts_and_what_is_forgotten_does_not(maya: User) -> None:
     maya.interactions.add(answered("comedy", "classic", "classic"))
-    memory.update(maya)
+    assert maya.memory.statements()[0].text.startswith('Of 3 questions of task LaMP-2M the user answered "classic" 2')
     maya.interactions.forget("LaMP-2M 1")
-    memory.update(maya)
-    [current] = maya.statements.current()
+    [current] = maya.memory.statements()
     assert current.text.startswith('Of 2 questions of task LaMP-2M the user answered "comedy" 1 time')
     assert "LaMP-2M 1" not in current.evidence
-
-
-def test_a_stored_count_is_what_memory_shows(maya: User) -> None:
-    maya.interactions.add(answered("comedy"))
-    stored = SemanticMemory(clock=lambda: NOW).update(maya)
-    assert maya.memory.statements() == stored
-
-
-def test_by_default_a_statement_is_made_now(maya: User) -> None:
-    maya.interactions.add(answered("comedy"))
-    before = datetime.now(UTC)
-    [statement] = SemanticMemory().update(maya)
-    assert before <= statement.at <= datetime.now(UTC)
-
-
-@given(
-    answers=st.lists(st.sampled_from(("comedy", "classic", "action", None)), min_size=1, max_size=12),
-    cuts=st.lists(st.integers(0, 12), max_size=3),
-)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_counts_made_in_steps_are_those_made_at_once(store: Store, answers: list[str | None], cuts: list[int]) -> None:
-    user, memory = store.add_user(f"user {len(store.users())}"), SemanticMemory(clock=lambda: NOW)
-    interactions = answered(*answers)
-    for start, end in pairwise(sorted({0, *cuts, len(answers)})):
-        user.interactions.add(interactions[start:end])
-        memory.update(user)
-    assert user.statements.current() == derive_statements(interactions, NOW)
