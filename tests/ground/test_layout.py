@@ -54,7 +54,7 @@ def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(tmp_path: Path
     source, target = tmp_path / "source", tmp_path / "wheel"
     for room in ROOMS.values():
         shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
     target.mkdir()
     build = f"from setuptools import build_meta; build_meta.build_wheel({str(target)!r})"

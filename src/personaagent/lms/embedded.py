@@ -188,11 +188,14 @@ def _served(path: Path, threads: int) -> "Server":
     params.api_keys = [secrets.token_hex(16)]
     params.ui = params.endpoint_slots = False
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
     except RuntimeError as error:
         raise ModelFileError(
             f"{path}: llama.cpp cannot load this file: is it a GGUF model, and is there memory for it?"
         ) from error
+    # A server that is closed before it was ever asked may hang.
+    server.handle_completions({"prompt": "hi", "n_predict": 1})
+    return server
 
 
 def _body(request: Request) -> dict[str, Any]:

