@@ -8,7 +8,7 @@ from ..data.statement import Statement
 _TEMPLATE = (
     PersonaLine(
         section="preferences",
-        text="Before answering, take more than two actions to work out what this user prefers.",
+        text="Take more than two actions to work out what this user prefers.",
     ),
     PersonaLine(
         section="preferences",
@@ -18,7 +18,7 @@ _TEMPLATE = (
     PersonaLine(section="tool_use", text="Use at least TWO tools before answering."),
     PersonaLine(
         section="tool_use",
-        text="Use tools with precision, and different tools for different facts, to get the most accurate information.",
+        text="Use tools with precision, and different tools for different facts.",
     ),
     PersonaLine(section="style", text="Give a clear and short final answer, with NO explanation."),
 )

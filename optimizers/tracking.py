@@ -6,7 +6,6 @@ this file imports MLflow. Names hold the user's key, never the user id. Nothing 
 
 import json
 import os
-import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.alignment import Alignment
 from ..data.errors import TrackingError
 from ..data.persona import PersonaVersion, persona_diff
+from ..data.redact import without_secrets
 from ..data.store import User
 from ..programs import PersonaAgent
 
@@ -161,4 +161,4 @@ def _mlflow_errors(uri: str) -> Generator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0][:300]
         message = f"MLflow at {uri} failed ({reason}): run `personaagent persona sync` when it is back"
-        raise TrackingError(re.sub(r"//[^/@\s]+@", "//", message)) from error
+        raise TrackingError(without_secrets(message)) from error

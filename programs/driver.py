@@ -18,9 +18,11 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ..data.errors import AnswerError, LMError
+from .adapter import TerseJSONAdapter
+from .lm_errors import lm_error
 from .spend import measure
 
-_JSON = dspy.JSONAdapter(use_native_function_calling=False)
+_TERSE = TerseJSONAdapter()
 
 
 class Call(NamedTuple):
@@ -45,14 +47,14 @@ class DrivenModule(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Run the body, one call after another."""
-        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _JSON):
+        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE):
             prediction = run(self.body(**inputs))
         prediction.spend = meter.spend
         return prediction
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         """Run the body, awaiting each call and making those of a tuple at once."""
-        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _JSON):
+        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE):
             prediction = await arun(self.body(**inputs))
         prediction.spend = meter.spend
         return prediction
@@ -121,4 +123,4 @@ def _our_errors() -> Generator[None]:
         fields = ", ".join(error.signature.output_fields)
         raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error
     except dspy.LMError as error:
-        raise LMError(str(error)) from error
+        raise lm_error(error) from error

@@ -24,16 +24,19 @@ from .tools.memory_tools import memory_tools
 from .tools.toolbox import Toolbox
 from .tools.wikipedia import wikipedia_tool
 
+_WORDS_AT_A_GLANCE = 6
+"""Words of each recalled interaction that the choice of a tool sees; the answer sees more."""
+
 
 class AgentSettings(Noun):
     """How an agent works, whoever it works for."""
 
     k: int = Field(default=4, ge=1)
-    """Episodes recalled for a query and for a memory search."""
+    """Episodes recalled for a query; a memory search by the tool adds half as many."""
     min_tools: int = Field(default=2, ge=1)
     """Tools that must be used before an answer (paper: at least two); recall is the first of them."""
-    max_steps: int = Field(default=2, ge=1)
-    """Choices of a tool after recall, at most."""
+    max_steps: int = Field(default=1, ge=1)
+    """Choices of a tool after recall, at most. More suit an LM that can drive a longer loop; each costs a call."""
 
 
 class PersonaAgent(DrivenModule):
@@ -101,12 +104,12 @@ class PersonaAgent(DrivenModule):
         """
         subject = self.task.content(query)
         recalled: Any = yield Call(self.recall_memory, {"query": subject, "memory": self.memory})
-        interactions = quoted_interactions((episode.interaction for episode in recalled.episodes), self.task)
+        interactions = [episode.interaction for episode in recalled.episodes]
+        glance = quoted_interactions(interactions, self.task, most=_WORDS_AT_A_GLANCE)
         toolbox = self._toolbox(recalled.episodes)
-        used: Any = yield Call(self.tool_use, {"query": subject, "known": interactions, "toolbox": toolbox})
-        answered: Any = yield Call(
-            self.respond, {"query": query, "interactions": interactions, "observations": used.observations}
-        )
+        used: Any = yield Call(self.tool_use, {"query": subject, "known": glance, "toolbox": toolbox})
+        known = {"interactions": quoted_interactions(interactions, self.task), "observations": used.observations}
+        answered: Any = yield Call(self.respond, {"query": query, **known})
         return dspy.Prediction(
             response=answered.response,
             episodes=recalled.episodes,
@@ -149,4 +152,4 @@ class PersonaAgent(DrivenModule):
         return (self.recall_memory, self.tool_use, self.respond)
 
     def _toolbox(self, known: Sequence[Episode] = ()) -> Toolbox:
-        return Toolbox([*memory_tools(self.memory, self.task, self.settings.k, known), *self.tools])
+        return Toolbox([*memory_tools(self.memory, self.task, -(-self.settings.k // 2), known), *self.tools])

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from ..data.interaction import Interaction
 from ..data.task import Task
 
-MAX_QUOTED_WORDS = 50
+MAX_QUOTED_WORDS = 40
 MAX_BLOCK_CHARACTERS = 3000
 _NOTHING = "(nothing)"
 
 
-def quoted(text: str) -> str:
-    """Return `text` as one JSON string of at most `MAX_QUOTED_WORDS` words: no quote or line break in it can end it."""
+def quoted(text: str, most: int = MAX_QUOTED_WORDS) -> str:
+    """Return `text` as one JSON string of at most `most` words: no quote or line break in it can end it."""
     words = text.split()
-    cut = " ".join(words[:MAX_QUOTED_WORDS]) + (" ..." if len(words) > MAX_QUOTED_WORDS else "")
+    cut = " ".join(words[:most]) + (" ..." if len(words) > most else "")
     return json.dumps(cut, ensure_ascii=False)
 
 
@@ -24,10 +24,10 @@ def quoted_block(text: str) -> str:
     return "\n".join(f"| {line}" for line in cut.splitlines())
 
 
-def quoted_interactions(interactions: Iterable[Interaction], task: Task) -> str:
-    """Return one line for each interaction: what it was about, and what the user answered if that is known."""
+def quoted_interactions(interactions: Iterable[Interaction], task: Task, most: int = MAX_QUOTED_WORDS) -> str:
+    """Return one line for each interaction: what it was about (`most` words), and what the user answered if known."""
     lines = (
-        f"{number}. {quoted(_content(interaction, task))}"
+        f"{number}. {quoted(_content(interaction, task), most)}"
         + (f" -> the user answered {quoted(interaction.ground_truth)}" if interaction.ground_truth is not None else "")
         for number, interaction in enumerate(interactions, 1)
     )

@@ -6,15 +6,13 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..data.statement import Episode, Memory
-from ..signatures import WriteSearchQueries
+from ..signatures import WriteSearchQuery
 from .driver import Body, Call
 from .speaking import SpeakingModule
 
-_MAX_SEARCHES = 3
-
 
 class RecallMemory(SpeakingModule):
-    """Write the searches that suit this user and this query, and return what memory finds.
+    """Write the search that suits this user and this query, and return what memory finds.
 
     The query itself is always searched for too, so that a poor search can add nothing but cannot hide anything.
 
@@ -23,11 +21,11 @@ class RecallMemory(SpeakingModule):
     """
 
     def __init__(self, k: int) -> None:
-        super().__init__(WriteSearchQueries)
+        super().__init__(WriteSearchQuery)
         self.k = k
 
     def body(self, *, query: str, memory: Memory) -> Body[dspy.Prediction]:
-        """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `searches`.
+        """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `search`.
 
         Args:
             query: What the user asks about, without the fixed words of the task.
@@ -35,12 +33,13 @@ class RecallMemory(SpeakingModule):
         """
         try:
             written: Any = yield Call(self.predict, {"query": query})
-            searches = [search for search in written.search_queries if search.strip()][:_MAX_SEARCHES]
+            search = written.search.strip()
         except AnswerError:
-            searches = []
-        found = yield tuple(Call(memory.recall, {"query": search, "k": self.k}) for search in (query, *searches))
+            search = ""
+        searches = dict.fromkeys(text for text in (query, search) if text)
+        found = yield tuple(Call(memory.recall, {"query": text, "k": self.k}) for text in searches)
         episodes = _nearest([episode for episodes in found for episode in episodes], self.k)
-        return dspy.Prediction(episodes=episodes, statements=memory.statements(), searches=searches)
+        return dspy.Prediction(episodes=episodes, statements=memory.statements(), search=search)
 
 
 def _nearest(episodes: list[Episode], k: int) -> tuple[Episode, ...]:

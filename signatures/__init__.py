@@ -5,7 +5,7 @@ from .choose_action import ChooseAction
 from .criticise_response import CriticiseResponse
 from .revise_persona import RevisePersona
 from .summarise_user import SummariseUser
-from .write_search_queries import WriteSearchQueries
+from .write_search_query import WriteSearchQuery
 
 __all__ = [
     "AnswerQuery",
@@ -13,5 +13,5 @@ __all__ = [
     "CriticiseResponse",
     "RevisePersona",
     "SummariseUser",
-    "WriteSearchQueries",
+    "WriteSearchQuery",
 ]

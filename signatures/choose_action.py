@@ -6,7 +6,8 @@ import dspy
 class ChooseAction(dspy.Signature):
     """Choose the next tool that helps to answer the query as this user would want.
 
-    Do not ask a tool for what is known already. Do not answer the query.
+    Prefer what the user did before; ask about the world only if the answer depends on a fact. Do not ask for what is
+    known already. Do not answer the query.
     """
 
     tools: str = dspy.InputField(desc="the tools and what each is for")
@@ -15,6 +16,6 @@ class ChooseAction(dspy.Signature):
     # `tool` is narrowed to the names of the tools at hand by programs.tool_use.
     tool: str = dspy.OutputField(desc="name of the tool to use now")
     argument: str = dspy.OutputField(
-        desc="the tool's argument, a few words; empty if it takes none, a JSON object if it takes more than one"
+        desc="three to six words for the tool; empty if it takes no argument, a JSON object if it takes several"
     )
     ready_to_answer: bool = dspy.OutputField(desc="true if the query can be answered once this tool has returned")

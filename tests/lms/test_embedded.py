@@ -16,8 +16,8 @@ from dspy.lm15 import Config, Message, Request
 from personaagent.data.errors import LMError, ModelFileError, SetupError
 from personaagent.lms import embedded, open_lm
 from personaagent.lms.embedded import LlamaEngine, default_threads, shared_engine, usable_cores
-from personaagent.lms.errors import lm_errors
 from personaagent.lms.models import MODELS
+from personaagent.programs.lm_errors import lm_errors
 
 MODEL = MODELS["smollm2"]
 

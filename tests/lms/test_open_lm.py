@@ -11,7 +11,7 @@ import pytest
 
 from personaagent.data.errors import InputError, LMError, ModelFileError, UnknownNameError
 from personaagent.lms import open_lm, opening
-from personaagent.lms.errors import lm_errors
+from personaagent.programs.lm_errors import lm_errors
 
 from .conftest import LoopbackLM
 

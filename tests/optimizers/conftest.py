@@ -44,7 +44,7 @@ def user(store: Store) -> User:
 def lm() -> ScriptedLM:
     return ScriptedLM(
         {
-            "search_queries": ["films this user liked"],
+            "search": "films this user liked",
             **SEARCH,
             "response": "it was fine",
             "critique": lambda request: f"Advice on {request.input('question')}",

@@ -118,7 +118,7 @@ def test_lines_that_stay_keep_their_causes_and_new_lines_are_caused_by_the_batch
 def test_a_rewrite_that_is_no_persona_changes_nothing(
     agent: PersonaAgent, user: User, rewrite: dict[str, object]
 ) -> None:
-    answers = {"search_queries": ["x"], **SEARCH, "response": "fine", "critique": "Advice."}
+    answers = {"search": "x", **SEARCH, "response": "fine", "critique": "Advice."}
     broken = ScriptedLM(answers | rewrite)
     aligned = compiled(agent, broken, user)
     [iteration] = aligned.alignment.iterations
@@ -129,7 +129,7 @@ def test_a_rewrite_that_is_no_persona_changes_nothing(
 def test_a_persona_over_the_size_limit_is_not_accepted(agent: PersonaAgent, user: User) -> None:
     endless = [f"{number} " + "word " * 400 for number in range(5)]
     lm = ScriptedLM(
-        {"search_queries": [], **SEARCH, "response": "fine", "critique": "Advice."}
+        {"search": "x", **SEARCH, "response": "fine", "critique": "Advice."}
         | {"profile": endless, "preferences": [], "tool_use": [], "style": []}
     )
     [iteration] = compiled(agent, lm, user).alignment.iterations

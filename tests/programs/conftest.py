@@ -53,7 +53,7 @@ def persona() -> Persona:
 
 @pytest.fixture
 def answers() -> dict[str, object]:
-    return {"search_queries": ["calm films"], **SEARCH, "response": "classic"}
+    return {"search": "calm films", **SEARCH, "response": "classic"}
 
 
 @pytest.fixture

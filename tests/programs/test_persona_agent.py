@@ -33,7 +33,7 @@ def test_it_recalls_uses_tools_and_responds_under_the_persona(
     with dspy.context(lm=lm):
         answered = agent(query=QUERY)
     assert answered.response == "classic"
-    assert [request.outputs_wanted[0] for request in lm.requests] == ["search_queries", "tool", "response"]
+    assert [request.outputs_wanted[0] for request in lm.requests] == ["search", "tool", "response"]
     for request in lm.requests:
         assert all(line.text in request.system for line in persona.lines)
     assert answered.persona_version == 7
@@ -80,7 +80,7 @@ def test_a_failing_lm_is_our_error_and_not_dspys(agent: PersonaAgent) -> None:
 
 
 def test_unreadable_searches_leave_the_query_as_the_search(agent: PersonaAgent, answers: dict[str, object]) -> None:
-    with dspy.context(lm=ScriptedLM({**answers, "search_queries": "no list {"})):
+    with dspy.context(lm=ScriptedLM({**answers, "search": ["no", "text"]})):
         assert agent(query=QUERY).episodes
 
 

@@ -8,6 +8,7 @@ from ..data.alignment import Spend
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
 from ..programs import PersonaAgent
+from ..programs.spend import measure
 
 NO_ANSWER = "(no tag)"
 
@@ -32,18 +33,15 @@ def answer_all(
 ) -> Answers:
     """Let `agent` answer every question; `answered` is called after each."""
     responses: list[str] = []
-    spend = Spend()
-    for question in questions:
-        try:
-            prediction = agent(query=question.query)
-        except AnswerError:
-            responses.append(NO_ANSWER)
-        else:
-            responses.append(prediction.response)
-            spend += prediction.spend
-        answered()
+    with measure() as meter:
+        for question in questions:
+            try:
+                responses.append(agent(query=question.query).response)
+            except AnswerError:
+                responses.append(NO_ANSWER)
+            answered()
     golds = tuple(question.ground_truth or "" for question in questions)
-    return Answers(agent.persona_version, tuple(responses), golds, spend)
+    return Answers(agent.persona_version, tuple(responses), golds, meter.spend)
 
 
 @dataclass(frozen=True)

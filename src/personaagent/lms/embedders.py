@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..data.errors import LMError, UnknownNameError
+from ..data.redact import without_secrets
 from .models import MODELS
 from .opening import use_bundled_prices
-from .redact import without_secrets
 
 if TYPE_CHECKING:
     import numpy as np

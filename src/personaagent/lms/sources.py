@@ -14,8 +14,8 @@ from typing import Protocol
 import httpx
 
 from ..data.errors import ModelFileError, ServiceError, SetupError
+from ..data.redact import without_secrets
 from .models import ModelFile, Packages, sha256_of
-from .redact import without_secrets
 
 HUB_URL = "https://huggingface.co"
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import dspy
 
 from ..data.errors import LMError
-from .redact import without_secrets
+from ..data.redact import without_secrets
 
 _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
     (dspy.LMNotConfiguredError, "set the key variable of its provider, or name another LM"),

@@ -1,0 +1,39 @@
+"""How a call is written down: DSPy's JSON adapter in fewer words, ordered for an LM's prefix cache."""
+
+from typing import Any
+
+import dspy
+from dspy.adapters.utils import get_annotation_name
+
+
+class TerseJSONAdapter(dspy.JSONAdapter):
+    """What is given, the form of the answer, then the instructions; nothing is said twice.
+
+    Everything that repeats from call to call stands before everything that does not. The form comes before the persona,
+    which all modules share: llama.cpp looks for a prompt that it computed before only if a new one differs early from
+    the last one. Answers are parsed, and schemas asked for, as DSPy's `JSONAdapter` does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(use_native_function_calling=False)
+
+    def format_system_message(self, signature: type[dspy.Signature]) -> str:
+        """Return a line for each input, a line for each field of the answer, and the instructions."""
+        given = "\n".join(_line(name, field.json_schema_extra) for name, field in signature.input_fields.items())
+        wanted = "\n".join(
+            _line(name, field.json_schema_extra, get_annotation_name(field.annotation))
+            for name, field in signature.output_fields.items()
+        )
+        form = f"You are given:\n{given}\n\nAnswer with one JSON object of these fields:\n{wanted}"
+        return f"{form}\n\n{signature.instructions}"
+
+    def user_message_output_requirements(self, signature: type[dspy.Signature]) -> None:
+        """Add nothing after the inputs: the form of the answer stands in the system message."""
+        return
+
+
+def _line(name: str, extra: Any, kind: str = "") -> str:
+    """Return a field's line; a description that DSPy made up of the name says nothing and is left out."""
+    described = extra["desc"]
+    what = "" if described == f"${{{name}}}" else f": {described}"
+    return f"- {name}" + (f" ({kind})" if kind else "") + what

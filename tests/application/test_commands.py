@@ -1,0 +1,300 @@
+"""Every command from end to end, as scripts call it, against a server that answers in the right form."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from personaagent.data.lamp import task_named
+from personaagent.data.store import user_key
+from personaagent.demo import write_lamp_files
+
+from ..loopback import Loopback
+from .command_line import CommandLine, Finished
+
+MAYA = "maya (made up)"
+MOVIES = task_named("LaMP-2M")
+OMAR = [
+    {
+        "id": "o1",
+        "query": "A film for tonight?",
+        "ground_truth": "Something slow.",
+        "at": "2024-05-01",
+        "mood": "tired",
+    },
+    {"id": "o2", "query": "And with friends?", "ground_truth": "A loud comedy.", "at": "2024-05-02T20:15:00Z"},
+    {"id": "o3", "query": "On a train?", "ground_truth": "A short one.", "at": "2024-05-03"},
+    {"id": "o4", "query": "With my mother?", "ground_truth": "A classic.", "at": "2024-05-04"},
+]
+
+
+def done(finished: Finished) -> Finished:
+    assert finished.code == 0, finished.err
+    assert "Traceback" not in finished.err
+    return finished
+
+
+def write_omar(file: Path) -> Path:
+    file.write_text("".join(json.dumps(line) + "\n" for line in OMAR), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def lamp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up user's LaMP files, in a folder that bears its task's name."""
+    return write_lamp_files(tmp_path_factory.mktemp("lamp") / "LaMP-2M")
+
+
+class Aligned:
+    """A home folder in which Maya was ingested, asked for and aligned."""
+
+    def __init__(self, personaagent: CommandLine, lamp: Path) -> None:
+        self.personaagent = personaagent
+        self.ingested = done(personaagent("ingest", "--lamp", lamp, "--json")).json
+        self.asked = done(personaagent("ask", "--user", MAYA, "A robot on the moon?", *personaagent.lm, "--json")).json
+        self.aligned = done(personaagent("align", "--user", MAYA, "--n", "2", *personaagent.lm, "--json")).json
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        uri = f"sqlite:///{self.personaagent.home / 'mlflow.db'}"
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory, server: Loopback, lamp: Path) -> Aligned:
+    return Aligned(CommandLine(tmp_path_factory.mktemp("aligned") / "home", server), lamp)
+
+
+@pytest.fixture(scope="module")
+def maya(aligned: Aligned) -> CommandLine:
+    """The command line in the home folder where Maya is aligned; a test leaves it as it was."""
+    return aligned.personaagent
+
+
+def test_json_lines_are_ingested_once(personaagent: CommandLine, tmp_path: Path) -> None:
+    file = write_omar(tmp_path / "omar.jsonl")
+    assert done(personaagent("ingest", "--user", "omar", file, "--json")).json == {"users": 1, "stored": 4}
+    assert "0 new interactions of 1 user" in done(personaagent("ingest", "--user", "omar", file)).out
+    [first, *_] = done(personaagent("memory", "list", "--user", "omar", "--json")).json["interactions"]
+    assert (first["interaction_id"], first["query"]) == ("o1", "A film for tonight?")
+    assert (first["ground_truth"], first["metadata"]) == ("Something slow.", {"mood": "tired"})
+
+
+def test_a_lamp_folder_is_ingested_under_the_task_that_names_it(aligned: Aligned, maya: CommandLine) -> None:
+    assert aligned.ingested == {"users": 1, "stored": 36}
+    interactions = done(maya("memory", "list", "--user", MAYA, "--json")).json["interactions"]
+    assert len(interactions) == 36
+    assert {one["task"] for one in interactions} == {"LaMP-2M"}
+
+
+def test_the_task_of_a_lamp_folder_can_be_said(personaagent: CommandLine, tmp_path: Path) -> None:
+    folder = write_lamp_files(tmp_path / "films")
+    stored = done(personaagent("ingest", "--lamp", folder, "--task", "LaMP-2M", "--users", "1", "--json")).json
+    assert stored == {"users": 1, "stored": 36}
+
+
+def test_an_answer_comes_with_what_it_stands_on(aligned: Aligned) -> None:
+    assert aligned.asked["response"] in MOVIES.labels
+    assert aligned.asked["persona_version"] == 1
+    assert aligned.asked["episodes"]
+    assert aligned.asked["spend"]["calls"] >= 2
+    assert aligned.asked["spend"]["completion_tokens"] >= 6
+
+
+def test_an_answer_alone_is_one_line(maya: CommandLine) -> None:
+    answered = done(maya("ask", "--user", MAYA, "A robot on the moon?", *maya.lm)).out
+    assert answered.strip() in MOVIES.labels
+    assert answered.count("\n") == 1
+
+
+def test_the_server_can_be_named_by_variables(maya: CommandLine) -> None:
+    variables = {"PERSONAAGENT_LM": "openai/another", "PERSONAAGENT_API_BASE": maya.server.url}
+    by_variables = CommandLine(maya.home, maya.server, variables)
+    done(by_variables("ask", "--user", MAYA, "A robot on the moon?"))
+    assert maya.server.chats[-1]["model"] == "another"
+
+
+def test_an_alignment_is_recorded_with_its_losses(aligned: Aligned) -> None:
+    alignment = aligned.aligned["alignment"]
+    [iteration] = alignment["iterations"]
+    assert [loss["critique"] for loss in iteration["losses"]] == ["made-up critique"] * 2
+    assert alignment["spend"]["calls"] >= 5
+    [version] = aligned.aligned["versions"]
+    assert version["status"] == "live"
+    assert version["number"] == version["parent"] + 1
+
+
+def test_mlflow_shows_every_version_and_which_is_live(aligned: Aligned, maya: CommandLine) -> None:
+    name = f"persona.{user_key(MAYA)}"
+    [live] = [one for one in versions(maya) if one["status"] == "live"]
+    assert len(aligned.mlflow.search_prompt_versions(name)) == len(versions(maya)) >= 2
+    mirrored = aligned.mlflow.get_prompt_version_by_alias(name, "live")
+    assert mirrored is not None
+    assert mirrored.tags["persona_version"] == str(live["number"])
+
+
+def versions(personaagent: CommandLine) -> list[dict[str, Any]]:
+    return done(personaagent("persona", "list", "--user", MAYA, "--json")).json
+
+
+def test_versions_are_listed(maya: CommandLine) -> None:
+    recorded = versions(maya)
+    assert [one["number"] for one in recorded] == list(range(1, len(recorded) + 1))
+    assert {one["user"] for one in recorded} == {MAYA}
+    lines = done(maya("persona", "list", "--user", MAYA)).out.splitlines()
+    assert len(lines) == len(recorded)
+    assert "live" in lines[-1]
+
+
+def test_without_a_user_the_live_version_of_each_is_listed(maya: CommandLine) -> None:
+    [line] = done(maya("persona", "list")).out.splitlines()
+    assert line.startswith(MAYA)
+
+
+def test_a_persona_is_shown_as_the_lm_gets_it(maya: CommandLine) -> None:
+    shown = done(maya("persona", "show", "--user", MAYA)).out
+    as_json = done(maya("persona", "show", "--user", MAYA, "--json")).json
+    assert shown.strip() == as_json["text"].strip()
+    assert "made-up profile" in shown
+    assert "made-up profile" not in done(maya("persona", "show", "--user", MAYA, "--version", "1")).out
+
+
+def test_a_diff_shows_what_came(maya: CommandLine) -> None:
+    changed = done(maya("persona", "diff", "--user", MAYA)).out
+    assert any(line.startswith("+") and "made-up profile" in line for line in changed.splitlines())
+    last = str(len(versions(maya)))
+    back = done(maya("persona", "diff", "--user", MAYA, "--from", last, "--to", "1")).out
+    assert any(line.startswith("-") and "made-up profile" in line for line in back.splitlines())
+
+
+def test_a_rollback_makes_the_parent_live_again_and_the_mirror_follows(aligned: Aligned, maya: CommandLine) -> None:
+    before = versions(maya)
+    last, parent = before[-1]["number"], before[-1]["parent"]
+    assert f"v{parent} is live" in done(maya("persona", "rollback", "--user", MAYA)).out
+    assert [one["number"] for one in versions(maya) if one["status"] == "live"] == [parent]
+    mirrored = aligned.mlflow.get_prompt_version_by_alias(f"persona.{user_key(MAYA)}", "live")
+    assert mirrored is not None
+    assert mirrored.tags["persona_version"] == str(parent)
+    assert f"v{last} is live" in done(maya("persona", "rollback", "--user", MAYA, "--to", str(last))).out
+    assert [one["number"] for one in versions(maya)] == [one["number"] for one in before]
+
+
+def test_there_is_nothing_to_sync_after_an_alignment(maya: CommandLine) -> None:
+    assert "mirrored 0 version(s) of 1 user(s)" in done(maya("persona", "sync", "--user", MAYA)).out
+
+
+def test_without_mlflow_alignment_succeeds_and_is_mirrored_later(
+    personaagent: CommandLine, aligned: Aligned, tmp_path: Path
+) -> None:
+    offline = CommandLine(
+        personaagent.home,
+        personaagent.server,
+        {"PERSONAAGENT_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+    )
+    done(offline("ingest", "--user", "omar", write_omar(tmp_path / "omar.jsonl")))
+    finished = done(offline.in_a_process("align", "--user", "omar", "--n", "2", *offline.lm))
+    assert "persona v2 is live" in finished.out
+    assert len(finished.err.splitlines()) == 1
+    assert "persona sync" in finished.err
+
+    uri = f"sqlite:///{aligned.personaagent.home / 'mlflow.db'}"
+    online = CommandLine(personaagent.home, personaagent.server, {"PERSONAAGENT_TRACKING_URI": uri})
+    assert "mirrored 2 version(s) of 1 user(s)" in done(online("persona", "sync")).out
+    assert len(aligned.mlflow.search_prompt_versions(f"persona.{user_key('omar')}")) == 2
+
+
+def test_memory_is_searched_by_likeness(maya: CommandLine) -> None:
+    found = done(maya("memory", "search", "--user", MAYA, "love letters", "--k", "2", "--json")).json
+    assert len(found) == 2
+    assert found[0]["similarity"] >= found[1]["similarity"]
+    assert "love letters" in found[0]["interaction"]["query"]
+    assert "love letters" in done(maya("memory", "search", "--user", MAYA, "love letters", "--k", "1")).out
+
+
+def test_memory_is_listed_oldest_first_with_statements(maya: CommandLine) -> None:
+    listed = done(maya("memory", "list", "--user", MAYA)).out.splitlines()
+    dates = [line.split("  ")[1] for line in listed if not line.startswith("*")]
+    assert len(dates) == 36
+    assert dates == sorted(dates)
+    assert any(line.startswith("*") for line in listed)
+
+
+def test_what_is_forgotten_is_neither_listed_nor_found(personaagent: CommandLine, tmp_path: Path) -> None:
+    done(personaagent("ingest", "--user", "omar", write_omar(tmp_path / "omar.jsonl")))
+    assert "forgot o2" in done(personaagent("memory", "forget", "--user", "omar", "o2")).out
+    listed = done(personaagent("memory", "list", "--user", "omar", "--json")).json
+    assert [one["interaction_id"] for one in listed["interactions"]] == ["o1", "o3", "o4"]
+    found = done(personaagent("memory", "search", "--user", "omar", "And with friends?", "--json")).json
+    assert "o2" not in {one["interaction"]["interaction_id"] for one in found}
+
+
+def test_a_rebuilt_index_finds_what_the_old_one_found(personaagent: CommandLine, tmp_path: Path) -> None:
+    done(personaagent("ingest", "--user", "omar", write_omar(tmp_path / "omar.jsonl")))
+    before = done(personaagent("memory", "search", "--user", "omar", "train", "--json")).json
+    assert "of 1 user(s)" in done(personaagent("memory", "rebuild")).out
+    assert "of 1 user(s)" in done(personaagent("memory", "rebuild", "--user", "omar")).out
+    assert done(personaagent("memory", "search", "--user", "omar", "train", "--json")).json == before
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, server: Loopback, lamp: Path) -> Iterator[dict[str, Any]]:
+    personaagent = CommandLine(tmp_path_factory.mktemp("evaluated") / "home", server)
+    methods = [part for name in ("majority", "prompt", "rag", "personaagent") for part in ("--method", name)]
+    folder = ("--out", personaagent.home / "kept")
+    yield done(
+        personaagent(
+            "evaluate", lamp, "--task", "LaMP-2M", *methods, *folder, "--questions", "3", "--json", *personaagent.lm
+        )
+    ).json
+
+
+def test_an_evaluation_has_every_total_of_every_method(evaluated: dict[str, Any]) -> None:
+    assert set(evaluated["methods"]) == {"majority", "prompt", "rag", "personaagent"}
+    for name, totals in evaluated["methods"].items():
+        assert (totals["n"], totals["scored"], totals["failed"], totals["unparsed"]) == (3, 3, 0, 0), name
+        assert 0 <= totals["accuracy"] <= 1
+        assert 0 <= totals["macro_f1"] <= 1
+        assert totals["per_user"]
+        assert totals["seconds"] >= 0
+        assert (totals["calls"] > 0) == (totals["prompt_tokens"] > 0) == (totals["completion_tokens"] > 0)
+    calls = {name: totals["calls"] for name, totals in evaluated["methods"].items()}
+    assert calls["majority"] == 0
+    assert calls["prompt"] == calls["rag"] == 3 < calls["personaagent"]
+
+
+def test_the_rows_of_an_evaluation_are_kept(evaluated: dict[str, Any]) -> None:
+    rows = [json.loads(line) for line in Path(evaluated["rows"]).read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 4 * 3
+    assert {row["status"] for row in rows} == {"scored"}
+    assert MAYA not in Path(evaluated["rows"]).read_text(encoding="utf-8"), "rows hold the user's key, not the id"
+
+
+def test_majority_asks_no_lm_and_needs_no_server(personaagent: CommandLine, lamp: Path) -> None:
+    asked = len(personaagent.server.chats)
+    finished = done(personaagent("evaluate", lamp, "--task", "LaMP-2M", "--method", "majority"))
+    assert "majority" in finished.out
+    assert "rows.jsonl" in finished.out
+    assert len(personaagent.server.chats) == asked
+    assert list((personaagent.home / "evaluations").glob("*LaMP-2M/rows.jsonl"))
+
+
+def test_models_are_listed(personaagent: CommandLine) -> None:
+    listed = {model["name"]: model for model in done(personaagent("models", "list", "--json")).json}
+    assert {"qwen2.5-coder-1.5b", "minilm"} <= set(listed)
+    assert {"role", "bytes", "licence", "on_disk", "paths"} <= set(listed["minilm"])
+    assert "minilm" in done(personaagent("models", "list")).out
+
+
+@pytest.mark.slow
+def test_the_demo_goes_from_history_to_aligned_persona(personaagent: CommandLine) -> None:
+    finished = done(personaagent("demo", *personaagent.lm, "--json"))
+    shown = finished.json
+    assert len(shown["before"]["responses"]) == len(shown["after"]["responses"]) == len(shown["golds"]) == 6
+    assert len(shown["alignment"]["iterations"][0]["losses"]) == 3
+    assert "sign test" in shown["reading"]
+    again = CommandLine(Path(shown["home"]), personaagent.server)
+    assert [one["number"] for one in versions(again)] == [1, 2]
+    assert Path(shown["tracking_uri"].removeprefix("sqlite:///")).is_file()
