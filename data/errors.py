@@ -101,4 +101,4 @@ class AnswerError(ServiceError):
 
 
 class TrackingError(ServiceError):
-    """MLflow could not be reached; what was to be mirrored waits in the store."""
+    """MLflow could not be reached; the store has everything that was to be mirrored."""

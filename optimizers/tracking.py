@@ -1,7 +1,8 @@
 """MLflow's mirror of a user's personas: a prompt version each, alias `live`, a run an alignment.
 
-The store is the truth and this is a copy: what could not be mirrored waits in the store and is mirrored later. Only
-this file imports MLflow. Names hold the user's key, never the user id. Nothing is pickled: a program is its JSON.
+The store is the truth and this is a copy: MLflow itself tells what it lacks, so what could not be mirrored is mirrored
+later, and a deleted copy is made again. Only this file imports MLflow. Names hold the user's key, never the user id.
+Nothing is pickled: a program is its JSON.
 """
 
 import json
@@ -19,9 +20,9 @@ from ..programs import PersonaAgent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import PromptVersion
 
 _EXPERIMENT = "personaagent"
+_ALL = 1000
 _NUMBER = "persona_version"
 _QUICK_TO_GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _PRIVATE = {"MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -49,15 +50,21 @@ class PersonaTracker:
             How many versions were mirrored; 0 if MLflow had them all.
 
         Raises:
-            TrackingError: MLflow could not be reached or refused. What was mirrored until then is noted.
+            TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
         """
         with _mlflow_errors(self.uri):
             client = self._client()
-            pending = user.mirrored.pending()
-            for version in pending:
-                user.mirrored.done(version.number, self._mirror_version(client, user, version, program_of))
-            self._point_to_live(client, user)
-        return len(pending)
+            experiment_id = self._experiment_id(client)
+            versions = user.personas.versions()
+            missing = [one for one in versions if one.number not in _registered(client, user)]
+            for version in missing:
+                _register(client, user, version, experiment_id)
+            last_of = {one.alignment_id: one for one in versions if one.alignment_id is not None}
+            for alignment_id in last_of.keys() - _logged(client, user, experiment_id):
+                version = last_of[alignment_id]
+                _log_run(client, experiment_id, user, version, program_of(version))
+            _point_to_live(client, user)
+        return len(missing)
 
     def _client(self) -> "MlflowClient":
         for name, value in {**_QUICK_TO_GIVE_UP, **_PRIVATE}.items():
@@ -66,49 +73,42 @@ class PersonaTracker:
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
-    def _mirror_version(
-        self,
-        client: "MlflowClient",
-        user: User,
-        version: PersonaVersion,
-        program_of: Callable[[PersonaVersion], PersonaAgent],
-    ) -> int:
-        experiment_id = self._experiment_id(client)
-        prompt = _registered(client, user, version) or _register(client, user, version, experiment_id)
-        if version.alignment_id is not None:
-            alignment = user.alignments.get(version.alignment_id)
-            _log_run(client, experiment_id, user, version, alignment, program_of(version))
-        return int(prompt.version)
-
     def _experiment_id(self, client: "MlflowClient") -> str:
         if (experiment := client.get_experiment_by_name(_EXPERIMENT)) is not None:
             return experiment.experiment_id
         return client.create_experiment(_EXPERIMENT, artifact_location=self.artifacts)
-
-    def _point_to_live(self, client: "MlflowClient", user: User) -> None:
-        live = user.personas.live
-        if live is not None and (prompt := _registered(client, user, live)) is not None:
-            client.set_prompt_alias(_prompt_name(user), "live", int(prompt.version))
 
 
 def _prompt_name(user: User) -> str:
     return f"persona.{user.key}"
 
 
-def _registered(client: "MlflowClient", user: User, version: PersonaVersion) -> "PromptVersion | None":
-    """Return the prompt version that mirrors `version`, if an earlier, interrupted try registered it."""
+def _registered(client: "MlflowClient", user: User) -> dict[int, int]:
+    """Return MLflow's version numbers by ours."""
     from mlflow.exceptions import MlflowException
 
     try:
-        mirrored = client.search_prompt_versions(_prompt_name(user), max_results=1000)
+        mirrored = client.search_prompt_versions(_prompt_name(user), max_results=_ALL)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
+            return {}
         raise
-    return next((one for one in mirrored if one.tags.get(_NUMBER) == str(version.number)), None)
+    return {int(one.tags[_NUMBER]): int(one.version) for one in mirrored}
 
 
-def _register(client: "MlflowClient", user: User, version: PersonaVersion, experiment_id: str) -> "PromptVersion":
+def _logged(client: "MlflowClient", user: User, experiment_id: str) -> set[str]:
+    """Return the ids of this user's alignments whose runs are complete."""
+    finished = f"tags.user = '{user.key}' and attributes.status = 'FINISHED'"
+    runs = client.search_runs([experiment_id], finished, max_results=_ALL)
+    return {run.data.tags["alignment"] for run in runs}
+
+
+def _point_to_live(client: "MlflowClient", user: User) -> None:
+    if (live := user.personas.live) is not None:
+        client.set_prompt_alias(_prompt_name(user), "live", _registered(client, user)[live.number])
+
+
+def _register(client: "MlflowClient", user: User, version: PersonaVersion, experiment_id: str) -> None:
     tags = {
         _NUMBER: str(version.number),
         "parent": str(version.parent or ""),
@@ -117,17 +117,14 @@ def _register(client: "MlflowClient", user: User, version: PersonaVersion, exper
         "fingerprint": version.persona.fingerprint,
         "_mlflow_experiment_ids": f",{experiment_id},",
     }
-    return client.register_prompt(_prompt_name(user), version.persona.text, commit_message=version.reason, tags=tags)
+    client.register_prompt(_prompt_name(user), version.persona.text, commit_message=version.reason, tags=tags)
 
 
 def _log_run(
-    client: "MlflowClient",
-    experiment_id: str,
-    user: User,
-    version: PersonaVersion,
-    alignment: Alignment,
-    program: PersonaAgent,
+    client: "MlflowClient", experiment_id: str, user: User, version: PersonaVersion, program: PersonaAgent
 ) -> None:
+    """Log the alignment that made `version`, its last one."""
+    alignment = user.alignments.get(version.alignment_id or "")
     tags = {"user": user.key, "alignment": alignment.alignment_id, _NUMBER: str(version.number)}
     run_id = client.create_run(experiment_id, run_name=f"{user.key} v{version.number}", tags=tags).info.run_id
     for name, value in alignment.settings.items():

@@ -1,7 +1,7 @@
 """A real HTTP server on the loopback interface that speaks as OpenAI's does, without a model.
 
 Its answers have the form that the request's JSON schema wants and the same words every time, so a command or a notebook
-runs end to end as it would with any server. Its vectors are `HashEmbedder`'s.
+runs end to end as it would with any server.
 """
 
 import json
@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from personaagent.testing import HashEmbedder
-
 Json = dict[str, Any]
 
 
@@ -23,10 +21,8 @@ class Loopback:
 
     url: str = ""
     """Its API base."""
-    chats: list[Json] = field(default_factory=list[Json])
-    """Bodies of the chat requests, in the order in which they came."""
-    embeddings: list[Json] = field(default_factory=list[Json])
-    """Bodies of the embedding requests."""
+    received: list[Json] = field(default_factory=list[Json])
+    """Bodies of the requests, in the order in which they came."""
 
 
 @contextmanager
@@ -56,27 +52,27 @@ def example_of(schema: Json, name: str = "answer", definitions: Json | None = No
     known = schema.get("$defs", {}) if definitions is None else definitions
     match schema:
         case {"$ref": str(reference)}:
-            return example_of(known[reference.rpartition("/")[2]], name, known)
-        case {"const": constant}:
-            return constant
-        case {"enum": [first, *_]}:
-            return first
+            value = example_of(known[reference.rpartition("/")[2]], name, known)
+        case {"const": value} | {"enum": [value, *_]}:
+            pass
         case {"anyOf": [first, *_]}:
-            return example_of(first, name, known)
+            value = example_of(first, name, known)
         case {"type": "object"}:
-            return {field: example_of(inner, field, known) for field, inner in schema.get("properties", {}).items()}
+            value = {key: example_of(inner, key, known) for key, inner in schema.get("properties", {}).items()}
         case {"type": "array"}:
-            return [example_of(schema["items"], name, known)] * max(1, schema.get("minItems", 1))
+            value = [example_of(schema["items"], name, known)] * max(1, schema.get("minItems", 1))
         case {"type": "boolean"}:
-            return True
+            value = True
         case {"type": "integer" | "number"}:
-            return schema.get("minimum", 1)
+            value = schema.get("minimum", 1)
         case {"type": "string"}:
-            return f"made-up {name}"
-    raise ValueError(f"no example of this schema: {schema}")
+            value = f"made-up {name}"
+        case _:
+            raise ValueError(f"no example of this schema: {schema}")
+    return value
 
 
-def _chat_answer(body: Json) -> Json:
+def _answer(body: Json) -> Json:
     schema = body["response_format"]["json_schema"]["schema"]
     message = {"role": "assistant", "content": json.dumps(example_of(schema))}
     return {
@@ -89,29 +85,14 @@ def _chat_answer(body: Json) -> Json:
     }
 
 
-def _embedding_answer(body: Json) -> Json:
-    vectors = HashEmbedder().embed(body["input"]).tolist()
-    return {
-        "object": "list",
-        "model": body["model"],
-        "data": [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(vectors)],
-        "usage": {"prompt_tokens": 1, "total_tokens": 1},
-    }
-
-
 def _handler(up: Loopback) -> type[BaseHTTPRequestHandler]:
-    answers = {
-        "/v1/chat/completions": (up.chats, _chat_answer),
-        "/v1/embeddings": (up.embeddings, _embedding_answer),
-    }
-
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            received, answer = answers[self.path]
-            received.append(body)
-            text = json.dumps(answer(body)).encode()
-            self.send_response(200)
+            up.received.append(body)
+            is_chat = self.path == "/v1/chat/completions"
+            text = json.dumps(_answer(body) if is_chat else {"error": f"no {self.path} here"}).encode()
+            self.send_response(200 if is_chat else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

@@ -5,7 +5,6 @@ It is the truth: memory's index and MLflow are copies that can be made again fro
 
 from .alignments import AlignmentLog
 from .interactions import InteractionLog
-from .mirrored import MirrorLog
 from .personas import PersonaLog, Promotion
 from .statements import StatementLog
 from .store import Store
@@ -14,7 +13,6 @@ from .user import User, user_key
 __all__ = [
     "AlignmentLog",
     "InteractionLog",
-    "MirrorLog",
     "PersonaLog",
     "Promotion",
     "StatementLog",

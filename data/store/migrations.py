@@ -46,7 +46,7 @@ def m001_history(connection: Connection) -> None:
 
 
 def m002_personas(connection: Connection) -> None:
-    """Make the tables of persona versions, of how they came about and of where they are mirrored."""
+    """Make the tables of persona versions and of how they came about."""
     _execute(
         connection,
         """CREATE TABLE persona_versions (
@@ -70,13 +70,6 @@ def m002_personas(connection: Connection) -> None:
             noun TEXT NOT NULL,
             PRIMARY KEY (user_key, ordinal),
             UNIQUE (user_key, alignment_id)
-        )""",
-        """CREATE TABLE mirrored (
-            user_key TEXT NOT NULL,
-            number INTEGER NOT NULL,
-            mlflow_version INTEGER NOT NULL,
-            PRIMARY KEY (user_key, number),
-            FOREIGN KEY (user_key, number) REFERENCES persona_versions (user_key, number)
         )""",
     )
 

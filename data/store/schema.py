@@ -9,7 +9,6 @@ with the noun and never apart from it. Rows are added and, where something is fo
     persona_versions    as recorded; whether one is live or retired is told by `promotions` alone
     promotions          append-only: which version became live; the last one is live now
     alignments          one row each, in the order in which they were recorded
-    mirrored            which persona versions MLflow has, and under which version number of its own
     migrations          the migrations that this database has had
 """
 
@@ -23,5 +22,4 @@ statements = table(
 persona_versions = table("persona_versions", column("user_key"), column("number"), column("noun"))
 promotions = table("promotions", column("user_key"), column("ordinal"), column("number"), column("noun"))
 alignments = table("alignments", column("user_key"), column("ordinal"), column("alignment_id"), column("noun"))
-mirrored = table("mirrored", column("user_key"), column("number"), column("mlflow_version"))
 migrations = table("migrations", column("name"))

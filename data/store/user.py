@@ -9,7 +9,6 @@ from .alignments import AlignmentLog
 from .database import Database
 from .handle import Handle
 from .interactions import InteractionLog
-from .mirrored import MirrorLog
 from .personas import PersonaLog
 from .statements import StatementLog
 
@@ -29,8 +28,6 @@ class User(Handle):
     """The persona versions, and which one is live."""
     alignments: AlignmentLog
     """How the versions came about."""
-    mirrored: MirrorLog
-    """Which versions MLflow has."""
 
     def __init__(self, user_id: str, database: Database, index: "EpisodeIndex | None") -> None:
         self._user_id, self._index = user_id, index
@@ -40,7 +37,6 @@ class User(Handle):
         self.statements = StatementLog(database, self.key)
         self.personas = PersonaLog(database, self.key)
         self.alignments = AlignmentLog(database, self.key)
-        self.mirrored = MirrorLog(database, self.key)
 
     @property
     def user_id(self) -> str:

@@ -6,17 +6,24 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from personaagent import lms
 from personaagent.cli import main
+from personaagent.lms import open_embedder
+from personaagent.testing import HashEmbedder
 
 from ..loopback import Loopback
+
+_OURS = "PERSONAAGENT_"
+_HASH = "hash-words"
+"""The embedder that needs no model file. Only tests have it, so no process of its own does."""
 
 
 class Finished(NamedTuple):
@@ -34,12 +41,12 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True)
 class CommandLine:
-    """`personaagent --home HOME ...`, where LMs and embedder are a loopback server's."""
+    """`personaagent --home HOME ...`, with a loopback server at hand; in this process, episodes are found by words."""
 
     home: Path
     server: Loopback
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Environment variables beside those that name the server."""
+    """What the environment says; otherwise every setting is as by default."""
 
     @property
     def lm(self) -> tuple[str, ...]:
@@ -49,36 +56,36 @@ class CommandLine:
     def __call__(self, *arguments: str | Path) -> Finished:
         """Run a command in this process."""
         out, err = io.StringIO(), io.StringIO()
-        handlers = logging.getLogger().handlers
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            for name in [name for name in os.environ if name.startswith("PERSONAAGENT_")]:
-                patch.delenv(name)
-            for name, value in self._environment.items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["personaagent", "--home", str(self.home), *map(str, arguments)])
-            patch.setattr(sys, "excepthook", sys.excepthook)
-            patch.setattr(logging.getLogger(), "handlers", [])
+        with _as_in_a_new_process(self.variables) as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["personaagent", *self._arguments(arguments)])
             try:
                 main()
                 code = 0
             except SystemExit as end:
                 code = int(end.code or 0)
-        assert logging.getLogger().handlers is handlers
         return Finished(code, out.getvalue(), err.getvalue())
 
     def in_a_process(self, *arguments: str | Path) -> Finished:
         """Run a command in a process of its own."""
-        command = [sys.executable, "-m", "personaagent", "--home", str(self.home), *map(str, arguments)]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PERSONAAGENT_")}
-        environment = {**inherited, **self._environment}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        command = [sys.executable, "-m", "personaagent", *self._arguments(arguments)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        done = subprocess.run(
+            command, env={**environment, **self.variables}, capture_output=True, text=True, timeout=120, check=False
+        )
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    @property
-    def _environment(self) -> dict[str, str]:
-        return {
-            "PERSONAAGENT_EMBEDDER": "openai/made-up-embedding",
-            "OPENAI_API_BASE": self.server.url,
-            "OPENAI_API_KEY": "made-up-key",
-            **self.variables,
-        }
+    def _arguments(self, arguments: Sequence[str | Path]) -> list[str]:
+        return ["--home", str(self.home), *map(str, arguments)]
+
+
+@contextmanager
+def _as_in_a_new_process(variables: Mapping[str, str]) -> Generator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(_OURS)]:
+            patch.delenv(name)
+        for name, value in {"PERSONAAGENT_EMBEDDER": _HASH, **variables}.items():
+            patch.setenv(name, value)
+        patch.setattr(lms, "open_embedder", lambda name: HashEmbedder() if name == _HASH else open_embedder(name))
+        patch.setattr(sys, "excepthook", sys.excepthook)
+        patch.setattr(logging.getLogger(), "handlers", [])
+        yield patch

@@ -1,7 +1,6 @@
 """Every command from end to end, as scripts call it, against a server that answers in the right form."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def test_the_server_can_be_named_by_variables(maya: CommandLine) -> None:
     variables = {"PERSONAAGENT_LM": "openai/another", "PERSONAAGENT_API_BASE": maya.server.url}
     by_variables = CommandLine(maya.home, maya.server, variables)
     done(by_variables("ask", "--user", MAYA, "A robot on the moon?"))
-    assert maya.server.chats[-1]["model"] == "another"
+    assert maya.server.received[-1]["model"] == "another"
 
 
 def test_an_alignment_is_recorded_with_its_losses(aligned: Aligned) -> None:
@@ -195,7 +194,7 @@ def test_without_mlflow_alignment_succeeds_and_is_mirrored_later(
         {"PERSONAAGENT_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
     )
     done(offline("ingest", "--user", "omar", write_omar(tmp_path / "omar.jsonl")))
-    finished = done(offline.in_a_process("align", "--user", "omar", "--n", "2", *offline.lm))
+    finished = done(offline("align", "--user", "omar", "--n", "2", *offline.lm))
     assert "persona v2 is live" in finished.out
     assert len(finished.err.splitlines()) == 1
     assert "persona sync" in finished.err
@@ -240,11 +239,11 @@ def test_a_rebuilt_index_finds_what_the_old_one_found(personaagent: CommandLine,
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, server: Loopback, lamp: Path) -> Iterator[dict[str, Any]]:
+def evaluated(tmp_path_factory: pytest.TempPathFactory, server: Loopback, lamp: Path) -> dict[str, Any]:
     personaagent = CommandLine(tmp_path_factory.mktemp("evaluated") / "home", server)
     methods = [part for name in ("majority", "prompt", "rag", "personaagent") for part in ("--method", name)]
     folder = ("--out", personaagent.home / "kept")
-    yield done(
+    return done(
         personaagent(
             "evaluate", lamp, "--task", "LaMP-2M", *methods, *folder, "--questions", "3", "--json", *personaagent.lm
         )
@@ -273,11 +272,11 @@ def test_the_rows_of_an_evaluation_are_kept(evaluated: dict[str, Any]) -> None:
 
 
 def test_majority_asks_no_lm_and_needs_no_server(personaagent: CommandLine, lamp: Path) -> None:
-    asked = len(personaagent.server.chats)
+    asked = len(personaagent.server.received)
     finished = done(personaagent("evaluate", lamp, "--task", "LaMP-2M", "--method", "majority"))
     assert "majority" in finished.out
     assert "rows.jsonl" in finished.out
-    assert len(personaagent.server.chats) == asked
+    assert len(personaagent.server.received) == asked
     assert list((personaagent.home / "evaluations").glob("*LaMP-2M/rows.jsonl"))
 
 

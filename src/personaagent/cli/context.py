@@ -54,15 +54,19 @@ class Setup:
         debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     ) -> None:
         """LLM programs that become a particular person's."""
-        from rich.logging import RichHandler
-
         from ..settings import Settings
 
         Debug.on = debug
-        handler = RichHandler(console=err, show_time=False, show_path=False, show_level=False)
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+        logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         context.obj = Setup(Settings(home=home) if home is not None else Settings())
+
+
+class _OneLineEach(logging.Handler):
+    """Prints each message as one line on standard error, above any progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(" ".join(record.getMessage().split()), style="yellow", markup=False, soft_wrap=True)
 
 
 def settings(context: typer.Context) -> "Settings":

@@ -110,24 +110,3 @@ def test_a_score_that_is_no_number_is_refused(user: User, score: float) -> None:
     with pytest.raises(InputError):
         user.personas.add(persona("a"), reason="made up", status="live", scores={"accuracy": score})
     assert user.personas.live is None
-
-
-def test_what_is_not_mirrored_waits_oldest_first(user: User) -> None:
-    for text in ("a", "b", "c"):
-        add(user, text)
-    user.mirrored.done(2, mlflow_version=7)
-    assert [(one.number, one.status) for one in user.mirrored.pending()] == [(1, "retired"), (3, "live")]
-    assert [user.mirrored.mlflow_version(number) for number in (1, 2, 3, 4)] == [None, 7, None, None]
-
-
-def test_mirroring_is_recorded_once(store: Store, user: User) -> None:
-    add(user, "a")
-    user.mirrored.done(1, mlflow_version=4)
-    user.mirrored.done(1, mlflow_version=4)
-    with pytest.raises(InputError, match="as MLflow's version 4"):
-        user.mirrored.done(1, mlflow_version=5)
-    with pytest.raises(UnknownNameError):
-        user.mirrored.done(2, mlflow_version=5)
-    other = store.add_user("ben")
-    add(other, "b")
-    assert len(other.mirrored.pending()) == 1

@@ -148,7 +148,7 @@ ACTS: list[Act] = [
 
 def _seen(user: User) -> tuple[object, ...]:
     versions = [(one.number, one.status, one.persona) for one in user.personas.versions()]
-    return user.interactions.all(), user.statements.current(), versions, len(user.mirrored.pending())
+    return user.interactions.all(), user.statements.current(), versions, len(user.alignments.all())
 
 
 @few

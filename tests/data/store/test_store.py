@@ -57,7 +57,6 @@ def test_users_with_similar_ids_see_only_their_own_rows(store: Store) -> None:
         user.statements.add(statement("s", "taste", ("i1",)))
         user.personas.add(persona(f"of {user.key}"), reason="made up", status="live")
         user.alignments.add(alignment("first", (user.user_id, False)))
-        user.mirrored.done(1, mlflow_version=1)
     for user in users:
         again = store.user(user.user_id)
         assert [one.ground_truth for one in again.interactions.all()] == [user.user_id]
@@ -65,7 +64,6 @@ def test_users_with_similar_ids_see_only_their_own_rows(store: Store) -> None:
         assert [one.number for one in again.personas.versions()] == [1, 2]
         assert again.personas.live is not None
         assert user.key in again.personas.live.persona.text
-        assert [one.number for one in again.mirrored.pending()] == [2]
     assert len({user.key for user in users}) == len(ODD_IDS)
 
 

@@ -1,0 +1,3 @@
+from typing import Any
+
+def get_annotation_name(annotation: Any) -> str: ...
