@@ -1,9 +1,4 @@
-from typing import Annotated
-
 import dspy
-from pydantic import Field
-
-Lines = Annotated[list[str], Field(max_length=7)]
 
 # The persona update of the paper: the whole prompt goes in, the whole prompt comes out. The four lists are the sections
 # of data.persona.Persona, so that every line of the rewrite has a place and, later, causes.
@@ -14,12 +9,12 @@ class RevisePersona(dspy.Signature):
 
     Use all the critiques. The new prompt brings out what is particular to this user, tells the assistant to align with
     it, describes the user in detail and in general terms, and keeps a helpful and clear tone. Keep every line that is
-    still right, word for word. The rules for using tools survive. Never copy a question or its answer into the prompt.
+    still right, word for word; write at most seven lines of each kind. The rules for using tools survive. Never copy a question or its answer into the prompt.
     """
 
     system_prompt: str = dspy.InputField(desc="the current system prompt, whole")
     critiques: str = dspy.InputField(desc="what was wrong with the responses given under it, and the advice")
-    profile: Lines = dspy.OutputField(desc="who the user is: interests, tastes, knowledge, ways of thinking")
-    preferences: Lines = dspy.OutputField(desc="what the user prefers, and how to decide between answers")
-    tool_use: Lines = dspy.OutputField(desc="how to use tools for this user, which searches suit them")
-    style: Lines = dspy.OutputField(desc="how to answer this user")
+    profile: list[str] = dspy.OutputField(desc="who the user is: interests, tastes, knowledge, ways of thinking")
+    preferences: list[str] = dspy.OutputField(desc="what the user prefers, and how to decide between answers")
+    tool_use: list[str] = dspy.OutputField(desc="how to use tools for this user, which searches suit them")
+    style: list[str] = dspy.OutputField(desc="how to answer this user")

@@ -25,7 +25,10 @@ def ingest(
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
     if (lamp is None) == (file is None) or (file is None) != (user is None):
         raise InputError("give either --user U FILE.jsonl or --lamp DIR")
-    histories = _of_file(user, file) if file and user else _of_lamp(lamp or Path(), task, users)
+    if file is not None and user is not None:
+        histories = _of_file(user, file)
+    else:
+        histories = _of_lamp(lamp or Path(), task, users)
     with opened(context) as home:
         stored = home.store.ingest(histories)
     if as_json:

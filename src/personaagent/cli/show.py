@@ -29,7 +29,7 @@ def diff_text(old: "Persona", new: "Persona") -> Text:
 
 
 def progress_bar(console: Console) -> "Progress":
-    """Return a progress bar for long work, drawn on `console`."""
+    """Return a progress bar for long work, drawn on `console` if that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -39,7 +39,7 @@ def progress_bar(console: Console) -> "Progress":
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def evaluation_table(evaluation: "Evaluation") -> "Table":
@@ -65,7 +65,7 @@ def bytes_bar(console: Console) -> Generator[Callable[[str, int, int | None], No
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
 
         def show(name: str, done: int, total: int | None) -> None:

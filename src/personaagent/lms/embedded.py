@@ -45,6 +45,8 @@ them is computed once, not at every turn.
 """
 MAX_TOKENS = 512
 """Length of an answer for which no other limit is set; small models ramble."""
+MOST_ITEMS = 8
+"""Length of a list for which the schema sets no other limit."""
 SEED = 1
 
 _log = logging.getLogger(__name__)
@@ -234,11 +236,16 @@ def _response_format(wanted: "Mapping[str, Any] | None") -> dict[str, Any] | Non
     if not wanted or wanted.get("type") != "json_schema":
         return {"type": "json_object"} if wanted else None
     # DSPy's form is flat and read-only; llama.cpp silently ignores a schema that is not nested like this.
-    schema = json.loads(json.dumps(wanted["schema"], default=dict))
+    schema = json.loads(json.dumps(wanted["schema"], default=dict), object_hook=_bounded)
     return {
         "type": "json_schema",
         "json_schema": {"name": wanted.get("name", "answer"), "schema": schema, "strict": True},
     }
+
+
+def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
+    """Bound a list that has no bound: small models go on until they may no longer."""
+    return {"maxItems": MOST_ITEMS, **schema} if schema.get("type") == "array" else schema
 
 
 def _response(answer: "Mapping[str, Any]", model: str) -> Response:
