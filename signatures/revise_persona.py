@@ -9,7 +9,8 @@ class RevisePersona(dspy.Signature):
 
     Use all the critiques. The new prompt brings out what is particular to this user, tells the assistant to align with
     it, describes the user in detail and in general terms, and keeps a helpful and clear tone. Keep every line that is
-    still right, word for word; write at most seven lines of each kind. The rules for using tools survive. Never copy a question or its answer into the prompt.
+    still right, word for word; write at most seven lines of each kind. The rules for using tools survive. Never copy a
+    question or its answer into the prompt.
     """
 
     system_prompt: str = dspy.InputField(desc="the current system prompt, whole")
