@@ -204,7 +204,7 @@ def test_an_lm_that_cannot_be_is_refused(
 def locked(personaagent: CommandLine) -> Iterator[CommandLine]:
     """The command line in a home folder that another process has open."""
     personaagent.home.mkdir()
-    program = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()"
+    program = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]):\n  print('held', flush=True)\n  input()"
     command = [sys.executable, "-c", program, str(personaagent.home / "home.lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None

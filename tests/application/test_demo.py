@@ -81,7 +81,9 @@ class Telling(PersonaAgent):
     asked = 0
 
     def body(self, *, query: str) -> Body[dspy.Prediction]:
-        [text] = yield Call(dspy.settings.lm, {"prompt": query})
+        lm = dspy.settings.lm
+        assert lm is not None
+        [text] = yield Call(lm, {"prompt": query})
         self.asked += 1
         if self.asked == 1:
             raise AnswerError("not a tag")

@@ -23,12 +23,12 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
-    if (lamp is None) == (file is None) or (file is None) != (user is None):
-        raise InputError("give either --user U FILE.jsonl or --lamp DIR")
-    if file is not None and user is not None:
+    if lamp is not None and file is None and user is None:
+        histories = _of_lamp(lamp, task, users)
+    elif lamp is None and file is not None and user is not None:
         histories = _of_file(user, file)
     else:
-        histories = _of_lamp(lamp or Path(), task, users)
+        raise InputError("give either --user U FILE.jsonl or --lamp DIR")
     with opened(context) as home:
         stored = home.store.ingest(histories)
     if as_json:
