@@ -22,7 +22,7 @@ def check_id(kind: str, value: str) -> str:
     Raises:
         InputError: It cannot; the message says `kind` and why.
     """
-    if not value:
+    if not value.strip():
         raise InputError(f"{kind} is empty: give one")
     if len(value) > MAX_ID_CHARACTERS:
         raise InputError(f"{kind} {value[:40]!a}... has {len(value):,} characters, at most {MAX_ID_CHARACTERS} can be")

@@ -95,7 +95,8 @@ class Home:
         from .alignment import program
         from .optimizers.tracking import PersonaTracker
 
-        artifacts = None if self.settings.tracking_uri else (self.folder / "mlflow-artifacts").as_uri()
+        is_server = self.tracking_uri.startswith("http")
+        artifacts = None if is_server else (self.folder / "mlflow-artifacts").as_uri()
         return PersonaTracker(self.tracking_uri, artifacts).mirror(user, lambda version: program(user, version))
 
     @property
