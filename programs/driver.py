@@ -19,7 +19,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..data.errors import AnswerError, LMError
 from .adapter import TerseJSONAdapter
-from .lm_errors import lm_error
+from .lm_errors import lm_errors
 from .spend import measure
 
 _TERSE = TerseJSONAdapter()
@@ -118,9 +118,8 @@ async def _await(call: Call) -> Any:
 def _our_errors() -> Generator[None]:
     """Let no error of DSPy's language models and adapters out under its own name."""
     try:
-        yield
+        with lm_errors():
+            yield
     except AdapterParseError as error:
         fields = ", ".join(error.signature.output_fields)
         raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error
-    except dspy.LMError as error:
-        raise lm_error(error) from error
