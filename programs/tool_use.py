@@ -19,11 +19,13 @@ class ToolUse(SpeakingModule):
     Args:
         toolbox: The tools; their names narrow the type of a choice.
         min_actions: Actions that must be taken before answering (paper: at least two tools, recall being one).
-        max_steps: Choices that may be made, those that could not be read included.
+        max_steps: Choices that may be made, those that could not be read included. The LM of a single choice is not
+            asked whether it needs another.
     """
 
     def __init__(self, toolbox: Toolbox, min_actions: int, max_steps: int) -> None:
-        super().__init__(ChooseAction.with_updated_fields("tool", type_=Literal[toolbox.names]))
+        choose = ChooseAction.with_updated_fields("tool", type_=Literal[toolbox.names])
+        super().__init__(choose if max_steps > 1 else choose.delete("ready_to_answer"))
         self.min_actions, self.max_steps = min_actions, max_steps
 
     def body(self, *, query: str, known: str, toolbox: Toolbox) -> Body[dspy.Prediction]:
@@ -44,7 +46,7 @@ class ToolUse(SpeakingModule):
                 trajectory.append(Action(tool="none", arguments={}, observation=_UNUSABLE, failed=True))
                 continue
             trajectory.append((yield Call(toolbox, {"tool": choice.tool, "argument": choice.argument})))
-            if choice.ready_to_answer and len(trajectory) >= self.min_actions:
+            if self.max_steps > 1 and choice.ready_to_answer and len(trajectory) >= self.min_actions:
                 break
         return dspy.Prediction(trajectory=tuple(trajectory), observations="\n".join(_written(trajectory)) or "(none)")
 
