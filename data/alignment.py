@@ -64,6 +64,8 @@ class Alignment(Noun):
     iterations: tuple[Iteration, ...]
     spend: Spend = Field(default_factory=Spend)
     started_at: datetime
+    stopped: str | None = None
+    """Why it ended before its last iteration, if it did."""
 
     @property
     def persona(self) -> Persona:

@@ -9,6 +9,9 @@
     │   ├── HomeLockedError      another process owns the home folder
     │   ├── ModelFileError       a model file is missing or is not what its hash says
     │   └── StorageError         the disk is full or refuses to write
+    ├── StoppedError           a run must not go on as it is; what it has is kept
+    │   ├── BudgetError          its budget does not allow another call
+    │   └── DivergenceError      a replay came to a call that was not recorded
     └── ServiceError           try again: something outside did not answer as it should
         ├── LMError              the language model failed
         ├── AnswerError          the LM answered, but not in the form that was asked for
@@ -84,6 +87,18 @@ class ModelFileError(SetupError):
 
 class StorageError(SetupError):
     """The store could not write: the disk is full, read-only or failing. Nothing was half-stored."""
+
+
+class StoppedError(PersonaAgentError):
+    """A run must not go on as it is. Nothing takes it for the failure of one call: it ends the run, in good order."""
+
+
+class BudgetError(StoppedError):
+    """The budget does not allow another call."""
+
+
+class DivergenceError(StoppedError):
+    """A replay came to a call that its run never made: code, prompts or data have changed since."""
 
 
 class ServiceError(PersonaAgentError):

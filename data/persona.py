@@ -119,6 +119,11 @@ def persona_diff(old: Persona, new: Persona) -> str:
     return "\n".join(lines)
 
 
+def fingerprint_of(personas: "Iterable[Persona]") -> str:
+    """Return a hash of several personas, their lines' causes included."""
+    return hashlib.sha256("\n".join(persona.to_json() for persona in personas).encode()).hexdigest()
+
+
 def estimated_tokens(text: str) -> int:
     """Return about how many tokens an LM would count: four characters each, rounded up."""
     return -(-len(text) // 4)

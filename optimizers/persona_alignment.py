@@ -10,7 +10,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ..data.alignment import Alignment, Iteration, TextualLoss
-from ..data.errors import InputError
+from ..data.errors import BudgetError, InputError
 from ..data.interaction import Interaction
 from ..programs import PersonaAgent
 from ..programs.driver import Body, Call, arun, run
@@ -34,6 +34,8 @@ class PersonaAlignment(Teleprompter):
     3. measure the textual loss of each response against the ground truth;
     4. revise the whole persona from all losses;
     5. accept the candidate (`mode="paper"` always does; one that cannot be read leaves the persona as it was).
+
+    Where a budget ends the calls, the result is the persona of the last finished round, and says so (`stopped`).
 
     Args:
         mode: `paper`, the algorithm as published.
@@ -121,28 +123,39 @@ class PersonaAlignment(Teleprompter):
     def _align(self, student: PersonaAgent, history: Sequence[Interaction]) -> Body[tuple[PersonaAgent, Alignment]]:
         program, started_at = student.deepcopy(), datetime.now(UTC)
         iterations: list[Iteration] = []
-        for number in range(1, self.iterations + 1):
-            batch = self.sampling.sample(history, self.n)
-            responses = yield from self._simulate(program, batch)
-            losses = yield from self._measure(batch, responses)
-            iteration = yield from self._revise(program, losses)
-            if iteration.accepted and iteration.candidate is not None:
-                program.speak_under(iteration.candidate)
-            iterations.append(iteration)
-            self._tell(IterationEnded(number, iteration))
-        return program, self._record(student, iterations, started_at)
+        stopped = None
+        try:
+            for number in range(1, self.iterations + 1):
+                iteration = yield from self._iterate(program, history, f"iteration {number}")
+                if iteration.accepted and iteration.candidate is not None:
+                    program.speak_under(iteration.candidate)
+                iterations.append(iteration)
+                self._tell(IterationEnded(number, iteration))
+        except BudgetError as spent:
+            stopped = str(spent)
+        return program, self._record(student, len(history), iterations, started_at, stopped)
 
-    def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction]) -> Body[list[str | None]]:
+    def _iterate(self, program: PersonaAgent, history: Sequence[Interaction], round_: str) -> Body[Iteration]:
+        batch = self.sampling.sample(history, self.n)
+        responses = yield from self._simulate(program, batch, round_)
+        losses = yield from self._measure(batch, responses, round_)
+        return (yield from self._revise(program, losses, round_))
+
+    def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction], round_: str) -> Body[list[str | None]]:
         simulate = Simulate()
-        simulations = yield tuple(Call(simulate, {"agent": program, "interaction": one}) for one in batch)
+        simulations = yield tuple(
+            Call(simulate, {"agent": program, "interaction": one}, place=_place(round_, one)) for one in batch
+        )
         for simulation in simulations:
             self._tell(Simulated(simulation.interaction, simulation.response))
         return [simulation.response for simulation in simulations]
 
-    def _measure(self, batch: Sequence[Interaction], responses: Sequence[str | None]) -> Body[list[TextualLoss]]:
+    def _measure(
+        self, batch: Sequence[Interaction], responses: Sequence[str | None], round_: str
+    ) -> Body[list[TextualLoss]]:
         measure_loss = MeasureTextualLoss(self.loss_lm)
         measured = yield tuple(
-            Call(measure_loss, {"interaction": interaction, "response": response})
+            Call(measure_loss, {"interaction": interaction, "response": response}, place=_place(round_, interaction))
             for interaction, response in zip(batch, responses, strict=True)
         )
         losses = [one.loss for one in measured if one.loss is not None]
@@ -150,10 +163,11 @@ class PersonaAlignment(Teleprompter):
             self._tell(LossMeasured(loss))
         return losses
 
-    def _revise(self, program: PersonaAgent, losses: Sequence[TextualLoss]) -> Body[Iteration]:
+    def _revise(self, program: PersonaAgent, losses: Sequence[TextualLoss], round_: str) -> Body[Iteration]:
         if not losses:
             return Iteration(losses=(), candidate=None, accepted=False, reason="no critique could be read")
-        revised = yield Call(WholeRewrite(self.revision_lm), {"persona": program.persona, "losses": losses})
+        rewrite = WholeRewrite(self.revision_lm)
+        revised = yield Call(rewrite, {"persona": program.persona, "losses": losses}, place=(round_,))
         accepted = revised.candidate is not None
         return Iteration(
             losses=tuple(losses),
@@ -162,7 +176,9 @@ class PersonaAlignment(Teleprompter):
             reason="every rewrite is accepted (paper)" if accepted else revised.reason,
         )
 
-    def _record(self, student: PersonaAgent, iterations: list[Iteration], started_at: datetime) -> Alignment:
+    def _record(
+        self, student: PersonaAgent, seen: int, iterations: list[Iteration], started_at: datetime, stopped: str | None
+    ) -> Alignment:
         return Alignment(
             alignment_id=uuid.uuid4().hex,
             settings={
@@ -170,12 +186,14 @@ class PersonaAlignment(Teleprompter):
                 "n": self.n,
                 "iterations": self.iterations,
                 "sampling": type(self.sampling).__name__,
+                "history": seen,
                 "agent": student.settings.model_dump(mode="json"),
             },
             base_version=student.persona_version,
             base=student.persona,
             iterations=tuple(iterations),
             started_at=started_at,
+            stopped=stopped,
         )
 
     def _check(self, valset: Sequence[dspy.Example] | None) -> None:
@@ -193,6 +211,10 @@ def examples(history: Sequence[Interaction]) -> list[dspy.Example]:
         dspy.Example(query=one.query, ground_truth=one.ground_truth, interaction=one).with_inputs("query")
         for one in history
     ]
+
+
+def _place(round_: str, interaction: Interaction) -> tuple[str, str]:
+    return round_, f"interaction {interaction.interaction_id}"
 
 
 def _interactions(trainset: Sequence[dspy.Example]) -> list[Interaction]:

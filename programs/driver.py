@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, TypeVar
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from ..data.errors import AnswerError, LMError
+from ..data.errors import AnswerError, LMError, StoppedError
 from .adapter import TerseJSONAdapter
 from .lm_errors import lm_errors
+from .repair import repairing
+from .scope import within
 from .spend import measure
 
 _TERSE = TerseJSONAdapter()
@@ -30,6 +32,8 @@ class Call(NamedTuple):
 
     target: Callable[..., Any]
     inputs: dict[str, Any]
+    place: tuple[str, ...] = ()
+    """Where in the work it is made; see `scope.within`. Calls of one tuple that may say the same need places."""
 
 
 Result = TypeVar("Result")
@@ -65,14 +69,15 @@ def run(body: Body[Result]) -> Result:
 
     Raises:
         LMError: A language model could not be reached or refused the call.
-        AnswerError: A language model did not answer in the form that was asked for, and the body let it pass.
+        AnswerError: A language model did not answer in the form that was asked for, twice, and the body let it pass.
+        StoppedError: The run that this is part of may make no more calls, and the body let it pass.
     """
     try:
         wanted = next(body)
         while True:
             try:
                 results = [_make(call) for call in _calls(wanted)]
-            except (LMError, AnswerError) as error:
+            except (LMError, AnswerError, StoppedError) as error:
                 wanted = body.throw(error)
             else:
                 wanted = body.send(results[0] if isinstance(wanted, Call) else results)
@@ -87,7 +92,7 @@ async def arun(body: Body[Result]) -> Result:
         while True:
             results = await asyncio.gather(*map(_await, _calls(wanted)), return_exceptions=True)
             failures = [result for result in results if isinstance(result, BaseException)]
-            if failures and isinstance(failures[0], LMError | AnswerError):
+            if failures and isinstance(failures[0], LMError | AnswerError | StoppedError):
                 wanted = body.throw(failures[0])
             elif failures:
                 raise failures[0]
@@ -102,16 +107,22 @@ def _calls(wanted: Call | tuple[Call, ...]) -> tuple[Call, ...]:
 
 
 def _make(call: Call) -> Any:
-    with _our_errors():
-        return call.target(**call.inputs)
+    with _our_errors(), within(*call.place):
+        try:
+            return call.target(**call.inputs)
+        except AdapterParseError as unreadable:
+            return call.target(**repairing(unreadable, call.inputs))
 
 
 async def _await(call: Call) -> Any:
     acall = getattr(call.target, "acall", None)
-    with _our_errors():
+    with _our_errors(), within(*call.place):
         if acall is None:
             return await asyncio.to_thread(call.target, **call.inputs)
-        return await acall(**call.inputs)
+        try:
+            return await acall(**call.inputs)
+        except AdapterParseError as unreadable:
+            return await acall(**repairing(unreadable, call.inputs))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dspy
 
-from ..data.errors import LMError
+from ..data.errors import LMError, PersonaAgentError
 from ..data.redact import without_secrets
 
 _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
@@ -30,10 +30,13 @@ def lm_errors() -> Generator[None]:
 
     Raises:
         LMError: In place of any `dspy.LMError`; `retryable` as DSPy judges it.
+        PersonaAgentError: One of ours that an engine raised and DSPy took for an unexpected error of the LM.
     """
     try:
         yield
     except dspy.LMError as error:
+        if isinstance(error.__cause__, PersonaAgentError):
+            raise error.__cause__ from None
         raise lm_error(error) from error
 
 

@@ -19,6 +19,7 @@ class Meter:
         self._calls = self._prompt_tokens = self._completion_tokens = 0
         self._started = time.perf_counter()
         self._seconds: float | None = None
+        self._recorded_seconds = 0.0
 
     def add_usage(self, lm: str, usage_entry: Mapping[str, object]) -> None:
         """Count one LM call. DSPy calls this after each of them, cache hits excepted."""
@@ -33,6 +34,13 @@ class Meter:
         if self._outer is not None:
             self._outer.add_usage(lm, usage_entry)
 
+    def add_recorded_seconds(self, seconds: float) -> None:
+        """Count the time that a call took when it was made, where its answer now comes from a record."""
+        with self._lock:
+            self._recorded_seconds += seconds
+        if self._outer is not None:
+            self._outer.add_recorded_seconds(seconds)
+
     def stop(self) -> None:
         """Stop the clock."""
         self._seconds = time.perf_counter() - self._started
@@ -44,7 +52,8 @@ class Meter:
             calls=self._calls,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
-            seconds=time.perf_counter() - self._started if self._seconds is None else self._seconds,
+            seconds=self._recorded_seconds
+            + (time.perf_counter() - self._started if self._seconds is None else self._seconds),
         )
 
 

@@ -74,7 +74,45 @@ def m002_personas(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas)
+def m003_journal(connection: Connection) -> None:
+    """Make the tables of runs and of the calls that they paid for."""
+    _execute(
+        connection,
+        """CREATE TABLE runs (
+            run_id TEXT NOT NULL PRIMARY KEY,
+            position INTEGER NOT NULL UNIQUE,
+            noun TEXT NOT NULL
+        )""",
+        """CREATE TABLE run_ends (
+            run_id TEXT NOT NULL REFERENCES runs (run_id),
+            ordinal INTEGER NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (run_id, ordinal)
+        )""",
+        """CREATE TABLE calls (
+            run_id TEXT NOT NULL REFERENCES runs (run_id),
+            key TEXT NOT NULL,
+            user_key TEXT NOT NULL,
+            role TEXT NOT NULL,
+            model TEXT NOT NULL,
+            at TEXT NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (run_id, key)
+        )""",
+        """CREATE TABLE attempts (
+            run_id TEXT NOT NULL,
+            key TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            answered INTEGER NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (run_id, key, number),
+            FOREIGN KEY (run_id, key) REFERENCES calls (run_id, key)
+        )""",
+        "CREATE INDEX calls_of_user ON calls (user_key)",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas, m003_journal)
 """All steps, oldest first."""
 
 

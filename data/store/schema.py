@@ -9,6 +9,10 @@ with the noun and never apart from it. Rows are added and, where something is fo
     persona_versions    as recorded; whether one is live or retired is told by `promotions` alone
     promotions          append-only: which version became live; the last one is live now
     alignments          one row each, in the order in which they were recorded
+    runs                one row each; `position` is the order of creation
+    run_ends            append-only: how each stretch of a run ended; a run without one was interrupted
+    calls               append-only: what was asked, written before it is sent
+    attempts            append-only: how each attempt at a call ended
     migrations          the migrations that this database has had
 """
 
@@ -22,4 +26,17 @@ statements = table(
 persona_versions = table("persona_versions", column("user_key"), column("number"), column("noun"))
 promotions = table("promotions", column("user_key"), column("ordinal"), column("number"), column("noun"))
 alignments = table("alignments", column("user_key"), column("ordinal"), column("alignment_id"), column("noun"))
+runs = table("runs", column("run_id"), column("position"), column("noun"))
+run_ends = table("run_ends", column("run_id"), column("ordinal"), column("noun"))
+calls = table(
+    "calls",
+    column("run_id"),
+    column("key"),
+    column("user_key"),
+    column("role"),
+    column("model"),
+    column("at"),
+    column("noun"),
+)
+attempts = table("attempts", column("run_id"), column("key"), column("number"), column("answered"), column("noun"))
 migrations = table("migrations", column("name"))

@@ -12,6 +12,7 @@ from ..interaction import Interaction
 from . import schema
 from .database import Database
 from .interactions import add_interactions
+from .journal import Journal
 from .migrations import migrate
 from .rows import check_id, next_number
 from .user import User, user_key
@@ -33,8 +34,12 @@ class Store:
         1
     """
 
+    journal: Journal
+    """What was paid for, call by call."""
+
     def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
         self._database, self._index = database, index
+        self.journal = Journal(database)
 
     @classmethod
     def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:

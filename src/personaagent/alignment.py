@@ -1,6 +1,7 @@
 """What is done with one user's personas: make the first, give the program that speaks under one, align the live one."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from .data.alignment import Alignment
@@ -11,9 +12,12 @@ from .data.persona import PersonaVersion
 from .data.statement import Memory
 from .data.store import User
 from .data.task import Task
+from .lms.recorded_tools import recorded_tool
 from .optimizers import LatestInteractions, PersonaAlignment, examples, initial_persona
 from .programs import PersonaAgent
+from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
+from .programs.tools.wikipedia import wikipedia_tool
 
 _FIRST_BATCH = 3
 _WORTH_A_SUMMARY = 10
@@ -28,7 +32,7 @@ def program(user: User, version: PersonaVersion, task: Task | None = None) -> Pe
         version: The persona to speak under.
         task: What will be asked; by default the task of the user's latest interaction.
     """
-    agent = PersonaAgent(task or _task_of(user), user.memory)
+    agent = PersonaAgent(task or _task_of(user), user.memory, tools=[recorded_tool(wikipedia_tool())])
     agent.speak_under(version.persona, version.number)
     return agent
 
@@ -49,28 +53,104 @@ def first_persona(user: User, batch: Sequence[Interaction]) -> PersonaVersion:
     return user.personas.add(initial_persona(memory.statements()), reason=reason, status="live")
 
 
-def align(user: User, optimizer: PersonaAlignment) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
+def align(
+    user: User, optimizer: PersonaAlignment, alignment_id: str | None = None
+) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
     """Align a user's live persona with the latest interactions and record the result.
 
     The first persona knows only what is older than the first batch; one that knows more is made anew, since it would
     hold the answers that are simulated.
 
+    Args:
+        user: Whose persona.
+        optimizer: How it is aligned.
+        alignment_id: The alignment's name, by default a new one. One that is recorded already is not done again.
+
     Returns:
-        The alignment and the versions that it made, in order.
+        The alignment and the versions that it made, in order. One that a budget stopped before its first candidate was
+        accepted is not recorded.
 
     Raises:
         InputError: The user has no interaction with a ground truth.
         LMError: The LM failed; no alignment was recorded.
+        BudgetError: The budget did not allow the calls before the alignment itself.
     """
+    with within(user_key=user.key):
+        if (recorded := _recorded(user, alignment_id)) is not None:
+            return recorded
+        student = _student(user, optimizer, alignment_id)
+        aligned = optimizer.compile(student, trainset=examples(user.interactions.all()))
+        return _keep(user, aligned.alignment, alignment_id)
+
+
+async def aalign(
+    user: User, optimizer: PersonaAlignment, alignment_id: str | None = None
+) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
+    """Do what `align` does; the simulations of a batch run at once, and so do its critiques."""
+    with within(user_key=user.key):
+        if (recorded := await asyncio.to_thread(_recorded, user, alignment_id)) is not None:
+            return recorded
+        student = await asyncio.to_thread(_student, user, optimizer, alignment_id)
+        aligned = await optimizer.acompile(student, trainset=examples(user.interactions.all()))
+        return await asyncio.to_thread(_keep, user, aligned.alignment, alignment_id)
+
+
+async def align_all(
+    users: Sequence[User],
+    optimizer: PersonaAlignment,
+    run_id: str,
+    *,
+    concurrency: int = 1,
+    aligned: Callable[[User], object] = lambda _user: None,
+) -> list[tuple[Alignment, tuple[PersonaVersion, ...]]]:
+    """Align several users, and record each result as soon as it is there.
+
+    Args:
+        users: Whose personas.
+        optimizer: How they are aligned.
+        run_id: The run that this is part of; an alignment that it has recorded already is not done again.
+        concurrency: How many users at once.
+        aligned: Is called, in a thread, with each user whose alignment is recorded.
+    """
+    turns = asyncio.Semaphore(concurrency)
+
+    async def one(user: User) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
+        async with turns:
+            result = await aalign(user, optimizer, f"{run_id}-{user.key}")
+        await asyncio.to_thread(aligned, user)
+        return result
+
+    return await asyncio.gather(*map(one, users))
+
+
+def _recorded(user: User, alignment_id: str | None) -> tuple[Alignment, tuple[PersonaVersion, ...]] | None:
+    done = next((one for one in user.alignments.all() if one.alignment_id == alignment_id), None)
+    if done is None:
+        return None
+    return done, tuple(version for version in user.personas.versions() if version.alignment_id == alignment_id)
+
+
+def _student(user: User, optimizer: PersonaAlignment, alignment_id: str | None) -> PersonaAgent:
+    """Return the program to align: under the live persona, or the one that an interrupted alignment began with."""
     history = user.interactions.all()
     batch = optimizer.sampling.sample(history, optimizer.n)
+    begun = [one for one in user.alignments.all() if alignment_id and one.alignment_id.startswith(f"{alignment_id}.")]
     base = user.personas.live
-    if base is None or _holds_answers_of(batch, base):
+    if begun and begun[0].base_version is not None:
+        base = user.personas.get(begun[0].base_version)
+    elif base is None or _holds_answers_of(batch, base):
         base = first_persona(user, batch)
     else:
         _summarise(user, user.memory.before(batch[0]))
-    student = program(user, base, task_named(batch[-1].task))
-    alignment = optimizer.compile(student, trainset=examples(history)).alignment
+    return program(user, base, task_named(batch[-1].task))
+
+
+def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
+    if alignment.stopped and alignment.persona == alignment.base:
+        return alignment, ()
+    if alignment_id is not None:
+        part = f".part-{len(user.alignments.all())}" if alignment.stopped else ""
+        alignment = alignment.model_copy(update={"alignment_id": alignment_id + part})
     return alignment, user.alignments.add(alignment)
 
 

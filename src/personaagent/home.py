@@ -4,6 +4,7 @@ import logging
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from .data.errors import HomeLockedError, TrackingError
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from .data.alignment import Alignment
     from .data.persona import PersonaVersion
     from .data.task import Task
+    from .lms.budget import Budget
     from .optimizers import PersonaAlignment
     from .programs import PersonaAgent
+    from .runs import OpenRun
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class Home:
         SetupError: A model file or the store is not as it must be.
 
     Example:
-        >>> with Home(Settings(home=Path("demo"))) as home, dspy.context(lm=open_lm("embedded")):
+        >>> with Home(Settings(home=Path("demo"))) as home, home.run(budget=Budget(max_calls=100)):
         ...     user = home.store.add_user("maya")
         ...     user.interactions.add(read_jsonl(Path("maya.jsonl")))
         ...     alignment, versions = home.align(user, PersonaAlignment(n=3))
@@ -58,6 +61,26 @@ class Home:
         """Close it."""
         self.close()
 
+    @contextmanager
+    def run(
+        self, name: str = "python", *, run_id: str | None = None, budget: "Budget | None" = None
+    ) -> "Generator[OpenRun]":
+        """Ask the LMs of the settings for what is done inside; every call is journalled in the store.
+
+        Args:
+            name: What is done, for whoever reads the ledger.
+            run_id: The run to take up again, or a name for a new one.
+            budget: What it may spend.
+
+        Raises:
+            StoppedError: The budget did not allow all of it; the message says how to go on.
+        """
+        from .runs import new_run, open_run, role_lms
+
+        lms, price = role_lms(self.settings), self.settings.price
+        with open_run(self.store.journal, new_run(name, run_id=run_id), lms, budget=budget, price=price) as run:
+            yield run
+
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
         """Return the program that answers as `user` under the live persona, made first if there is none.
 
@@ -69,11 +92,13 @@ class Home:
 
         return program(user, live_persona(user), task)
 
-    def align(self, user: User, optimizer: "PersonaAlignment") -> "tuple[Alignment, tuple[PersonaVersion, ...]]":
+    def align(
+        self, user: User, optimizer: "PersonaAlignment", alignment_id: str | None = None
+    ) -> "tuple[Alignment, tuple[PersonaVersion, ...]]":
         """Align a user's live persona, record the result and mirror it; see `personaagent.alignment.align`."""
         from .alignment import align
 
-        aligned = align(user, optimizer)
+        aligned = align(user, optimizer, alignment_id)
         self.mirror(user)
         return aligned
 
@@ -103,6 +128,29 @@ class Home:
     def tracking_uri(self) -> str:
         """MLflow's URI: what the settings say, else a SQLite file in the home folder."""
         return self.settings.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+
+
+@contextmanager
+def scratch_store(settings: Settings) -> Generator[Store]:
+    """Open an empty store that is gone afterwards."""
+    with TemporaryDirectory(prefix="personaagent-") as folder:
+        elsewhere = settings.model_copy(update={"database": None})
+        with open_store(Path(folder), elsewhere) as store:
+            yield store
+
+
+def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int | None = None) -> User:
+    """Copy a user to another store: the first `most` interactions, what is known from them, one persona version."""
+    copy = store.add_user(user.user_id)
+    history = user.interactions.all()[:most]
+    copy.interactions.add(history)
+    seen = {one.interaction_id for one in history}
+    for statement in user.statements.current():
+        if seen.issuperset(statement.evidence):
+            copy.statements.add(statement)
+    if base is not None:
+        copy.personas.add(base.persona, reason=base.reason, status="live")
+    return copy
 
 
 @contextmanager

@@ -24,5 +24,7 @@ class Settings(BaseSettings):
     """The LM that criticises; by default the one that answers."""
     revision_lm: str | None = None
     """The LM that rewrites personas; by default the one that answers."""
+    price: str | None = None
+    """Dollars for a million tokens of prompts and of answers, `2.5,10` say, for LMs that the price table lacks."""
     api_base: str | None = None
     """Base URL of an OpenAI-compatible server for these LMs."""

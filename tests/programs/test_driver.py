@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 from typing import cast
 
 import dspy
@@ -81,12 +82,24 @@ async def test_a_module_knows_its_spend_and_so_does_the_meter_around_it() -> Non
 
 def test_dspys_errors_become_ours() -> None:
     with (
-        dspy.context(lm=ScriptedLM(["not json"])),
+        dspy.context(lm=ScriptedLM(["not json", "not json"])),
         pytest.raises(AnswerError, match="no readable response: 'not json'"),
     ):
         Ask()(query="x")
     with dspy.context(lm=ScriptedLM(lambda _: dspy.lm15.ServerError("down"))), pytest.raises(LMError, match="down"):
         Ask()(query="x")
+
+
+async def test_an_unreadable_answer_is_asked_for_a_second_time_and_shown() -> None:
+    for asked in (lambda: Ask()(query="x"), lambda: Ask().acall(query="x")):
+        lm = ScriptedLM(["not json", {"response": "yes"}])
+        with dspy.context(lm=lm):
+            answered = asked()
+            answered = await answered if inspect.isawaitable(answered) else answered
+        assert answered.response == "yes"
+        assert answered.spend.calls == 2
+        assert "unreadable_answer" not in lm.requests[0].text
+        assert lm.requests[1].input("unreadable_answer") == "not json"
 
 
 def test_an_adapter_that_the_user_configured_is_kept() -> None:

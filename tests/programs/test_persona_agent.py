@@ -180,7 +180,7 @@ def test_tools_are_used_until_ready_and_at_least_as_often_as_the_setting_says(
 
 
 def test_an_unknown_tool_or_an_unreadable_choice_is_an_observation(user: User, answers: dict[str, object]) -> None:
-    names = iter(["delete_everything", "search_memory"])
+    names = iter(["delete_everything", "delete_everything", "search_memory"])
     agent = PersonaAgent(TASK, user.memory, tools=[], settings=AgentSettings(max_steps=4))
     with dspy.context(lm=ScriptedLM({**answers, "tool": lambda _: next(names)})):
         answered = agent(query=QUERY)

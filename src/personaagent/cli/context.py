@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 from rich.console import Console
 
+from ..data.errors import BudgetError
+from .show import plan_table
+
 if TYPE_CHECKING:
+    from ..data.call import Run
+    from ..data.store import User as StoredUser
+    from ..data.store.journal import Journal
     from ..home import Home
+    from ..lms.budget import Budget
+    from ..runs import OpenRun
+    from ..runs.planning import Plan
     from ..settings import Settings
 
 User = Annotated[str, typer.Option("--user", help="Whose persona and memory.")]
@@ -27,6 +36,33 @@ class Asking:
 
     lm: Annotated[str | None, typer.Option(help="'embedded', 'embedded/MODEL' or any DSPy name (openai/...).")] = None
     api_base: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server that has the LM.")] = None
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a command may spend, and which run pays."""
+
+    run: Annotated[str | None, typer.Option(help="The run to take up again, or a name for a new one.")] = None
+    max_calls: Annotated[int | None, typer.Option(help="Calls at most, earlier stretches included.", min=0)] = None
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of prompts and answers at most.", min=0)] = None
+    max_usd: Annotated[float | None, typer.Option(help="Dollars at most; the price must be known.", min=0)] = None
+    deadline: Annotated[str | None, typer.Option(help="No call after 90s, 15m or 2h, or an ISO time.")] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the calls and their worst case; make none.")] = False
+
+    def budget(self) -> "Budget":
+        """Return the caps.
+
+        Raises:
+            InputError: The deadline is not a time.
+        """
+        from ..lms.budget import Budget, deadline
+
+        return Budget(
+            max_calls=self.max_calls,
+            max_tokens=self.max_tokens,
+            max_usd=self.max_usd,
+            deadline=deadline(self.deadline) if self.deadline else None,
+        )
 
 
 out = Console(highlight=False, soft_wrap=True)
@@ -75,6 +111,18 @@ def settings(context: typer.Context) -> "Settings":
     return setup.settings
 
 
+@contextmanager
+def dry_or_real(home: "Home", users: "Sequence[StoredUser]", spending: Spending) -> "Generator[list[StoredUser]]":
+    """Give the users themselves, or for a dry run copies of them that are gone afterwards."""
+    from ..home import copy_user, scratch_store
+
+    if not spending.dry_run:
+        yield list(users)
+        return
+    with scratch_store(home.settings) as scratch:
+        yield [copy_user(user, scratch, user.personas.live) for user in users]
+
+
 def opened(context: typer.Context) -> "Home":
     """Open the home folder; use it in a `with`."""
     from ..home import Home
@@ -82,17 +130,39 @@ def opened(context: typer.Context) -> "Home":
     return Home(settings(context))
 
 
-@contextmanager
-def answering(context: typer.Context, asking: Asking) -> Generator[None]:
-    """Let what is done inside ask the LM that the options, or else the settings, name."""
-    import dspy
-
-    from ..lms import open_lm
-
+def settings_asking(context: typer.Context, asking: Asking) -> "Settings":
+    """Return the settings of this run, with the LM that the options name."""
     configured = settings(context)
-    model = open_lm(asking.lm or configured.lm, api_base=asking.api_base or configured.api_base)
-    with dspy.context(lm=model, trace=None, disable_history=True):
-        yield
+    return configured.model_copy(
+        update={"lm": asking.lm or configured.lm, "api_base": asking.api_base or configured.api_base}
+    )
+
+
+@contextmanager
+def answering(
+    journal: "Journal", run: "Run", configured: "Settings", spending: Spending
+) -> "Generator[OpenRun | Plan]":
+    """Let what is done inside ask the LMs of the settings; every call is journalled. With `--dry-run`, none is made."""
+    from ..runs import open_run, role_lms
+    from ..runs.planning import planned
+
+    budget, price = spending.budget(), configured.price
+    if spending.dry_run:
+        with planned(role_lms(configured), price) as plan:
+            yield plan
+        out.print(plan_table(plan))
+        return
+    try:
+        with open_run(journal, run, role_lms(configured), budget=budget, price=price) as going_on:
+            yield going_on
+    except BudgetError as stop:
+        raise BudgetError(_how_to_go_on(str(stop), run)) from stop
+    if going_on.stopped:
+        raise BudgetError(_how_to_go_on(going_on.stopped, run))
+
+
+def _how_to_go_on(reason: str, run: "Run") -> str:
+    return f"{reason}; to go on, give the same command `--run {run.run_id}` and a larger budget"
 
 
 def print_json(value: Any) -> None:

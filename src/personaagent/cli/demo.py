@@ -1,12 +1,12 @@
 """`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
 
 import time
-from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
 
-from .context import Asking, Json, answering, err, out, print_json, settings
+from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
 from .grouped import grouped
 from .show import diff_text, progress_bar, progress_of_alignment
 
@@ -16,19 +16,29 @@ if TYPE_CHECKING:
     from ..data.alignment import Alignment
     from ..demo import Answers, Comparison
     from ..home import Home
+    from ..runs import OpenRun
+    from ..runs.planning import Plan
+    from ..settings import Settings
 
 
 @grouped
-def demo(context: typer.Context, asking: Asking, as_json: Json = False) -> None:
+def demo(context: typer.Context, asking: Asking, spending: Spending, as_json: Json = False) -> None:
     """Build one made-up user's memory and persona, answer, align, answer again, and compare."""
     from ..home import Home
+    from ..runs import new_run
 
     started = time.perf_counter()
-    configured = settings(context)
-    _fetch_what_is_missing(asking.lm or configured.lm, configured.embedder)
-    folder = configured.home / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with Home(configured.model_copy(update={"home": folder})) as home, answering(context, asking):
-        before, alignment, after, comparison = _align_made_up_user(home, quiet=as_json)
+    configured = settings_asking(context, asking)
+    _fetch_what_is_missing(configured.lm, configured.embedder)
+    run = new_run("demo", run_id=spending.run)
+    with (
+        TemporaryDirectory(prefix="personaagent-") as scratch,
+        Home(_in_folder(configured, scratch if spending.dry_run else f"demo-{run.run_id}")) as home,
+        answering(home.store.journal, run, configured, spending) as paying,
+    ):
+        before, alignment, after, comparison = _align_made_up_user(home, paying, quiet=as_json or spending.dry_run)
+        if spending.dry_run:
+            return
         if as_json:
             print_json(_as_json(before, alignment, after, comparison, home))
         else:
@@ -38,33 +48,44 @@ def demo(context: typer.Context, asking: Asking, as_json: Json = False) -> None:
             out.print(f"\n{comparison.reading} ({time.perf_counter() - started:.0f} s in all)")
 
 
-def _align_made_up_user(home: "Home", quiet: bool) -> "tuple[Answers, Alignment, Answers, Comparison]":
+def _align_made_up_user(
+    home: "Home", paying: "OpenRun | Plan", quiet: bool
+) -> "tuple[Answers, Alignment, Answers, Comparison]":
+    from ..alignment import live_persona, program
     from ..demo import answer_all, compare, made_up_user
     from ..optimizers import PersonaAlignment
+    from ..runs import LOSS, REVISION
 
     person = made_up_user(home.folder / "LaMP-2M")
     home.store.ingest({person.user_id: person.history})
     user = home.store.user(person.user_id)
     _say(quiet, f"[bold]1. Memory[/bold]: {len(person.history)} past interactions of {person.user_id}")
-    agent = home.agent(user)
+    agent = program(user, next(iter(user.personas.versions()), None) or live_persona(user))
     _say(quiet, f"\n[bold]2. Persona v{agent.persona_version}[/bold], from what is older than the first batch\n")
     _say(quiet, agent.persona.text, markup=False)
     with progress_bar(err) as progress:
         bar = progress.add_task("answering under v1", total=len(person.questions))
         before = answer_all(agent, person.questions, lambda: progress.advance(bar))
     with progress_of_alignment(err, n=3, iterations=1) as listener:
-        alignment, _ = home.align(user, PersonaAlignment(n=3, listener=listener))
+        optimizer = PersonaAlignment(n=3, loss_lm=paying.lm(LOSS), revision_lm=paying.lm(REVISION), listener=listener)
+        alignment, _ = home.align(user, optimizer, f"demo-{user.key}")
+        paying.stopped = alignment.stopped
     _say(quiet, "\n[bold]3. Textual losses[/bold] of the latest 3 interactions")
     for loss in alignment.losses:
         _say(quiet, f"\nsaid {loss.response!r}, the user said {loss.ground_truth!r}: {loss.critique}", markup=False)
     aligned = home.agent(user)
-    _say(quiet, f"\n[bold]4. Persona v{aligned.persona_version}[/bold]: {alignment.iterations[-1].reason}\n")
+    reason = alignment.iterations[-1].reason if alignment.iterations else alignment.stopped
+    _say(quiet, f"\n[bold]4. Persona v{aligned.persona_version}[/bold]: {reason}\n")
     if not quiet:
         out.print(diff_text(alignment.base, alignment.persona))
     with progress_bar(err) as progress:
         bar = progress.add_task("answering again", total=len(person.questions))
         after = answer_all(aligned, person.questions, lambda: progress.advance(bar))
     return before, alignment, after, compare(before, after)
+
+
+def _in_folder(configured: "Settings", folder: str) -> "Settings":
+    return configured.model_copy(update={"home": configured.home / folder})
 
 
 def _say(quiet: bool, text: str, markup: bool = True) -> None:

@@ -1,24 +1,22 @@
 """`personaagent evaluate`: methods against questions, scored as LaMP scores and as we do."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .context import Asking, Json, answering, err, out, print_json, settings
+from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
 from .grouped import grouped
 from .show import evaluation_table, progress_bar
 
 if TYPE_CHECKING:
-    from ..data.memory.embedder import Embedder
-    from ..data.store import Store
-    from ..data.task import Task
+    from ..data.call import Run as RecordedRun
     from ..evaluation.events import Event
-    from ..evaluation.methods import Constructor, Method
+    from ..runs import OpenRun
+    from ..runs.planning import Plan
     from ..settings import Settings
 
 _WITHOUT_LM = {"majority"}
@@ -26,15 +24,17 @@ _WITHOUT_LM = {"majority"}
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part of the data is evaluated."""
+    """Which data are evaluated."""
 
+    folder: Annotated[Path, typer.Argument(help="Folder with LaMP question and output files.")]
+    task: Annotated[str, typer.Option(help="LaMP-1, LaMP-2M, LaMP-2N, LaMP-3, ...")]
     users: Annotated[int | None, typer.Option(help="Draw N users.", min=1)] = None
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
 
 
 @dataclass(frozen=True)
-class Run:
+class Work:
     """How the evaluation goes, and where its rows are kept."""
 
     k: Annotated[int, typer.Option(help="Interactions that rag retrieves.", min=1)] = 4
@@ -46,65 +46,62 @@ class Run:
 @grouped
 def evaluate(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder with LaMP question and output files.")],
-    task: Annotated[str, typer.Option(help="LaMP-1, LaMP-2M, LaMP-2N, LaMP-3, ...")],
     method: Annotated[list[str], typer.Option(help="majority, prompt, rag, rag-dense, personaagent; repeatable.")],
     selection: Selection,
-    run: Run,
+    work: Work,
     asking: Asking,
+    spending: Spending,
 ) -> None:
     """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
     import asyncio
 
-    from ..data.lamp import load, task_named
+    from ..evaluation.job import EvaluationJob, unfinished_run
     from ..evaluation.runner import evaluate as evaluate_methods
-    from ..evaluation.selection import select
+    from ..runs import new_run
 
-    kept = run.out or settings(context).home / "evaluations" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{task}"
-    data = select(load(folder, task_named(task)), **asdict(selection))
+    configured = settings_asking(context, asking)
+    job = EvaluationJob(methods=tuple(method), k=work.k, **asdict(selection))
+    data = job.data()
+    run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(work.out))
+    kept = work.out or configured.home / "evaluations" / f"{run.run_id}-{job.task}"
     with ExitStack() as opened:
-        methods = _methods(method, data.task, run.k, _Needs(settings(context), kept, opened))
-        if set(method) - _WITHOUT_LM:
-            opened.enter_context(answering(context, asking))
+        methods = job.constructed(data.task, configured, opened)
+        paying = opened.enter_context(_paying(method, run, configured, spending))
         listen = opened.enter_context(_progress())
-        result = asyncio.run(evaluate_methods(methods, data, out=kept, concurrency=run.concurrency, listen=listen))
-    if run.as_json:
-        print_json({**result.as_json(), "seed": selection.seed, "rows": str(kept / "rows.jsonl")})
+        result = asyncio.run(
+            evaluate_methods(
+                methods,
+                data,
+                out=None if spending.dry_run else kept,
+                run_id=run.run_id if paying else None,
+                concurrency=work.concurrency,
+                listen=listen,
+            )
+        )
+        if paying is not None:
+            paying.result = result.fingerprint
+    if spending.dry_run:
+        return
+    if work.as_json:
+        numbers = {"seed": selection.seed, "rows": str(kept / "rows.jsonl"), "fingerprint": result.fingerprint}
+        print_json({**result.as_json(), **numbers, "run": run.run_id})
     else:
         out.print(evaluation_table(result))
-        out.print(f"rows: {kept / 'rows.jsonl'}", markup=False)
+        out.print(f"rows: {kept / 'rows.jsonl'} (run {run.run_id})", markup=False)
 
 
-@dataclass(frozen=True)
-class _Needs:
-    """What a method may need; opened only if the method is named."""
+@contextmanager
+def _paying(
+    methods: list[str], work: "RecordedRun", configured: "Settings", spending: Spending
+) -> "Generator[OpenRun | Plan | None]":
+    """Journal the calls, if any of the methods makes one."""
+    from ..evaluation.job import open_journal_store
 
-    settings: "Settings"
-    folder: Path
-    opened: ExitStack
-
-    def embedder(self) -> "Embedder":
-        from ..lms import open_embedder
-
-        return open_embedder(self.settings.embedder)
-
-    def store(self) -> "Store":
-        from ..home import open_store
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.opened.enter_context(open_store(self.folder, self.settings.model_copy(update={"database": None})))
-
-
-def _methods(names: Sequence[str], task: "Task", k: int, needs: _Needs) -> "tuple[Method, ...]":
-    from ..evaluation.methods import RagMethod, methods_named
-    from ..evaluation.personaagent_method import PersonaAgentMethod
-
-    others: dict[str, Constructor] = {
-        "rag": lambda task: RagMethod(task, k=k),
-        "rag-dense": lambda task: RagMethod(task, k=k, embedder=needs.embedder(), name="rag-dense"),
-        "personaagent": lambda task: PersonaAgentMethod(task, needs.store()),
-    }
-    return methods_named(names, task, others)
+    if not set(methods) - _WITHOUT_LM:
+        yield None
+        return
+    with open_journal_store(configured) as store, answering(store.journal, work, configured, spending) as paying:
+        yield paying
 
 
 @contextmanager

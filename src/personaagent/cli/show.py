@@ -1,6 +1,6 @@
 """How personas, diffs and progress look in a terminal."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
+    from ..data.call import LedgerLine
     from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
     from ..optimizers.events import AlignmentEvent
+    from ..runs.planning import Plan
 
 _STYLES = {"+": "green", "-": "red"}
 
@@ -55,6 +57,35 @@ def evaluation_table(evaluation: "Evaluation") -> "Table":
     return table
 
 
+def plan_table(plan: "Plan") -> "Table":
+    """Return one line for each role: its calls and their worst case."""
+    from rich.table import Table
+
+    table = Table("role", "calls", "tokens at most", "dollars at most", title="Dry run: nothing was called")
+    for role, cost in (*plan.costs.items(), ("in all", plan.total)):
+        table.add_row(role, f"{cost.calls:,}", f"{cost.tokens:,}", dollars(cost.dollars))
+    return table
+
+
+def ledger_table(lines: "Sequence[LedgerLine]") -> "Table":
+    """Return one line for each run, user, role and model."""
+    from rich.table import Table
+
+    table = Table(
+        "run", "user", "role", "model", "attempts", "failures", "tokens in", "tokens out", "dollars", "seconds"
+    )
+    for line in lines:
+        counts = (line.attempts, line.failures, line.prompt_tokens, line.completion_tokens)
+        names = (line.run_id, line.user_key, line.role, line.model)
+        table.add_row(*names, *(f"{count:,}" for count in counts), dollars(line.dollars), f"{line.seconds:.1f}")
+    return table
+
+
+def dollars(amount: float | None) -> str:
+    """Return an amount as it is printed; one that is not known is not zero."""
+    return "unknown" if amount is None else f"{amount:.4f}"
+
+
 def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
@@ -77,10 +108,12 @@ def bytes_bar(console: Console) -> Generator[Callable[[str, int, int | None], No
 
 
 @contextmanager
-def progress_of_alignment(console: Console, n: int, iterations: int) -> "Generator[Callable[[AlignmentEvent], None]]":
-    """Show the steps of an alignment: n simulations, n critiques and one revision for each iteration."""
+def progress_of_alignment(
+    console: Console, n: int, iterations: int, users: int = 1
+) -> "Generator[Callable[[AlignmentEvent], None]]":
+    """Show the steps of alignments: n simulations, n critiques and one revision for each user and iteration."""
     with progress_bar(console) as progress:
-        bar = progress.add_task("simulating", total=iterations * (2 * n + 1))
+        bar = progress.add_task("simulating", total=users * iterations * (2 * n + 1))
 
         def advance(event: "AlignmentEvent") -> None:
             progress.update(bar, advance=1, description=type(event).__name__)

@@ -1,6 +1,7 @@
 """The rows of an evaluation: one question answered by one method, written down as soon as it is."""
 
-from collections.abc import Generator
+import hashlib
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..data.errors import InputError, StorageError
 from ..data.nouns import Noun
 
 ROWS_FILE = "rows.jsonl"
+RUN_FILE = "run.txt"
 
 Status = Literal["scored", "unparsed", "failed"]
 """`unparsed`: there is no answer in the form of the task; `failed`: the program did not come to an answer."""
@@ -57,14 +59,15 @@ class RowSink(Protocol):
 
 
 @contextmanager
-def rows_file(folder: Path | None) -> Generator[RowSink]:
+def rows_file(folder: Path | None, run_id: str | None = None) -> Generator[RowSink]:
     """Open `rows.jsonl` in `folder`: a row that is handed in is in the file, as one line, before the next one comes.
 
     Args:
         folder: Is made if it is not there; None keeps no rows.
+        run_id: The run whose rows they are. It is noted beside them, and only this run may write them anew.
 
     Raises:
-        InputError: The folder already holds the rows of an evaluation.
+        InputError: The folder already holds the rows of another evaluation.
         StorageError: The file cannot be written.
     """
     if folder is None:
@@ -72,7 +75,7 @@ def rows_file(folder: Path | None) -> Generator[RowSink]:
         return
     path = folder / ROWS_FILE
     with _as_storage_error(path):
-        file = _created(path)
+        file = _created(path, run_id)
     try:
         yield partial(_write, file, path)
     finally:
@@ -80,12 +83,36 @@ def rows_file(folder: Path | None) -> Generator[RowSink]:
             file.close()
 
 
-def _created(path: Path) -> TextIO:
+def run_of(folder: Path) -> str | None:
+    """Return the run whose rows a folder holds; None if it holds none, or nobody knows whose."""
+    note = folder / RUN_FILE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else None
+
+
+def fingerprint(rows: Iterable[Row]) -> str:
+    """Return a hash of what rows say, whatever their order and however long their answers took."""
+    lines = sorted(_without_seconds(row).to_json() for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _without_seconds(row: Row) -> Row:
+    timeless = {
+        name: spend and spend.model_copy(update={"seconds": 0.0})
+        for name, spend in (("spend", row.spend), ("preparation", row.preparation))
+    }
+    return row.model_copy(update=timeless)
+
+
+def _created(path: Path, run_id: str | None) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
+    again = run_id is not None and run_of(path.parent) == run_id
     try:
-        return path.open("x", encoding="utf-8")
+        file = path.open("w" if again else "x", encoding="utf-8")
     except FileExistsError as error:
         raise InputError(f"{path} holds the rows of an earlier evaluation: name another folder") from error
+    if run_id is not None:
+        (path.parent / RUN_FILE).write_text(run_id + "\n", encoding="utf-8")
+    return file
 
 
 def _write(file: TextIO, path: Path, row: Row) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import dspy
 
 from ..data.alignment import Spend
-from ..data.errors import AnswerError, InputError
+from ..data.errors import AnswerError, InputError, StoppedError
 from ..data.interaction import Interaction
 from ..data.lamp import LampData, LampUser
 from ..data.store import user_key
 from ..data.task import Task
+from ..programs.scope import within
 from .attempt import Attempt, attempt
 from .events import EvaluationStarted, Listener, QuestionAnswered, UserPrepared, ignore
 from .methods import Method
@@ -31,6 +32,7 @@ async def evaluate(
     data: LampData,
     *,
     out: Path | None = None,
+    run_id: str | None = None,
     concurrency: int = 4,
     listen: Listener = ignore,
 ) -> Evaluation:
@@ -44,6 +46,7 @@ async def evaluate(
         methods: What is evaluated; their names must differ.
         data: Users with histories, questions and golds; see `select` for a part of it.
         out: Folder for `rows.jsonl`, one row per method and question, written as they finish; None keeps no file.
+        run_id: The run that pays. Rows that it left in `out` are written anew, from its journal.
         concurrency: How much is done at once, at least 1.
         listen: Is told what happens.
 
@@ -57,7 +60,7 @@ async def evaluate(
     _refuse_what_cannot_be_scored(methods, data, concurrency)
     names = tuple(method.name for method in methods)
     listen(EvaluationStarted(names, len(data.users), len(data.questions)))
-    with rows_file(out) as keep:
+    with rows_file(out, run_id) as keep:
         record = _Record(keep, listen, total=len(methods) * len(data.questions))
         for method in methods:
             await _MethodRun(method, data.task, concurrency, record).answer_all(data.users)
@@ -108,12 +111,14 @@ class _MethodRun:
 
     async def _prepare(self, user: LampUser) -> Attempt[dspy.Module]:
         async with self._work:
-            program = await attempt(self._method.prepare(user))
+            with within(self._method.name, "preparation", user_key=user_key(user.user_id)):
+                program = await attempt(self._method.prepare(user))
         self._record.listen(UserPrepared(self._method.name, user_key(user.user_id), program.spend, program.error))
         return program
 
     async def _answer(self, user: LampUser, question: Interaction, program: Attempt[dspy.Module]) -> None:
-        answer = await self._ask(program, question)
+        with within(self._method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
+            answer = await self._ask(program, question)
         parsed = None if answer.result is None else self._task.parse(answer.result)
         self._record.add(
             Row(
@@ -152,10 +157,16 @@ def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: 
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Do all of them at once; when one raises, stop the others and raise that."""
+    """Do all of them at once; when one raises, stop the others and raise that.
+
+    When the run is to stop, calls under way are waited for: they are paid, and their answers are recorded.
+    """
     tasks = [asyncio.create_task(work) for work in works]
     try:
         await asyncio.gather(*tasks)
+    except StoppedError:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
     finally:
         for task in tasks:
             task.cancel()

@@ -12,7 +12,7 @@ from ..data.task import Task
 from . import official, ours
 from .official import Metrics, official_metrics
 from .ours import metrics_over_scored
-from .rows import Row
+from .rows import Row, fingerprint
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ class Evaluation:
     rows: tuple[Row, ...]
     """In the order in which they were finished."""
     methods: dict[str, MethodSummary]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the rows: the same for the same answers, however long they took."""
+        return fingerprint(self.rows)
+
     """By method name, in the order in which the methods ran."""
 
     def as_json(self) -> dict[str, JsonValue]:

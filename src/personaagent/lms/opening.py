@@ -20,6 +20,9 @@ MAX_TOKENS = 512
 _REASONING_TOKENS = 16_000
 """The least that DSPy lets a reasoning model of OpenAI have, for thoughts and answer together."""
 
+_KEY_VARIABLES: dict[str, str] = {}
+"""By name of a declared server: the environment variable that holds its key."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +62,12 @@ def open_lm(
         return _embedded(_embedded_model(name), temperature, max_tokens, threads)
     use_bundled_prices()
     return _remote(_on_server(name, api_base) if api_base is not None else name, temperature, max_tokens)
+
+
+def key_variable(model: str) -> str:
+    """Return the environment variable that holds the key for a model, named as its LM names it."""
+    provider = model.partition("/")[0]
+    return _KEY_VARIABLES.get(provider) or re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
 
 
 def use_bundled_prices() -> None:
@@ -132,10 +141,11 @@ def _on_server(name: str, api_base: str) -> str:
         provider, model = "openai", name
     if not model:
         raise InputError(f"LM {name!r} names no model: write openai/MODEL")
-    key_variable = re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
-    key_variables = (key_variable,) if os.environ.get(key_variable) else ()
+    variable = key_variable(f"{provider}/{model}")
+    key_variables = (variable,) if os.environ.get(variable) else ()
     url = _checked(api_base)
     server = _server_name(url, key_variables)
+    _KEY_VARIABLES[server] = variable
     register_provider(
         ProviderDefinition.chat(
             AccessPolicy(provider=server, base_url=url, env_keys=key_variables),

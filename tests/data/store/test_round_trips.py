@@ -16,7 +16,7 @@ from personaagent.data.store import Store, User
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(str.strip)
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(

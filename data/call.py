@@ -1,0 +1,133 @@
+"""A paid call as the journal keeps it: what was asked for whom, and how each attempt ended."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from .nouns import Noun
+
+
+class Cost(Noun):
+    """What a call may cost, or did: what a budget counts."""
+
+    calls: int = 1
+    tokens: int = 0
+    """Prompt and answer together."""
+    dollars: float | None = 0.0
+    """None where the price is not known."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return both together; the dollars of a sum are known only if both are."""
+        known = self.dollars is not None and other.dollars is not None
+        return Cost(
+            calls=self.calls + other.calls,
+            tokens=self.tokens + other.tokens,
+            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+        )
+
+
+NOTHING = Cost(calls=0)
+
+
+class AskedLM(Noun):
+    """Which LM plays a role in a run: all that a request to it depends on, and no key."""
+
+    model: str
+    endpoint: str
+    account: str
+    """Tells one key from another within the run; nobody can tell the key from it."""
+    temperature: float | None
+    max_tokens: int | None
+    function_calling: bool
+    response_schema: bool
+    params: tuple[str, ...]
+    """Parameters that it takes."""
+
+
+class Run(Noun):
+    """One piece of paid work, which may be interrupted and taken up again under its id."""
+
+    run_id: str
+    command: str
+    """What it does: `align`, `evaluate`, `ask`, `demo`, or a name that its caller gave it."""
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """What it does it with: all that is needed to do it again, and no user id."""
+    lms: dict[str, AskedLM] = Field(default_factory=dict)
+    """By role."""
+    started_at: datetime
+
+
+class RunEnd(Noun):
+    """How a run, or one stretch of an interrupted run, came to its end."""
+
+    status: Literal["finished", "stopped", "failed"]
+    """`stopped`: its budget did not allow more; `failed`: an error ended it. Both can be taken up again."""
+    reason: str = ""
+    result: str | None = None
+    """A hash of what it came to, by which a replay is judged."""
+    at: datetime
+
+
+class Call(Noun):
+    """One call to a language model or to a tool of the outer world, before its answer is known."""
+
+    run_id: str
+    key: str
+    """A hash of the run, the user, the role, the place, the endpoint, the model, the request and the ordinal."""
+    user_key: str
+    """A hash of the user's id; empty if the call was for nobody in particular."""
+    role: str
+    """What it was asked as: `agent`, `loss`, `revision`, or `tool`."""
+    place: str
+    """Where in the run: `iteration 1/interaction m3`, for instance."""
+    endpoint: str
+    model: str
+    ordinal: int
+    """1 for the first such call in its place; a repetition of the very same call is the next."""
+    request: str
+    """The whole request as JSON, without any key."""
+    worst: Cost
+    """What it may cost at most."""
+    at: datetime
+
+
+class Failure(Noun):
+    """Why an attempt has no answer."""
+
+    kind: str
+    """Name of DSPy's error, or `lost` for a call under way when its process was killed."""
+    message: str
+
+
+class Attempt(Noun):
+    """How one attempt at a call ended."""
+
+    run_id: str
+    key: str
+    number: int
+    """1 for the first attempt."""
+    response: str | None
+    """The response as JSON; None if there is none."""
+    failure: Failure | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    charged: Cost
+    """What it cost: the worst case where the service did not say."""
+    seconds: float
+    at: datetime
+
+
+class LedgerLine(Noun):
+    """What one user's calls of one role to one model came to in one run."""
+
+    run_id: str
+    user_key: str
+    role: str
+    model: str
+    attempts: int
+    failures: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None
+    seconds: float

@@ -1,0 +1,235 @@
+"""The call journal: every paid call of every run, appended before its answer is used and never changed."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, text
+
+from ..call import Attempt, Call, LedgerLine, Run, RunEnd
+from ..errors import InputError, UnknownNameError
+from . import schema
+from .database import Database
+from .handle import Handle
+from .rows import check_id, next_number, read, written
+
+_runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, schema.attempts
+
+
+# What is there already stays: a call that was under way when its process was killed is written a second time.
+_ADD_CALL = text(
+    "INSERT INTO calls (run_id, key, user_key, role, model, at, noun) "
+    "VALUES (:run_id, :key, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
+)
+_ADD_ATTEMPT = text(
+    "INSERT INTO attempts (run_id, key, number, answered, noun) "
+    "VALUES (:run_id, :key, :number, :answered, :noun) ON CONFLICT DO NOTHING"
+)
+
+
+class Journal(Handle):
+    """The runs of a store, their calls and how these ended."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, run: Run) -> None:
+        """Record that a run begins.
+
+        Raises:
+            InputError: A run of this id is recorded already.
+            StorageError: The disk is full or refuses to write.
+        """
+        with self._database.write() as connection:
+            _add_run(connection, run)
+
+    def end(self, run_id: str, status: RunEnd) -> None:
+        """Record how a run, or this stretch of it, ended."""
+        with self._database.write() as connection:
+            _add_end(connection, run_id, status)
+
+    def add_run(self, run: Run, ends: Sequence[RunEnd], entries: Sequence[Call | Attempt]) -> None:
+        """Record a whole run of somebody else's, in one transaction.
+
+        Raises:
+            InputError: A run of this id is recorded already.
+            StorageError: The disk is full or refuses to write.
+        """
+        with self._database.write() as connection:
+            _add_run(connection, run)
+            for end in ends:
+                _add_end(connection, run.run_id, end)
+            _append(connection, entries)
+
+    def run(self, run_id: str) -> Run:
+        """Return one run.
+
+        Raises:
+            UnknownNameError: None of this id is recorded.
+        """
+        check_id("run id", run_id)
+        with self._database.read() as connection:
+            noun = connection.scalar(select(_runs.c.noun).where(_runs.c.run_id == run_id))
+        if noun is None:
+            raise UnknownNameError("run", run_id, [run.run_id for run in self.runs()])
+        return read(Run, noun)
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return every run, oldest first."""
+        with self._database.read() as connection:
+            nouns = connection.scalars(select(_runs.c.noun).order_by(_runs.c.position)).all()
+        return tuple(read(Run, noun) for noun in nouns)
+
+    def ends(self, run_id: str) -> tuple[RunEnd, ...]:
+        """Return how each stretch of a run ended, oldest first; one that was killed has no end."""
+        mine = select(_ends.c.noun).where(_ends.c.run_id == run_id).order_by(_ends.c.ordinal)
+        with self._database.read() as connection:
+            return tuple(read(RunEnd, noun) for noun in connection.scalars(mine))
+
+    def result(self, run_id: str) -> str | None:
+        """Return the hash of what a run came to; None if it is not finished."""
+        return next((end.result for end in reversed(self.ends(run_id)) if end.result is not None), None)
+
+    def append(self, entries: Sequence[Call | Attempt]) -> None:
+        """Append calls and attempts in one transaction: all of them are on disk at the end, or none.
+
+        Raises:
+            StorageError: The disk is full or refuses to write.
+        """
+        with self._database.write() as connection:
+            _append(connection, entries)
+
+    def attempts(self, run_id: str) -> dict[str, tuple[int, bool]]:
+        """Return, by key of each call of a run, how many attempts there were and whether the last was answered."""
+        counted = (
+            select(_calls.c.key, func.count(_attempts.c.number), func.max(_attempts.c.answered))
+            .select_from(_calls.outerjoin(_attempts, _same_call()))
+            .where(_calls.c.run_id == run_id)
+            .group_by(_calls.c.key)
+        )
+        with self._database.read() as connection:
+            return {key: (number, bool(answered)) for key, number, answered in connection.execute(counted)}
+
+    def last_attempt(self, run_id: str, key: str) -> Attempt | None:
+        """Return how a call ended; None if it never did."""
+        mine = and_(_attempts.c.run_id == run_id, _attempts.c.key == key)
+        with self._database.read() as connection:
+            noun = connection.scalar(select(_attempts.c.noun).where(mine).order_by(_attempts.c.number.desc()).limit(1))
+        return None if noun is None else read(Attempt, noun)
+
+    def calls(self, run_id: str) -> tuple[Call, ...]:
+        """Return the calls of a run in the order in which they were begun."""
+        mine = select(_calls.c.noun).where(_calls.c.run_id == run_id).order_by(_calls.c.at, _calls.c.key)
+        with self._database.read() as connection:
+            return tuple(read(Call, noun) for noun in connection.scalars(mine))
+
+    def all_attempts(self, run_id: str) -> Iterator[Attempt]:
+        """Yield every attempt of a run."""
+        mine = (
+            select(_attempts.c.noun).where(_attempts.c.run_id == run_id).order_by(_attempts.c.key, _attempts.c.number)
+        )
+        with self._database.read() as connection:
+            for noun in connection.scalars(mine):
+                yield read(Attempt, noun)
+
+    def ledger(self, *, run_id: str | None = None, user_key: str | None = None) -> tuple[LedgerLine, ...]:
+        """Return what was spent, a line for each run, user, role and model.
+
+        Args:
+            run_id: Only this run.
+            user_key: Only this user.
+        """
+        chosen: list[ColumnElement[bool]] = []
+        if run_id is not None:
+            chosen.append(_calls.c.run_id == run_id)
+        if user_key is not None:
+            chosen.append(_calls.c.user_key == user_key)
+        columns = (_calls.c.run_id, _calls.c.user_key, _calls.c.role, _calls.c.model, _attempts.c.noun)
+        rows = select(*columns).select_from(_calls.join(_attempts, _same_call())).where(*chosen).order_by(_calls.c.at)
+        lines: dict[tuple[str, str, str, str], LedgerLine] = {}
+        with self._database.read() as connection:
+            for run, user, role, model, noun in connection.execute(rows):
+                place = (run, user, role, model)
+                lines[place] = _added(lines.get(place) or _empty_line(*place), read(Attempt, noun))
+        return tuple(lines.values())
+
+
+def now() -> datetime:
+    """Return the time, as the journal writes it."""
+    return datetime.now(UTC)
+
+
+def _add_run(connection: Connection, run: Run) -> None:
+    check_id("run id", run.run_id)
+    if connection.scalar(select(_runs.c.run_id).where(_runs.c.run_id == run.run_id)) is not None:
+        raise InputError(f"run {run.run_id!r} is recorded already: give the new one its own id")
+    row = {"run_id": run.run_id, "position": next_number(connection, _runs.c.position), "noun": written(run)}
+    connection.execute(insert(_runs).values(row))
+
+
+def _add_end(connection: Connection, run_id: str, end: RunEnd) -> None:
+    ordinal = next_number(connection, _ends.c.ordinal, _ends.c.run_id == run_id)
+    connection.execute(insert(_ends).values(run_id=run_id, ordinal=ordinal, noun=written(end)))
+
+
+def _append(connection: Connection, entries: Sequence[Call | Attempt]) -> None:
+    calls = [_call_row(entry) for entry in entries if isinstance(entry, Call)]
+    attempts = [_attempt_row(entry) for entry in entries if isinstance(entry, Attempt)]
+    if calls:
+        connection.execute(_ADD_CALL, calls)
+    if attempts:
+        connection.execute(_ADD_ATTEMPT, attempts)
+
+
+def _same_call() -> ColumnElement[bool]:
+    return and_(_calls.c.run_id == _attempts.c.run_id, _calls.c.key == _attempts.c.key)
+
+
+def _call_row(call: Call) -> dict[str, object]:
+    return {
+        "run_id": call.run_id,
+        "key": call.key,
+        "user_key": call.user_key,
+        "role": call.role,
+        "model": call.model,
+        "at": call.at.isoformat(),
+        "noun": call.to_json(),
+    }
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, object]:
+    return {
+        "run_id": attempt.run_id,
+        "key": attempt.key,
+        "number": attempt.number,
+        "answered": int(attempt.response is not None),
+        "noun": attempt.to_json(),
+    }
+
+
+def _empty_line(run_id: str, user_key: str, role: str, model: str) -> LedgerLine:
+    return LedgerLine(
+        run_id=run_id,
+        user_key=user_key,
+        role=role,
+        model=model,
+        attempts=0,
+        failures=0,
+        prompt_tokens=0,
+        completion_tokens=0,
+        dollars=0.0,
+        seconds=0.0,
+    )
+
+
+def _added(line: LedgerLine, attempt: Attempt) -> LedgerLine:
+    known = line.dollars is not None and attempt.charged.dollars is not None
+    return line.model_copy(
+        update={
+            "attempts": line.attempts + 1,
+            "failures": line.failures + (attempt.failure is not None),
+            "prompt_tokens": line.prompt_tokens + attempt.prompt_tokens,
+            "completion_tokens": line.completion_tokens + attempt.completion_tokens,
+            "dollars": (line.dollars or 0.0) + (attempt.charged.dollars or 0.0) if known else None,
+            "seconds": line.seconds + attempt.seconds,
+        }
+    )

@@ -1,0 +1,145 @@
+"""What a run may spend, and the purse that sees to it: a call's worst case is set aside before the call is made."""
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+
+from pydantic import Field
+
+from ..data.call import NOTHING, Cost
+from ..data.errors import BudgetError, InputError
+from ..data.nouns import Noun
+
+
+class Budget(Noun):
+    """Caps of a run; None is no cap. Calls that an interrupted run has made before count too."""
+
+    max_calls: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+    """Prompts and answers together."""
+    max_usd: float | None = Field(default=None, ge=0)
+    deadline: datetime | None = None
+    """No call is begun after it."""
+
+    def refusal(self, total: Cost, now: datetime) -> str | None:
+        """Return why a run that came to `total` would be over one of the caps; None if it would not.
+
+        Raises:
+            BudgetError: There is a cap in dollars, and no price is known.
+        """
+        if self.deadline is not None and now >= self.deadline:
+            return f"the deadline of {self.deadline:%Y-%m-%d %H:%M:%S %Z} has passed"
+        if self.max_calls is not None and total.calls > self.max_calls:
+            return f"another call may not be made (at most {self.max_calls:,})"
+        if self.max_tokens is not None and total.tokens > self.max_tokens:
+            return f"the next call may need more tokens than are left (at most {self.max_tokens:,} in all)"
+        if self.max_usd is not None and total.dollars is None:
+            raise BudgetError("this LM's price is not known: name it with PERSONAAGENT_PRICE, or leave out the dollars")
+        if self.max_usd is not None and (total.dollars or 0.0) > self.max_usd:
+            return f"the next call may cost more dollars than are left (at most {self.max_usd:g} in all)"
+        return None
+
+
+def deadline(written: str) -> datetime:
+    """Return the time that `90s`, `15m` or `2h` from now is, or that is written in ISO form.
+
+    Raises:
+        InputError: It is neither.
+    """
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        if written[-1:] in units:
+            return datetime.now(UTC) + timedelta(seconds=float(written[:-1]) * units[written[-1]])
+        time = datetime.fromisoformat(written)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"deadline {written!r} is not a time: write 90s, 15m, 2h, or 2026-01-31T18:00") from error
+    return time if time.tzinfo else time.astimezone()
+
+
+class Purse:
+    """Sees that a run never spends more than its budget, however many calls are under way.
+
+    A call that fits only if calls under way turn out cheaper than their worst case waits for them. The first call that
+    does not fit at all closes the purse: from then on every call is refused, and the run comes to its end.
+
+    Args:
+        budget: The caps.
+        spent: What the run has spent before.
+    """
+
+    def __init__(self, budget: Budget, spent: Cost = NOTHING) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._spent, self._reserved = spent, NOTHING
+        self._waiting: deque[tuple[Cost, Future[None]]] = deque()
+        self._closed: str | None = None
+
+    @property
+    def spent(self) -> Cost:
+        """What has been spent until now; calls under way are not in it."""
+        return self._spent
+
+    def reserve(self, worst: Cost) -> "Future[None]":
+        """Set aside what a call may cost at most. The call is made when the future is done.
+
+        The future raises `BudgetError` if the call may not be made.
+        """
+        asked: Future[None] = Future()
+        asked.set_running_or_notify_cancel()  # Nobody can cancel it, so that no reservation is lost on the way.
+        with self._lock:
+            self._waiting.append((worst, asked))
+            decided = self._decide()
+        _tell(decided)
+        return asked
+
+    def settle(self, worst: Cost, actual: Cost) -> None:
+        """Put back what was set aside for a call, and take what it cost."""
+        with self._lock:
+            self._reserved = _without(self._reserved, worst)
+            self._spent = self._spent + actual
+            decided = self._decide()
+        _tell(decided)
+
+    def _decide(self) -> "list[tuple[Future[None], Exception | None]]":
+        decided: list[tuple[Future[None], Exception | None]] = []
+        while self._waiting:
+            worst, asked = self._waiting[0]
+            try:
+                refusal = self._closed or self._refusal(worst)
+            except BudgetError as unknown_price:
+                refusal = str(unknown_price)
+            if refusal is not None and self._closed is None and self._may_come_to_fit(worst):
+                break
+            self._waiting.popleft()
+            if refusal is None:
+                self._reserved = self._reserved + worst
+            else:
+                self._closed = refusal
+            decided.append((asked, None if refusal is None else BudgetError(f"stopped: {refusal}")))
+        return decided
+
+    def _refusal(self, worst: Cost) -> str | None:
+        return self._budget.refusal(self._spent + self._reserved + worst, datetime.now(UTC))
+
+    def _may_come_to_fit(self, worst: Cost) -> bool:
+        """Whether calls under way stand between this one and the caps."""
+        if self._reserved.calls == 0 or (self._spent + worst).dollars is None:
+            return False
+        return self._budget.refusal(self._spent + worst, datetime.now(UTC)) is None
+
+
+def _without(whole: Cost, part: Cost) -> Cost:
+    if whole.calls == part.calls:
+        return NOTHING
+    known = whole.dollars is not None and part.dollars is not None
+    dollars = (whole.dollars or 0.0) - (part.dollars or 0.0) if known else None
+    return Cost(calls=whole.calls - part.calls, tokens=whole.tokens - part.tokens, dollars=dollars)
+
+
+def _tell(decided: "list[tuple[Future[None], Exception | None]]") -> None:
+    for asked, refused in decided:
+        if refused is None:
+            asked.set_result(None)
+        else:
+            asked.set_exception(refused)

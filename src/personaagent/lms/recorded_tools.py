@@ -1,0 +1,51 @@
+"""Tools of the outer world are recorded like LMs, so that a run can be taken up again and replayed without them."""
+
+import json
+import time
+from typing import Any
+
+import dspy
+
+from ..data.call import NOTHING, Failure
+from ..programs.tools.toolbox import ToolFailure
+from .recorder import Line, OpenCall, recorder_here
+
+ROLE = "tool"
+
+
+def recorded_tool(tool: dspy.Tool) -> dspy.Tool:
+    """Return a tool that answers from the journal of the run that is going on, and records what it had to ask.
+
+    Outside a run it is the tool itself. What it raises is not repeated but recorded, as the failure that it was.
+
+    Args:
+        tool: A tool whose answer can be another tomorrow: one that asks the network, say.
+    """
+    line = Line(ROLE, endpoint="", model=tool.name)
+
+    def use(**arguments: Any) -> str:
+        recorder = recorder_here.get()
+        if recorder is None:
+            return str(tool(**arguments))
+        call = recorder.open(line, json.dumps(arguments, sort_keys=True), NOTHING)
+        before = call.recorded(failed_too=True)
+        if before is None:
+            return _used(tool, arguments, call)
+        if before.response is None:
+            raise ToolFailure(before.failure.message if before.failure else "it did not answer")
+        return json.loads(before.response)
+
+    return dspy.Tool(use, name=tool.name, desc=tool.desc, args=tool.args, arg_types=tool.arg_types)
+
+
+def _used(tool: dspy.Tool, arguments: dict[str, Any], call: OpenCall) -> str:
+    began = time.perf_counter()
+    call.begin().result()
+    try:
+        answer = str(tool(**arguments))
+    except ToolFailure as failure:
+        seconds = time.perf_counter() - began
+        call.fail(Failure(kind=type(failure).__name__, message=str(failure)), NOTHING, seconds).result()
+        raise
+    call.end(json.dumps(answer), 0, 0, NOTHING, time.perf_counter() - began).result()
+    return answer

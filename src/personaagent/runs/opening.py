@@ -1,0 +1,155 @@
+"""Runs: pieces of paid work whose calls are journalled, capped by a budget, and taken up again where they stopped."""
+
+import json
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from ..data.call import Cost, Run, RunEnd
+from ..data.errors import InputError, StoppedError
+from ..data.store.journal import now
+from ..lms.budget import Budget
+
+if TYPE_CHECKING:
+    import dspy
+    from pydantic import JsonValue
+
+    from ..data.store.journal import Journal
+    from ..lms.recorder import Recorder
+    from ..settings import Settings
+
+AGENT, LOSS, REVISION = "agent", "loss", "revision"
+"""The roles in which an LM is asked."""
+
+
+class OpenRun:
+    """A run that is going on; see `open_run`."""
+
+    def __init__(self, run: Run, recorder: "Recorder", lms: "Mapping[str, dspy.LM]") -> None:
+        self.run, self._recorder, self._lms = run, recorder, lms
+        self.stopped: str | None = None
+        """Why it ended early, if whoever does its work came to a result all the same."""
+        self.result: str | None = None
+        """A hash of what it came to."""
+
+    @property
+    def run_id(self) -> str:
+        """The name under which it can be taken up again."""
+        return self.run.run_id
+
+    @property
+    def repeated(self) -> int:
+        """How many calls were answered from the journal."""
+        return self._recorder.repeated
+
+    @property
+    def spent(self) -> Cost:
+        """What it has spent until now, in all its stretches."""
+        return self._recorder.purse.spent
+
+    def lm(self, role: str) -> "dspy.LM":
+        """Return the journalled LM of a role: `agent`, `loss` or `revision`."""
+        return self._lms[role]
+
+
+@contextmanager
+def open_run(
+    journal: "Journal",
+    run: Run,
+    lms: "Mapping[str, dspy.LM]",
+    *,
+    budget: Budget | None = None,
+    price: str | None = None,
+    replay: bool = False,
+) -> Generator[OpenRun]:
+    """Begin a run, or take one up again; programs called inside ask its `agent` LM, and every call is journalled.
+
+    Args:
+        journal: Where the run and its calls are recorded.
+        run: What is done. A recorded run of this id must be the same work: its recorded calls are not repeated.
+        lms: The LMs by role; a role that is not there is played by `agent`. A replay needs none.
+        budget: What it may spend, earlier stretches included.
+        price: What the LMs cost, where the table does not know; see `lms.prices.price_of`.
+        replay: Answer from the journal alone, and record nothing.
+
+    Raises:
+        InputError: The recorded run of this id did something else.
+        StoppedError: What the run's work raised; the message says how to go on.
+    """
+    import dspy
+
+    from ..lms.journal import asked_lm, journalled
+    from ..lms.recorder import Recorder, recorder_here
+
+    players = {role: lms.get(role, lms[AGENT]) for role in (AGENT, LOSS, REVISION)} if lms else {}
+    run = run.model_copy(update={"lms": {role: asked_lm(lm, run.run_id) for role, lm in players.items()} or run.lms})
+    if not replay:
+        _begin(journal, run)
+    recorder = Recorder(journal, run.run_id, budget, replay=replay)
+    roles = {role: journalled(lm, recorder, role, players.get(role), price) for role, lm in run.lms.items()}
+    going_on = OpenRun(run, recorder, roles)
+    token = recorder_here.set(recorder)
+    try:
+        with dspy.context(lm=roles[AGENT], trace=None, disable_history=True), _ending(journal, going_on, replay):
+            yield going_on
+    finally:
+        recorder_here.reset(token)
+        recorder.close()
+
+
+def new_run(command: str, arguments: "Mapping[str, JsonValue] | None" = None, run_id: str | None = None) -> Run:
+    """Return a run that has not begun.
+
+    Args:
+        command: What it does.
+        arguments: What it does it with.
+        run_id: Its name; by default one made of the time.
+    """
+    name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    return Run(run_id=name, command=command, arguments=dict(arguments or {}), started_at=now())
+
+
+def role_lms(settings: "Settings") -> "dict[str, dspy.LM]":
+    """Open the LMs that the settings name, by role."""
+    from ..lms import open_lm
+
+    named = {AGENT: settings.lm, LOSS: settings.loss_lm, REVISION: settings.revision_lm}
+    return {role: open_lm(name, api_base=settings.api_base) for role, name in named.items() if name}
+
+
+def _begin(journal: "Journal", run: Run) -> None:
+    recorded = next((one for one in journal.runs() if one.run_id == run.run_id), None)
+    if recorded is None:
+        journal.begin(run)
+    elif _identity(recorded) != _identity(run):
+        raise InputError(
+            f"run {run.run_id!r} is recorded as {_identity(recorded)}, and this is {_identity(run)}: "
+            "give this work a run id of its own"
+        )
+
+
+def _identity(run: Run) -> str:
+    arguments = json.dumps(run.arguments, sort_keys=True)
+    return f"`{run.command}` with {arguments} asking {', '.join(lm.model for lm in run.lms.values())}"
+
+
+@contextmanager
+def _ending(journal: "Journal", going_on: OpenRun, replay: bool) -> Generator[None]:
+    """Record how the run ends; where it must stop, say how to go on."""
+    status: Literal["finished", "stopped", "failed"] = "failed"
+    reason = ""
+    try:
+        yield
+        status, reason = ("stopped", going_on.stopped) if going_on.stopped else ("finished", "")
+    except StoppedError as stop:
+        status, reason = "stopped", str(stop)
+        raise
+    except BaseException as error:
+        reason = type(error).__name__
+        raise
+    finally:
+        if not replay:
+            end = RunEnd(status=status, reason=reason, result=going_on.result, at=now())
+            journal.end(going_on.run_id, end)

@@ -1,0 +1,130 @@
+"""What work would cost: the same program runs, and an LM that is not there adds up the worst case of every call."""
+
+import json
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+import dspy
+from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+
+from ..data.call import NOTHING, Cost
+from ..lms.journal import most_tokens, worst_case
+from ..lms.prices import Price, price_of
+from .opening import AGENT, LOSS, REVISION
+
+_WORDS = "an answer of about this length, which stands for the one that the model would give here " * 3
+
+
+class Plan:
+    """The calls that work would make, by role: how many, and what they may cost at most.
+
+    Answers are made up, of ordinary length: what later prompts hold of earlier answers may be longer in truth. An
+    answer that cannot be read is asked for a second time, and a call that fails up to three times more; neither is
+    counted.
+    """
+
+    def __init__(self, lms: "Mapping[str, dspy.LM]", price: str | None) -> None:
+        self.costs: dict[str, Cost] = {}
+        self.stopped: str | None = None
+        self.result: str | None = None
+        self._lms = {
+            role: _planning_lm(self, role, lms.get(role, lms[AGENT]), price) for role in (AGENT, LOSS, REVISION)
+        }
+
+    @property
+    def total(self) -> Cost:
+        """All of it."""
+        return sum(self.costs.values(), start=NOTHING)
+
+    def lm(self, role: str) -> dspy.LM:
+        """Return the LM that stands for the one of a role."""
+        return self._lms[role]
+
+    def add(self, role: str, worst: Cost) -> None:
+        """Count one call."""
+        self.costs[role] = self.costs.get(role, NOTHING) + worst
+
+
+@contextmanager
+def planned(lms: "Mapping[str, dspy.LM]", price: str | None = None) -> Generator[Plan]:
+    """Let what is done inside make no call, but count what each would cost.
+
+    Args:
+        lms: The LMs by role that would be asked.
+        price: See `lms.prices.price_of`.
+    """
+    plan = Plan(lms, price)
+    with dspy.context(lm=plan.lm(AGENT), trace=None, disable_history=True):
+        yield plan
+
+
+def _planning_lm(plan: Plan, role: str, lm: dspy.LM, price: str | None) -> dspy.LM:
+    engine = _PlanningEngine(plan, role, price_of(lm, price))
+    limit = most_tokens(lm)
+    return dspy.LM(
+        lm.model, max_tokens=limit, engine=engine, async_engine=_AsyncPlanningEngine(engine), cache=False, num_retries=0
+    )
+
+
+class _PlanningEngine:
+    supports_function_calling = False
+    supports_response_schema = True
+    supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop"})
+
+    def __init__(self, plan: Plan, role: str, price: Price | None) -> None:
+        self._plan, self._role, self._price = plan, role, price
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def complete(self, request: Request) -> Response:
+        self._plan.add(self._role, worst_case(request, self._price))
+        schema = (request.config.response_format or {}).get("schema", {})
+        message = Message.assistant([TextPart(json.dumps(_example(json.loads(json.dumps(schema, default=dict)))))])
+        return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=Usage())
+
+    def stream(self, request: Request) -> Iterator[object]:
+        return response_to_events(self.complete(request))
+
+    def close(self) -> None: ...
+
+
+class _AsyncPlanningEngine:
+    def __init__(self, engine: _PlanningEngine) -> None:
+        self._engine = engine
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    async def complete(self, request: Request) -> Response:
+        return self._engine.complete(request)
+
+    async def stream(self, request: Request) -> AsyncIterator[object]:
+        for event in self._engine.stream(request):
+            yield event
+
+    async def aclose(self) -> None: ...
+
+
+def _example(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
+    """Return a value in the form of a JSON schema: the first of several choices, texts of ordinary length."""
+    known: dict[str, Any] = schema.get("$defs", {}) if definitions is None else definitions
+    match schema:
+        case {"$ref": str(reference)}:
+            value = _example(known[reference.rpartition("/")[2]], known)
+        case {"const": value} | {"enum": [value, *_]}:
+            pass
+        case {"anyOf": [first, *_]}:
+            value = _example(first, known)
+        case {"type": "object"}:
+            value = {name: _example(inner, known) for name, inner in schema.get("properties", {}).items()}
+        case {"type": "array"}:
+            value = [_example(schema["items"], known)] * max(3, schema.get("minItems", 1))
+        case {"type": "boolean"}:
+            value = True
+        case {"type": "integer" | "number"}:
+            value = schema.get("minimum", 1)
+        case _:
+            value = _WORDS
+    return value
