@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test soak bench check format lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,12 @@ demo: $(READY)  ## Watch a history become a persona, and the persona learn
 test: $(READY)  ## Run every test, those on small real models included
 	$(BIN)/personaagent models fetch smollm2 minilm
 	$(BIN)/pytest
+
+soak: $(READY)  ## Run the full counts of which `make test` runs a share; takes long
+	$(BIN)/pytest -m soak
+
+bench: $(READY)  ## Measure speeds side by side
+	for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark || exit 1; done
 
 check: $(READY)  ## Style, types, layers and sizes
 	$(BIN)/ruff check

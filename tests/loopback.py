@@ -1,18 +1,56 @@
 """A real HTTP server on the loopback interface that speaks as OpenAI's does, without a model.
 
 Its answers have the form that the request's JSON schema wants and the same words every time, so a command or a notebook
-runs end to end as it would with any server.
+runs end to end as it would with any server. A test that wants it to fail scripts it with `answering`.
 """
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came."""
+
+    path: str
+    headers: Mapping[str, str]
+    """Names in small letters."""
+    body: Json
+
+    @property
+    def text(self) -> str:
+        """What the messages say."""
+        return "\n".join(message["content"] for message in self.body["messages"])
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server does with a request; as it stands, it answers in the form of the request's JSON schema."""
+
+    content: str | None = None
+    """What the LM says, if not that."""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes | None = None
+    """Sent in place of an answer or an error, whatever it is."""
+    seconds: float = 0.0
+    """Time until the server replies."""
+    bytes_sent: int | None = None
+    """How much of the reply is sent, head included, before the server cuts the connection; None is all of it."""
+
+
+HANG = Reply(seconds=threading.TIMEOUT_MAX)
+CUT = Reply(bytes_sent=0)
+
+Answering = Callable[[Asked], Reply]
 
 
 @dataclass
@@ -21,21 +59,36 @@ class Loopback:
 
     url: str = ""
     """Its API base."""
-    received: list[Json] = field(default_factory=list[Json])
-    """Bodies of the requests, in the order in which they came."""
+    asked: list[Asked] = field(default_factory=list[Asked])
+    """Requests in the order in which they came."""
+    answering: Answering = lambda _: Reply()
+    """What it does with a request. Each request has a thread of its own."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when it goes down, so that nothing waits any longer."""
+
+    @property
+    def received(self) -> list[Json]:
+        """The bodies of the requests."""
+        return [request.body for request in self.asked]
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
 
 
 @contextmanager
-def loopback() -> Generator[Loopback]:
+def loopback(answering: Answering | None = None) -> Generator[Loopback]:
     """Serve while the block runs."""
     up = Loopback()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(up))
+    up.answering = answering or up.answering
+    server = _Server(("127.0.0.1", 0), _handler(up))
     up.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield up
     finally:
+        up.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -72,9 +125,10 @@ def example_of(schema: Json, name: str = "answer", definitions: Json | None = No
     return value
 
 
-def _answer(body: Json) -> Json:
-    schema = body["response_format"]["json_schema"]["schema"]
-    message = {"role": "assistant", "content": json.dumps(example_of(schema))}
+def _completion(body: Json, content: str | None) -> Json:
+    if content is None:
+        content = json.dumps(example_of(body["response_format"]["json_schema"]["schema"]))
+    message = {"role": "assistant", "content": content}
     return {
         "id": "made-up",
         "object": "chat.completion",
@@ -85,20 +139,41 @@ def _answer(body: Json) -> Json:
     }
 
 
+def _embeddings(body: Json) -> Json:
+    vectors = [{"object": "embedding", "index": index, "embedding": [3.0, 4.0]} for index in range(len(body["input"]))]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return {"object": "list", "model": body["model"], "data": vectors, "usage": usage}
+
+
+def _said(request: Asked, reply: Reply) -> tuple[int, Json]:
+    if reply.status != 200:
+        return reply.status, {"error": {"message": f"status {reply.status}", "type": "made_up"}}
+    if request.path == "/v1/chat/completions":
+        return 200, _completion(request.body, reply.content)
+    if request.path == "/v1/embeddings":
+        return 200, _embeddings(request.body)
+    return 404, {"error": f"no {request.path} here"}
+
+
+def _on_the_wire(request: Asked, reply: Reply) -> bytes:
+    status, said = (reply.status, {}) if reply.body is not None else _said(request, reply)
+    body = json.dumps(said).encode() if reply.body is None else reply.body
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **reply.headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode() + body
+
+
 def _handler(up: Loopback) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            up.received.append(body)
-            is_chat = self.path == "/v1/chat/completions"
-            text = json.dumps(_answer(body) if is_chat else {"error": f"no {self.path} here"}).encode()
-            self.send_response(200 if is_chat else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            pass
+            request = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            up.asked.append(request)
+            reply = up.answering(request)
+            self.close_connection = reply.bytes_sent is not None or up.closing.wait(reply.seconds)
+            if not up.closing.is_set():
+                self.wfile.write(_on_the_wire(request, reply)[: reply.bytes_sent])
 
     return Handler

@@ -9,14 +9,16 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from uuid import uuid4
 from weakref import WeakValueDictionary
+
 
 from ..errors import SetupError, StorageError
 from ..interaction import Interaction
 from .embedder import Embedder
-from .rows import Row, contents_of, interaction_id_of, row_id, row_of, visible_rows
+from .nearest import Match, nearest
+from .rows import Row, contents_of, row_id, row_of, visible_rows
 
 if TYPE_CHECKING:
     from chromadb.api.client import Client
@@ -24,20 +26,13 @@ if TYPE_CHECKING:
 
 _LAYOUT = 1
 _BATCH = 1_000
-_HNSW = {"space": "cosine", "ef_search": 200}
+_HNSW = {"space": "cosine"}
 
 _Item = TypeVar("_Item")
 
 _log = logging.getLogger(__name__)
 _open_folders: "WeakValueDictionary[Path, EpisodeIndex]" = WeakValueDictionary()
 _opening = threading.Lock()
-
-
-class Match(NamedTuple):
-    """One interaction found, and its cosine with the text that was looked for."""
-
-    interaction_id: str
-    similarity: float
 
 
 class StoredInteractions(Protocol):
@@ -146,7 +141,8 @@ class EpisodeIndex:
         """
         vector = self._embedder.embed([text])[0].tolist()
         with self._shard(user_key) as shard:
-            return _nearest(shard, vector, k, visible_rows(user_key, before))
+            found = shard.get(where=visible_rows(user_key, before), include=["embeddings", "metadatas"])
+            return nearest(found, vector, k)
 
     def rebuild(self) -> None:
         """Drop the rows of all users; `heal` brings each user's back.
@@ -277,9 +273,3 @@ def _write(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]])
 def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
     for batch in _batches(row_ids):
         shard.delete(ids=batch)
-
-
-def _nearest(shard: "Collection", vector: list[float], k: int, where: dict[str, object]) -> list[Match]:
-    found = shard.query(query_embeddings=[vector], n_results=k, where=where, include=["distances"])
-    near = zip(found["ids"][0], found["distances"][0], strict=True)
-    return [Match(interaction_id_of(row), min(1.0, max(-1.0, 1.0 - distance))) for row, distance in near]

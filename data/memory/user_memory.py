@@ -7,7 +7,8 @@ from typing import Protocol, Self
 from ..errors import InputError
 from ..interaction import Interaction, normalised
 from ..statement import Episode, Statement
-from .chroma_index import EpisodeIndex, Match, StoredInteractions
+from .chroma_index import EpisodeIndex, StoredInteractions
+from .nearest import Match
 from .statements import StoredStatements, derive_statements
 
 

@@ -39,6 +39,13 @@ class Finished(NamedTuple):
         return json.loads(self.out)
 
 
+def done(finished: Finished) -> Finished:
+    """Return what a command left that must have done its work."""
+    assert finished.code == 0, finished.err
+    assert "Traceback" not in finished.err
+    return finished
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """`personaagent --home HOME ...`, with a loopback server at hand; in this process, episodes are found by words."""

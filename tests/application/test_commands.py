@@ -12,7 +12,7 @@ from personaagent.data.store import user_key
 from personaagent.demo import write_lamp_files
 
 from ..loopback import Loopback
-from .command_line import CommandLine, Finished
+from .command_line import CommandLine, done
 
 MAYA = "maya (made up)"
 MOVIES = task_named("LaMP-2M")
@@ -28,12 +28,6 @@ OMAR = [
     {"id": "o3", "query": "On a train?", "ground_truth": "A short one.", "at": "2024-05-03"},
     {"id": "o4", "query": "With my mother?", "ground_truth": "A classic.", "at": "2024-05-04"},
 ]
-
-
-def done(finished: Finished) -> Finished:
-    assert finished.code == 0, finished.err
-    assert "Traceback" not in finished.err
-    return finished
 
 
 def write_omar(file: Path) -> Path:

@@ -7,7 +7,7 @@ from personaagent.data.errors import LMError, UnknownNameError
 from personaagent.data.memory.embedder import MiniLmEmbedder
 from personaagent.lms import open_embedder
 
-from .conftest import LoopbackLM
+from ..loopback import Loopback, Reply
 
 
 def test_opening_an_embedder_reads_no_file_and_asks_no_server() -> None:
@@ -21,23 +21,23 @@ def test_an_unknown_embedder_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_a_providers_vectors_are_brought_to_length_one(loopback: LoopbackLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_BASE", loopback.url)
+def test_a_providers_vectors_are_brought_to_length_one(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "made-up-key")
     embedder = open_embedder("openai/made-up-embedding")
     assert embedder.fingerprint == "openai/made-up-embedding-2"
     assert np.allclose(embedder.embed(["one", ""]), [[0.6, 0.8], [0.6, 0.8]])
     assert embedder.embed([]).shape == (0, 2)
     embedder.embed(["one"])
-    assert len(loopback.received) == 3
+    assert len(server.received) == 3
 
 
 @pytest.mark.slow
 def test_a_provider_that_refuses_is_an_lm_error_without_the_key(
-    loopback: LoopbackLM, monkeypatch: pytest.MonkeyPatch
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loopback.status = 401
-    monkeypatch.setenv("OPENAI_API_BASE", loopback.url)
+    server.answering = lambda _: Reply(status=401)
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "status 401")
     with pytest.raises(LMError, match="made-up-embedding") as caught:
         open_embedder("openai/made-up-embedding").embed(["one"])

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from personaagent.data.errors import InputError, LMError, ModelFileError, Unknow
 from personaagent.lms import open_lm, opening
 from personaagent.programs.lm_errors import lm_errors
 
-from .conftest import LoopbackLM
+from ..loopback import Answering, Loopback, Reply, loopback
 
 
 class Answer(dspy.Signature):
@@ -35,16 +34,10 @@ def ask(lm: dspy.LM, query: str = "Capital of France?") -> dspy.Prediction:
         return dspy.Predict(Answer)(query=query)
 
 
-@pytest.fixture
-def server(loopback: LoopbackLM) -> LoopbackLM:
-    loopback.content = '{"response": "Paris", "tone": "dry"}'
-    return loopback
-
-
-def test_a_server_gets_the_json_schema_and_the_bounds(server: LoopbackLM) -> None:
+def test_a_server_gets_the_json_schema_and_the_bounds(server: Loopback) -> None:
     lm = open_lm("openai/qwen3", api_base=server.url, max_tokens=77)
-    assert ask(lm).response == "Paris"
-    [request] = server.received
+    assert ask(lm).response == "made-up response"
+    [request] = server.asked
     assert request.path == "/v1/chat/completions"
     assert request.body["model"] == "qwen3"
     assert request.body["response_format"]["type"] == "json_schema"
@@ -54,15 +47,15 @@ def test_a_server_gets_the_json_schema_and_the_bounds(server: LoopbackLM) -> Non
     assert 77 in (request.body.get("max_tokens"), request.body.get("max_completion_tokens"))
 
 
-async def test_a_server_is_asked_asynchronously_too(server: LoopbackLM) -> None:
+async def test_a_server_is_asked_asynchronously_too(server: Loopback) -> None:
     lm = open_lm("openai/qwen3", api_base=server.url)
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
         assert (await dspy.Predict(Answer).acall(query="Capital of France?")).tone == "dry"
     await lm.aclose()
-    assert "response_format" in server.received[0].body
+    assert "response_format" in server.received[0]
 
 
-def test_a_server_gets_native_tools(server: LoopbackLM) -> None:
+def test_a_server_gets_native_tools(server: Loopback) -> None:
     def search(query: str) -> str:
         """Search."""
         return query
@@ -72,40 +65,43 @@ def test_a_server_gets_native_tools(server: LoopbackLM) -> None:
         tools: list[dspy.Tool] = dspy.InputField()
         calls: dspy.ToolCalls = dspy.OutputField()
 
+    server.answering = lambda _: Reply(content="[[ ## calls ## ]]\n[]")
     adapter = dspy.ChatAdapter(use_native_function_calling=True, use_json_adapter_fallback=False)
     with dspy.context(lm=open_lm("openai/qwen3", api_base=server.url), adapter=adapter):
         dspy.Predict(Act)(query="q", tools=[dspy.Tool(search)])
-    assert server.received[0].body["tools"][0]["function"]["name"] == "search"
+    assert server.received[0]["tools"][0]["function"]["name"] == "search"
 
 
-def test_the_key_comes_from_the_variable_of_the_provider(server: LoopbackLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_comes_from_the_variable_of_the_provider(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "made-up-key")
     monkeypatch.setenv("MISTRAL_API_KEY", "another-key")
     ask(open_lm("openai/qwen3", api_base=server.url))
     ask(open_lm("mistral/small", api_base=server.url))
-    keys = [request.headers["authorization"] for request in server.received]
+    keys = [request.headers["authorization"] for request in server.asked]
     assert keys == ["Bearer made-up-key", "Bearer another-key"]
 
 
-def test_a_server_without_a_key_is_asked_without_one(server: LoopbackLM) -> None:
-    assert ask(open_lm("qwen3", api_base=server.url)).response == "Paris"
-    assert "made-up" not in server.received[0].headers.get("authorization", "")
+def test_a_server_without_a_key_is_asked_without_one(server: Loopback) -> None:
+    assert ask(open_lm("qwen3", api_base=server.url)).response == "made-up response"
+    assert "made-up" not in server.asked[0].headers.get("authorization", "")
 
 
-def test_a_model_may_have_slashes_in_its_name(server: LoopbackLM) -> None:
+def test_a_model_may_have_slashes_in_its_name(server: Loopback) -> None:
     ask(open_lm("openai/maker/model-7b", api_base=server.url + "/"))
-    assert server.received[0].body["model"] == "maker/model-7b"
+    assert server.received[0]["model"] == "maker/model-7b"
 
 
-def test_two_servers_with_one_model_name_never_cross(start_lm: Callable[[], LoopbackLM]) -> None:
-    one, other = start_lm(), start_lm()
-    one.content, other.content = '{"response": "one", "tone": "dry"}', '{"response": "other", "tone": "dry"}'
-    lms = [open_lm("openai/qwen3", api_base=server.url) for server in (one, other, one)]
-    assert [ask(lm).response for lm in (*lms, *lms)] == ["one", "other", "one"] * 2
+def test_two_servers_with_one_model_name_never_cross() -> None:
+    def says(word: str) -> Answering:
+        return lambda _: Reply(f'{{"response": "{word}", "tone": "dry"}}')
+
+    with loopback(says("one")) as one, loopback(says("other")) as other:
+        lms = [open_lm("openai/qwen3", api_base=server.url) for server in (one, other, one)]
+        assert [ask(lm).response for lm in (*lms, *lms)] == ["one", "other", "one"] * 2
     assert (len(one.received), len(other.received)) == (4, 2)
 
 
-def test_the_same_question_is_asked_again_not_remembered(server: LoopbackLM) -> None:
+def test_the_same_question_is_asked_again_not_remembered(server: Loopback) -> None:
     lm = open_lm("openai/qwen3", api_base=server.url)
     ask(lm)
     ask(lm)
@@ -113,9 +109,9 @@ def test_the_same_question_is_asked_again_not_remembered(server: LoopbackLM) -> 
     assert not open_lm("openai/gpt-4.1-mini").cache
 
 
-def test_a_reasoning_model_gets_room_and_its_own_temperature(server: LoopbackLM) -> None:
+def test_a_reasoning_model_gets_room_and_its_own_temperature(server: Loopback) -> None:
     ask(open_lm("openai/gpt-5-mini", api_base=server.url))
-    body = server.received[0].body
+    [body] = server.received
     assert "temperature" not in body
     assert body["max_completion_tokens"] == 16_000
 
@@ -125,9 +121,9 @@ def test_a_reasoning_model_gets_room_and_its_own_temperature(server: LoopbackLM)
     [(401, "key variable", False), (404, "name of the model", False), (429, "fewer calls", True), (500, "later", True)],
 )
 def test_a_failing_server_is_an_lm_error_with_advice(
-    server: LoopbackLM, status: int, advice: str, retryable: bool
+    server: Loopback, status: int, advice: str, retryable: bool
 ) -> None:
-    server.status = status
+    server.answering = lambda _: Reply(status=status)
     lm = open_lm("openai/qwen3", api_base=server.url)
     lm.num_retries = 0
     with pytest.raises(LMError, match=advice) as caught:
@@ -137,8 +133,8 @@ def test_a_failing_server_is_an_lm_error_with_advice(
     assert "\n" not in str(caught.value)
 
 
-def test_a_busy_server_is_asked_again(server: LoopbackLM) -> None:
-    server.status, server.headers = 429, {"Retry-After": "0"}
+def test_a_busy_server_is_asked_again(server: Loopback) -> None:
+    server.answering = lambda _: Reply(status=429, headers={"Retry-After": "0"})
     with pytest.raises(LMError):
         ask(open_lm("openai/qwen3", api_base=server.url))
     assert len(server.received) == 4
@@ -151,9 +147,9 @@ def test_a_server_that_is_not_there_is_an_lm_error() -> None:
         ask(lm)
 
 
-def test_no_key_reaches_a_message(server: LoopbackLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_reaches_a_message(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "status 401")  # what the server repeats
-    server.status = 401
+    server.answering = lambda _: Reply(status=401)
     with pytest.raises(LMError) as caught:
         ask(open_lm("openai/qwen3", api_base=server.url))
     assert "status 401" not in str(caught.value)

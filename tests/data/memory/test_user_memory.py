@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction, normalised
-from personaagent.data.memory.chroma_index import EpisodeIndex, Match
+from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.data.memory.nearest import Match
 from personaagent.data.memory.user_memory import UserMemory
 from personaagent.data.statement import Memory, Statement
 from personaagent.data.store import Store, User

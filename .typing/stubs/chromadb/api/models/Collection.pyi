@@ -3,11 +3,8 @@ from typing import TypedDict
 
 class GetResult(TypedDict):
     ids: list[str]
-    metadatas: list[Mapping[str, str | int | float | bool]]
-
-class QueryResult(TypedDict):
-    ids: list[list[str]]
-    distances: list[list[float]]
+    metadatas: list[Mapping[str, str | int]]
+    embeddings: Sequence[Sequence[float]]
 
 class Collection:
     name: str
@@ -21,12 +18,4 @@ class Collection:
         metadatas: Sequence[Mapping[str, str | int]],
     ) -> None: ...
     def get(self, *, where: Mapping[str, object], include: Sequence[str]) -> GetResult: ...
-    def query(
-        self,
-        *,
-        query_embeddings: Sequence[Sequence[float]],
-        n_results: int,
-        where: Mapping[str, object],
-        include: Sequence[str],
-    ) -> QueryResult: ...
     def delete(self, *, ids: Sequence[str]) -> None: ...

@@ -1,0 +1,104 @@
+"""The two databases that can carry the store: how each is opened, and how its transactions begin."""
+
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, NamedTuple
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from ..errors import SetupError
+
+BUSY_TIMEOUT_SECONDS = 30
+"""How long one writer waits for another, in this or another process."""
+
+_BEGIN = "personaagent_begin"
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "sqlite": "sqlite",
+}
+_REMEDY = "write sqlite:///FILE or postgresql://USER@HOST/NAME, or pass a Path"
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
+
+# PostgreSQL by itself lets writers overlap, and two of them would give the same next number. The lock is given back
+# when the transaction ends, however it ends.
+_TAKE_LOCK = (
+    f"SELECT pg_advisory_xact_lock({int.from_bytes(b'persona')}) "  # noqa: S608
+    f"FROM set_config('lock_timeout', '{BUSY_TIMEOUT_SECONDS}s', true)"
+)
+
+
+class Engines(NamedTuple):
+    """One database's engine for each kind of transaction. Both have the same connections."""
+
+    reading: Engine
+    writing: Engine
+
+
+def address_of(url: str | Path) -> URL:
+    """Return where a database is, and by which driver it is reached.
+
+    Raises:
+        SetupError: The URL cannot be read, or is of something that cannot carry the store.
+    """
+    if isinstance(url, Path):
+        return URL.create("sqlite", database=str(url.absolute()))
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        # What was raised may quote the URL, and so a password.
+        raise SetupError(f"the store's URL cannot be read: {_REMEDY}") from None
+    if address.drivername not in _DRIVERS:
+        raise SetupError(f"{address.drivername!r} cannot carry the store: {_REMEDY}")
+    return address.set(drivername=_DRIVERS[address.drivername])
+
+
+def engines_at(address: URL) -> Engines:
+    """Return the engines of a database, which is not asked for anything yet.
+
+    Raises:
+        SetupError: Its driver is not installed.
+    """
+    return _sqlite(address) if address.drivername == "sqlite" else _postgresql(address)
+
+
+def _sqlite(address: URL) -> Engines:
+    options: dict[str, Any] = {}
+    if address.database in {None, "", ":memory:"}:
+        # A database in memory is its one connection, so threads take turns on it.
+        options = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    connecting = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+    engine = create_engine(address, connect_args=connecting, hide_parameters=True, **options)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return Engines(
+        reading=engine.execution_options(**{_BEGIN: "BEGIN"}),
+        writing=engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}),
+    )
+
+
+def _postgresql(address: URL) -> Engines:
+    try:
+        engine = create_engine(address, hide_parameters=True, pool_pre_ping=True)
+    except ImportError as error:
+        raise SetupError("PostgreSQL's driver is not installed: pip install personaagent[postgres]") from error
+    event.listen(engine, "begin", _begin)
+    return Engines(
+        reading=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+        # Each statement must see what was committed while the transaction waited for the lock.
+        writing=engine.execution_options(isolation_level="READ COMMITTED", **{_BEGIN: _TAKE_LOCK}),
+    )
+
+
+def _prepare(connection: SqliteConnection, _record: object) -> None:
+    # Left alone, sqlite3 begins a transaction only at the first change: too late for reads and for CREATE TABLE.
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    if statement := connection.get_execution_options().get(_BEGIN):
+        connection.exec_driver_sql(statement)
