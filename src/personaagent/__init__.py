@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from .data.task import Task
     from .home import Home
     from .lms import open_lm
+    from .lms.budget import Budget
     from .optimizers.persona_alignment import PersonaAlignment
     from .programs.persona_agent import PersonaAgent
     from .settings import Settings
 
 __all__ = [
     "Alignment",
+    "Budget",
     "Home",
     "Interaction",
     "Persona",
@@ -37,6 +39,7 @@ __all__ = [
 
 _MODULES = {
     "Alignment": ".data.alignment",
+    "Budget": ".lms.budget",
     "Home": ".home",
     "Interaction": ".data.interaction",
     "Persona": ".data.persona",
