@@ -39,6 +39,8 @@ class AskedLM(Noun):
     """Tells one key from another within the run; nobody can tell the key from it."""
     temperature: float | None
     max_tokens: int | None
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Everything else that it is asked with, `top_p` say."""
     function_calling: bool
     response_schema: bool
     params: tuple[str, ...]
@@ -70,7 +72,7 @@ class RunEnd(Noun):
 
 
 class Call(Noun):
-    """One call to a language model or to a tool of the outer world, before its answer is known."""
+    """One attempt at a call to a language model or to a tool of the outer world, before its answer is known."""
 
     run_id: str
     key: str
@@ -85,6 +87,8 @@ class Call(Noun):
     model: str
     ordinal: int
     """1 for the first such call in its place; a repetition of the very same call is the next."""
+    number: int = 1
+    """1 for the first attempt at the call, 2 for the one that is made because the first failed."""
     request: str
     """The whole request as JSON, without any key."""
     worst: Cost
@@ -106,7 +110,6 @@ class Attempt(Noun):
     run_id: str
     key: str
     number: int
-    """1 for the first attempt."""
     response: str | None
     """The response as JSON; None if there is none."""
     failure: Failure | None = None
@@ -114,7 +117,7 @@ class Attempt(Noun):
     completion_tokens: int = 0
     charged: Cost
     """What it cost: the worst case where the service did not say."""
-    seconds: float
+    seconds: float = Field(allow_inf_nan=False)
     at: datetime
 
 

@@ -14,6 +14,8 @@ os.environ |= {
 
 import pytest
 
+from .postgres import new_url, postgres, url  # noqa: F401
+
 _LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
 
 

@@ -1,26 +1,31 @@
-"""A real PostgreSQL server of the tests' own, reached by a socket in its folder; and databases for tests that want both.
+"""A real PostgreSQL server of the tests' own, and empty databases for tests that are run on both kinds.
 
-The server is Debian's package or any other whose programs are found; it runs as another user where tests run as root.
+Its programs are those of Debian's package or on PATH. It runs as another user where tests run as root.
 """
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 _START_SECONDS = 60
 _USER = "tester"
+
+
+class CannotStartError(Exception):
+    """There is no server to test with."""
 
 
 class PostgresServer:
@@ -33,8 +38,10 @@ class PostgresServer:
     def __init__(self, folder: Path) -> None:
         self._folder, self._numbers = folder, count(1)
 
-    def admin(self) -> psycopg.Connection[Any]:
+    def admin(self) -> "Connection[Any]":
         """Return a connection that may do everything and commits each statement."""
+        import psycopg
+
         return psycopg.connect(host=str(self._folder), user=_USER, dbname="postgres", autocommit=True)
 
     def new_url(self) -> str:
@@ -48,11 +55,11 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server, started for the first test that wants it and stopped after the last."""
-    programs = _programs()
-    if programs is None:
-        why = "no PostgreSQL is installed here: apt-get install postgresql (or put initdb and postgres on PATH)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
-    with running_postgres(programs) as server:
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(running_postgres())
+        except CannotStartError as error:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
         yield server
 
 
@@ -73,62 +80,79 @@ def url(new_url: Callable[[], str], tmp_path: Path) -> str:
 
 
 @contextmanager
-def running_postgres(programs: Path) -> Iterator[PostgresServer]:
-    """Start a server from the programs in a folder, and stop it."""
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a server, and stop it.
+
+    Raises:
+        CannotStartError: It is not installed, or it ended at once.
+    """
+    programs = _programs()
+    # The server's user could not enter pytest's folder, which belongs to the user of the tests.
     folder = Path(mkdtemp(prefix="personaagent-pg-"))
-    # PostgreSQL refuses root; and its user sees no folder of ours, so the server's is not among pytest's.
-    other: dict[str, Any] = {}
-    if os.getuid() == 0:
-        user = _unprivileged()
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        other = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     try:
-        initdb = [programs / "initdb", "-D", folder / "data", "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*initdb, "--no-locale"], check=True, capture_output=True, cwd=folder, **other)
+        as_user = _owner(folder)
+        initdb = [programs / "initdb", "-D", folder / "data", "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-locale"]
+        made = subprocess.run([*initdb, "--no-sync"], check=False, capture_output=True, cwd=folder, **as_user)
+        if made.returncode:
+            raise CannotStartError(f"initdb failed: {made.stderr.decode()}")
+        serve = [*_tied_to_us(), programs / "postgres", "-D", folder / "data", "-k", folder, "-h", ""]
         with (folder / "log").open("wb") as log:
-            serve = [programs / "postgres", "-D", folder / "data", "-k", folder, "-h", ""]
-            server = subprocess.Popen(
-                serve, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder, start_new_session=True, **other
-            )
+            # In a session of its own: Ctrl-C ends the tests first.
+            process = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, start_new_session=True, **as_user)
         try:
-            yield _once_ready(PostgresServer(folder), server, folder / "log")
+            yield _once_ready(PostgresServer(folder), process, folder / "log")
         finally:
-            _stop(server)
+            _stop(process)
     finally:
         shutil.rmtree(folder)
 
 
-def _programs() -> Path | None:
+def _programs() -> Path:
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     # Debian keeps a folder for each version, and none of them on PATH.
     folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    return max(folders, key=lambda folder: int(folder.parent.name), default=None)
+    if not folders:
+        raise CannotStartError("no PostgreSQL is installed: apt-get install postgresql, or put its programs on PATH")
+    return max(folders, key=lambda folder: int(folder.parent.name))
 
 
-def _unprivileged() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        return pwd.getpwnam("nobody")
+def _owner(folder: Path) -> dict[str, Any]:
+    """Return as whom to run the server, and give that user the folder: PostgreSQL refuses to run as root."""
+    if os.getuid() != 0:
+        return {}
+    import pwd
+
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    user = users.get("postgres") or users["nobody"]
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _once_ready(server: PostgresServer, process: "subprocess.Popen[bytes]", log: Path) -> PostgresServer:
+def _tied_to_us() -> list[str]:
+    """Return what to put before a command so that, on Linux, it is told to end when the tests are killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "INT"] if setpriv else []
+
+
+def _once_ready(server: PostgresServer, process: "subprocess.Popen[Any]", log: Path) -> PostgresServer:
+    from psycopg import OperationalError
+
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             server.admin().close()
-        except psycopg.OperationalError:
+        except OperationalError:
             time.sleep(0.05)
         else:
             return server
-    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+    raise CannotStartError(f"PostgreSQL did not start: {log.read_text()}")
 
 
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    server.send_signal(signal.SIGINT)  # its "fast shutdown": open transactions are rolled back
+def _stop(process: "subprocess.Popen[Any]") -> None:
+    process.send_signal(signal.SIGINT)  # its "fast shutdown": open transactions are rolled back
     try:
-        server.wait(30)
+        process.wait(30)
     except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+        process.kill()
+        process.wait()

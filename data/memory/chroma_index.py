@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-
 from ..errors import SetupError, StorageError
 from ..interaction import Interaction
 from .embedder import Embedder

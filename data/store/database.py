@@ -14,7 +14,7 @@ from .handle import Handle
 
 
 class Database(Handle):
-    """One database and its two kinds of transaction. Threads may share it.
+    """One database and its kinds of transaction. Threads may share it.
 
     Args:
         url: A `Path` names a SQLite file, made if it is not there; a text is a URL of SQLite or PostgreSQL.
@@ -50,6 +50,20 @@ class Database(Handle):
             StorageError: The database could not be written.
         """
         with self._transaction(self._engines.writing) as connection:
+            yield connection
+
+    @contextmanager
+    def append(self) -> Generator[Connection]:
+        """Give a transaction that writes as `write` does, but may overlap others where the database lets it.
+
+        It is for rows that depend on no other row: no number that follows another, no check of what is there. Those
+        that several writers may add at once must be added in one order, or two could wait for each other.
+
+        Raises:
+            SetupError: The database is closed.
+            StorageError: The database could not be written.
+        """
+        with self._transaction(self._engines.appending) as connection:
             yield connection
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
     "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
 }
 _REMEDY = "write sqlite:///FILE or postgresql://USER@HOST/NAME, or pass a Path"
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
@@ -35,6 +36,7 @@ class Engines(NamedTuple):
 
     reading: Engine
     writing: Engine
+    appending: Engine
 
 
 def address_of(url: str | Path) -> URL:
@@ -73,22 +75,24 @@ def _sqlite(address: URL) -> Engines:
     engine = create_engine(address, connect_args=connecting, hide_parameters=True, **options)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
-    return Engines(
-        reading=engine.execution_options(**{_BEGIN: "BEGIN"}),
-        writing=engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}),
-    )
+    writing = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+    return Engines(reading=engine.execution_options(**{_BEGIN: "BEGIN"}), writing=writing, appending=writing)
 
 
 def _postgresql(address: URL) -> Engines:
     try:
-        engine = create_engine(address, hide_parameters=True, pool_pre_ping=True)
+        # A database that is not in UTF-8 would else have the driver fail at what it cannot hold, or give bytes.
+        connecting = {"client_encoding": "utf8"}
+        engine = create_engine(address, connect_args=connecting, hide_parameters=True, pool_pre_ping=True)
     except ImportError as error:
         raise SetupError("PostgreSQL's driver is not installed: pip install personaagent[postgres]") from error
     event.listen(engine, "begin", _begin)
+    # Each statement of a writer must see what was committed while it waited for the lock.
+    appending = engine.execution_options(isolation_level="READ COMMITTED")
     return Engines(
         reading=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
-        # Each statement must see what was committed while the transaction waited for the lock.
-        writing=engine.execution_options(isolation_level="READ COMMITTED", **{_BEGIN: _TAKE_LOCK}),
+        writing=appending.execution_options(**{_BEGIN: _TAKE_LOCK}),
+        appending=appending,
     )
 
 

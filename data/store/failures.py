@@ -4,22 +4,28 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 _NOTHING = "nothing of this call was stored"
 _UNKNOWN = "whether this call was stored is not known"
+_BUSY = "another process has been writing for too long; try again when it has ended"
+_AWAY = "check the URL, and that the server is up"
+_RIGHTS = "let this user make tables in the database and write to them"
 _REMEDIES = {
-    "SQLITE_BUSY": "another process has been writing for too long; try again when it has ended",
+    "SQLITE_BUSY": _BUSY,
     "SQLITE_CANTOPEN": "check that the folder exists and may be written to",
     "SQLITE_CORRUPT": "the file is damaged; put back a copy of it",
     "SQLITE_FULL": "free some space and try again",
     "SQLITE_NOTADB": "name a file that PersonaAgent made, or a new one",
     "SQLITE_READONLY": "make the file and its folder writable",
     "SQLITE": "check the disk",
+    "22P05": "make the database with the encoding UTF8",
     "25006": "name the server that may be written to, not its copy",
-    "42501": "let this user make tables in the database and write to them",
+    "3F000": _RIGHTS,
+    "42501": _RIGHTS,
     "53100": "free some space on the server and try again",
     "53300": "try again when other programs have let go of the server",
-    "55P03": "another process has been writing for too long; try again when it has ended",
-    "None": "check the URL, and that the server is up",
+    "55P03": _BUSY,
+    "57P": _AWAY,
+    "OperationalError": _AWAY,
 }
-"""By how the code begins: SQLite's own names, PostgreSQL's SQLSTATE; a server that was not reached has said none."""
+"""By how the code begins: SQLite's own names, PostgreSQL's SQLSTATE, or what was raised without one."""
 _REMEDY = "look in the server's log"
 
 
@@ -27,7 +33,8 @@ def explained(error: SQLAlchemyError) -> str:
     """Return what happened and what to do; never the values of a query, which are a user's own words."""
     if not isinstance(error, DBAPIError):
         return f"{type(error).__name__}; {_NOTHING}"
-    code = str(getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None))
+    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    code = str(code or type(error).__name__)
     remedy = next((remedy for beginning, remedy in _REMEDIES.items() if code.startswith(beginning)), _REMEDY)
     # A server that is gone may have done what it was told before it went.
     outcome = _UNKNOWN if error.connection_invalidated else _NOTHING

@@ -15,10 +15,10 @@ from .rows import check_id, next_number, read, written
 _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, schema.attempts
 
 
-# What is there already stays: a call that was under way when its process was killed is written a second time.
+# What is there already stays: adding it again does nothing.
 _ADD_CALL = text(
-    "INSERT INTO calls (run_id, key, user_key, role, model, at, noun) "
-    "VALUES (:run_id, :key, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
+    "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
+    "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
 )
 _ADD_ATTEMPT = text(
     "INSERT INTO attempts (run_id, key, number, answered, noun) "
@@ -67,11 +67,9 @@ class Journal(Handle):
             UnknownNameError: None of this id is recorded.
         """
         check_id("run id", run_id)
-        with self._database.read() as connection:
-            noun = connection.scalar(select(_runs.c.noun).where(_runs.c.run_id == run_id))
-        if noun is None:
+        if (found := self.find(run_id)) is None:
             raise UnknownNameError("run", run_id, [run.run_id for run in self.runs()])
-        return read(Run, noun)
+        return found
 
     def runs(self) -> tuple[Run, ...]:
         """Return every run, oldest first."""
@@ -89,19 +87,26 @@ class Journal(Handle):
         """Return the hash of what a run came to; None if it is not finished."""
         return next((end.result for end in reversed(self.ends(run_id)) if end.result is not None), None)
 
+    def find(self, run_id: str) -> Run | None:
+        """Return one run; None if it is not recorded."""
+        with self._database.read() as connection:
+            noun = connection.scalar(select(_runs.c.noun).where(_runs.c.run_id == run_id))
+        return None if noun is None else read(Run, noun)
+
     def append(self, entries: Sequence[Call | Attempt]) -> None:
         """Append calls and attempts in one transaction: all of them are on disk at the end, or none.
 
         Raises:
+            InputError: One of them cannot be written, such as a failure's message with half of a Unicode pair.
             StorageError: The disk is full or refuses to write.
         """
-        with self._database.write() as connection:
+        with self._database.append() as connection:
             _append(connection, entries)
 
     def attempts(self, run_id: str) -> dict[str, tuple[int, bool]]:
-        """Return, by key of each call of a run, how many attempts there were and whether the last was answered."""
+        """Return, by key of each call of a run, how many attempts were begun and whether one was answered."""
         counted = (
-            select(_calls.c.key, func.count(_attempts.c.number), func.max(_attempts.c.answered))
+            select(_calls.c.key, func.count(_calls.c.number), func.max(_attempts.c.answered))
             .select_from(_calls.outerjoin(_attempts, _same_call()))
             .where(_calls.c.run_id == run_id)
             .group_by(_calls.c.key)
@@ -116,8 +121,15 @@ class Journal(Handle):
             noun = connection.scalar(select(_attempts.c.noun).where(mine).order_by(_attempts.c.number.desc()).limit(1))
         return None if noun is None else read(Attempt, noun)
 
+    def lost(self, run_id: str) -> tuple[Call, ...]:
+        """Return the attempts of a run that never ended: they were under way when its process was killed."""
+        mine = select(_calls.c.noun).select_from(_calls.outerjoin(_attempts, _same_call()))
+        never_ended = mine.where(_calls.c.run_id == run_id, _attempts.c.key.is_(None))
+        with self._database.read() as connection:
+            return tuple(read(Call, noun) for noun in connection.scalars(never_ended))
+
     def calls(self, run_id: str) -> tuple[Call, ...]:
-        """Return the calls of a run in the order in which they were begun."""
+        """Return the calls of a run, each of their attempts, in the order in which they were begun."""
         mine = select(_calls.c.noun).where(_calls.c.run_id == run_id).order_by(_calls.c.at, _calls.c.key)
         with self._database.read() as connection:
             return tuple(read(Call, noun) for noun in connection.scalars(mine))
@@ -144,10 +156,11 @@ class Journal(Handle):
         if user_key is not None:
             chosen.append(_calls.c.user_key == user_key)
         columns = (_calls.c.run_id, _calls.c.user_key, _calls.c.role, _calls.c.model, _attempts.c.noun)
-        rows = select(*columns).select_from(_calls.join(_attempts, _same_call())).where(*chosen).order_by(_calls.c.at)
+        rows = select(*columns).select_from(_calls.join(_attempts, _same_call())).where(*chosen)
+        in_order = (_calls.c.at, _calls.c.key, _attempts.c.number)
         lines: dict[tuple[str, str, str, str], LedgerLine] = {}
         with self._database.read() as connection:
-            for run, user, role, model, noun in connection.execute(rows):
+            for run, user, role, model, noun in connection.execute(rows.order_by(*in_order)):
                 place = (run, user, role, model)
                 lines[place] = _added(lines.get(place) or _empty_line(*place), read(Attempt, noun))
         return tuple(lines.values())
@@ -172,8 +185,10 @@ def _add_end(connection: Connection, run_id: str, end: RunEnd) -> None:
 
 
 def _append(connection: Connection, entries: Sequence[Call | Attempt]) -> None:
-    calls = [_call_row(entry) for entry in entries if isinstance(entry, Call)]
-    attempts = [_attempt_row(entry) for entry in entries if isinstance(entry, Attempt)]
+    # Appends may overlap: those with the same entries must come to them in the same order, or one waits for the other.
+    in_order = sorted(entries, key=lambda entry: (entry.key, entry.number))
+    calls = [_call_row(entry) for entry in in_order if isinstance(entry, Call)]
+    attempts = [_attempt_row(entry) for entry in in_order if isinstance(entry, Attempt)]
     if calls:
         connection.execute(_ADD_CALL, calls)
     if attempts:
@@ -181,18 +196,20 @@ def _append(connection: Connection, entries: Sequence[Call | Attempt]) -> None:
 
 
 def _same_call() -> ColumnElement[bool]:
-    return and_(_calls.c.run_id == _attempts.c.run_id, _calls.c.key == _attempts.c.key)
+    names = ("run_id", "key", "number")
+    return and_(*(_calls.c[name] == _attempts.c[name] for name in names))
 
 
 def _call_row(call: Call) -> dict[str, object]:
     return {
         "run_id": call.run_id,
         "key": call.key,
+        "number": call.number,
         "user_key": call.user_key,
         "role": call.role,
         "model": call.model,
-        "at": call.at.isoformat(),
-        "noun": call.to_json(),
+        "at": call.at.isoformat(timespec="microseconds"),  # of one width, so that every collation orders it as time
+        "noun": _json(call),
     }
 
 
@@ -202,8 +219,16 @@ def _attempt_row(attempt: Attempt) -> dict[str, object]:
         "key": attempt.key,
         "number": attempt.number,
         "answered": int(attempt.response is not None),
-        "noun": attempt.to_json(),
+        "noun": _json(attempt),
     }
+
+
+def _json(noun: Call | Attempt) -> str:
+    """Return the noun's JSON, as `written` does but without reading it back: every paid call passes here."""
+    try:
+        return noun.to_json()
+    except ValueError as error:
+        raise InputError(f"this {type(noun).__name__} cannot be written as JSON: {error}") from error
 
 
 def _empty_line(run_id: str, user_key: str, role: str, model: str) -> LedgerLine:

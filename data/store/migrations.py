@@ -92,12 +92,13 @@ def m003_journal(connection: Connection) -> None:
         """CREATE TABLE calls (
             run_id TEXT NOT NULL REFERENCES runs (run_id),
             key TEXT NOT NULL,
+            number INTEGER NOT NULL,
             user_key TEXT NOT NULL,
             role TEXT NOT NULL,
             model TEXT NOT NULL,
             at TEXT NOT NULL,
             noun TEXT NOT NULL,
-            PRIMARY KEY (run_id, key)
+            PRIMARY KEY (run_id, key, number)
         )""",
         """CREATE TABLE attempts (
             run_id TEXT NOT NULL,
@@ -106,7 +107,7 @@ def m003_journal(connection: Connection) -> None:
             answered INTEGER NOT NULL,
             noun TEXT NOT NULL,
             PRIMARY KEY (run_id, key, number),
-            FOREIGN KEY (run_id, key) REFERENCES calls (run_id, key)
+            FOREIGN KEY (run_id, key, number) REFERENCES calls (run_id, key, number)
         )""",
         "CREATE INDEX calls_of_user ON calls (user_key)",
     )

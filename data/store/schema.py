@@ -11,8 +11,8 @@ with the noun and never apart from it. Rows are added and, where something is fo
     alignments          one row each, in the order in which they were recorded
     runs                one row each; `position` is the order of creation
     run_ends            append-only: how each stretch of a run ended; a run without one was interrupted
-    calls               append-only: what was asked, written before it is sent
-    attempts            append-only: how each attempt at a call ended
+    calls               append-only: what was asked, a row for each attempt, written before it is sent
+    attempts            append-only: how each attempt ended; one without a row here was under way at a crash
     migrations          the migrations that this database has had
 """
 
@@ -32,6 +32,7 @@ calls = table(
     "calls",
     column("run_id"),
     column("key"),
+    column("number"),
     column("user_key"),
     column("role"),
     column("model"),

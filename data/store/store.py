@@ -46,8 +46,8 @@ class Store:
         """Open a store, make it if it is not there, and bring an older one up to date.
 
         Args:
-            url: A `Path` is a SQLite file. A text is a URL of SQLAlchemy: `sqlite://` keeps everything in memory,
-                `postgresql://...` is a server.
+            url: A `Path` is a SQLite file. A text is a URL: `sqlite://` keeps everything in memory, `sqlite:///FILE` in
+                a file, `postgresql://USER@HOST/NAME` on a server, for which `personaagent[postgres]` is installed.
             index: Finds episodes by meaning; without one, users have no `memory`.
 
         Raises:

@@ -77,27 +77,28 @@ def answer_to(schema: Json, seed: str, definitions: Json | None = None) -> Any:
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
     match schema:
         case {"$ref": str(reference)}:
-            return answer_to(known[reference.rpartition("/")[2]], seed, known)
+            value = answer_to(known[reference.rpartition("/")[2]], seed, known)
         case {"const": value}:
-            return value
+            pass
         case {"enum": [*values]}:
-            return values[number % len(values)]
+            value = values[number % len(values)]
         case {"anyOf": [first, *_]}:
-            return answer_to(first, seed, known)
+            value = answer_to(first, seed, known)
         case {"type": "object"}:
             properties: Json = schema.get("properties", {})
-            return {name: answer_to(inner, f"{seed}/{name}", known) for name, inner in properties.items()}
+            value = {name: answer_to(inner, f"{seed}/{name}", known) for name, inner in properties.items()}
         case {"type": "array"}:
             length = max(schema.get("minItems", 1), 1 + number % 3)
-            return [answer_to(schema["items"], f"{seed}/{place}", known) for place in range(length)]
+            value = [answer_to(schema["items"], f"{seed}/{place}", known) for place in range(length)]
         case {"type": "boolean"}:
-            return number % 2 == 0
+            value = number % 2 == 0
         case {"type": "integer" | "number"}:
-            return schema.get("minimum", 1)
+            value = schema.get("minimum", 1)
         case {"type": "string"}:
-            return _words(number)
+            value = _words(number)
         case _:
             raise ValueError(f"no answer to this schema: {schema}")
+    return value
 
 
 def _words(number: int) -> str:

@@ -73,6 +73,15 @@ def test_roles_users_and_runs_share_no_answer(store: Store) -> None:
     assert len(set(answers)) == 8
 
 
+def test_every_setting_of_an_lm_reaches_it_and_tells_its_answers_apart(store: Store) -> None:
+    for top_p in (0.5, 0.9):
+        lm = echo()
+        lm.kwargs["top_p"] = top_p
+        with open_run(store.journal, new_run("test", run_id="r"), {AGENT: lm}):
+            Ask()(query="rain")
+        assert [asked.request.config.top_p for asked in lm.requests] == [top_p]
+
+
 def test_a_failed_call_is_made_again_and_an_answer_is_kept(store: Store) -> None:
     replies = iter([dspy.lm15.InvalidRequestError("no"), {"response": "yes"}])
     lm = ScriptedLM(lambda _: next(replies))

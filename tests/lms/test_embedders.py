@@ -22,6 +22,7 @@ def test_an_unknown_embedder_is_refused() -> None:
 
 @pytest.mark.slow
 def test_a_providers_vectors_are_brought_to_length_one(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answering = lambda _: Reply(headers={"Connection": "close"})
     monkeypatch.setenv("OPENAI_API_BASE", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "made-up-key")
     embedder = open_embedder("openai/made-up-embedding")
@@ -36,7 +37,7 @@ def test_a_providers_vectors_are_brought_to_length_one(server: Loopback, monkeyp
 def test_a_provider_that_refuses_is_an_lm_error_without_the_key(
     server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.answering = lambda _: Reply(status=401)
+    server.answering = lambda _: Reply(status=401, headers={"Connection": "close"})
     monkeypatch.setenv("OPENAI_API_BASE", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "status 401")
     with pytest.raises(LMError, match="made-up-embedding") as caught:

@@ -12,7 +12,7 @@ from personaagent.data.errors import InputError, LMError, ModelFileError, Unknow
 from personaagent.lms import open_lm, opening
 from personaagent.programs.lm_errors import lm_errors
 
-from ..loopback import Answering, Loopback, Reply, loopback
+from ..loopback import HANG, Answering, Loopback, Reply, loopback
 
 
 class Answer(dspy.Signature):
@@ -138,6 +138,24 @@ def test_a_busy_server_is_asked_again(server: Loopback) -> None:
     with pytest.raises(LMError):
         ask(open_lm("openai/qwen3", api_base=server.url))
     assert len(server.received) == 4
+
+
+async def test_a_server_that_is_silent_for_too_long_is_an_lm_error(server: Loopback) -> None:
+    server.answering = lambda _: HANG
+    lm = open_lm("openai/qwen3", api_base=server.url, timeout=0.2)
+    lm.num_retries = 0
+    with pytest.raises(LMError, match=r"no bytes for 0\.2s") as caught:
+        ask(lm)
+    assert caught.value.retryable
+    with dspy.context(lm=lm), pytest.raises(LMError, match=r"no bytes for 0\.2s"), lm_errors():
+        await dspy.Predict(Answer).acall(query="Capital of France?")
+    await lm.aclose()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+def test_a_timeout_that_bounds_nothing_is_refused(seconds: float) -> None:
+    with pytest.raises(InputError, match="seconds above 0"):
+        open_lm("openai/qwen3", timeout=seconds)
 
 
 def test_a_server_that_is_not_there_is_an_lm_error() -> None:

@@ -143,7 +143,9 @@ class BaseLM:
     model: str
     kwargs: dict[str, Any]
     history: list[dict[str, Any]]
+    model_type: str
     cache: bool
+    callbacks: list[Any]
     num_retries: int
     @property
     def supports_function_calling(self) -> bool: ...

@@ -13,6 +13,10 @@ class ModelSupport:
     reasoning: bool | None = None
     response_schema: bool | None = None
 
+@dataclass(frozen=True)
+class RegisteredProvider:
+    definition: ProviderDefinition
+
 def register_provider(
     definition: ProviderDefinition,
     *,
@@ -20,5 +24,6 @@ def register_provider(
     models: Mapping[str, ModelSupport] | None = None,
     metadata_namespaces: tuple[str, ...] = (),
     replace: bool = False,
-) -> object: ...
+) -> RegisteredProvider: ...
+def registered_providers() -> tuple[RegisteredProvider, ...]: ...
 def unregister_provider(provider: str) -> None: ...

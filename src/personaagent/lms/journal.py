@@ -7,7 +7,6 @@ aside, the request is written down, the LM is asked, the response is written dow
 import asyncio
 import hashlib
 import json
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -17,6 +16,7 @@ from typing import Any, Self
 
 import dspy
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
+from dspy.clients.backend_selection import CLIENT_KEYS
 from dspy.lm15 import Request, Response, response_to_events
 from dspy.utils import exceptions
 
@@ -24,16 +24,20 @@ from ..data.call import AskedLM, Attempt, Cost, Failure
 from ..data.errors import DivergenceError
 from ..data.redact import without_secrets
 from ..programs.spend import Meter
-from .opening import key_variable
+from .accounts import endpoint_of, key_of, with_its_key
+from .direct import DirectLM
 from .prices import Price, price_of
 from .recorder import LOST, Line, OpenCall, Recorder
+from .writer import done
 
 MOST_ATTEMPTS = 4
-"""Attempts at one call: 429, 5xx, timeouts and cut connections are tried again."""
+"""Attempts at one call: 429, 5xx, timeouts, cut connections and replies that are no JSON are tried again."""
 LONGEST_WAIT_SECONDS = 60.0
 LONGEST_ANSWER = 128_000
 """Tokens that an answer may have for which no limit is set."""
 
+_SAID_ELSEWHERE = CLIENT_KEYS | {"temperature", "max_tokens", "max_completion_tokens"}
+"""Settings of an LM that say how it is reached, or that a run notes by name."""
 _UNBILLED = (exceptions.LMRateLimitError, exceptions.LMAuthError, exceptions.LMInvalidRequestError)
 """What a service refuses it does not bill; of any other failure nobody knows."""
 
@@ -50,14 +54,19 @@ _Outcome = Response | dspy.LMError | None
 
 
 def asked_lm(lm: dspy.LM, run_id: str) -> AskedLM:
-    """Return what a run notes of an LM."""
-    key = str(lm.kwargs.get("api_key") or os.environ.get(key_variable(lm.model), ""))
+    """Return what a run notes of an LM.
+
+    Raises:
+        InputError: Its URL holds a password.
+    """
+    key = key_of(lm)
     return AskedLM(
         model=lm.model,
-        endpoint=_endpoint(lm),
+        endpoint=endpoint_of(lm),
         account=hashlib.sha256(f"{run_id} {key}".encode()).hexdigest()[:8] if key else "",
         temperature=lm.kwargs.get("temperature"),
         max_tokens=most_tokens(lm),
+        settings={name: value for name, value in lm.kwargs.items() if name not in _SAID_ELSEWHERE},
         function_calling=lm.supports_function_calling,
         response_schema=lm.supports_response_schema,
         params=tuple(sorted(lm.supported_params)),
@@ -76,10 +85,12 @@ def journalled(asked: AskedLM, recorder: Recorder, role: str, lm: dspy.LM | None
     """
     line = Line(role, asked.endpoint, asked.model, asked.account, price_of(lm, price) if lm else None)
     engine = JournalEngine(asked, recorder, line, lm)
+    settings: dict[str, Any] = {**asked.settings}
     return dspy.LM(
         asked.model,
         temperature=asked.temperature,
         max_tokens=asked.max_tokens,
+        **settings,
         engine=engine,
         async_engine=AsyncJournalEngine(engine),
         cache=False,
@@ -94,9 +105,8 @@ class JournalEngine:
         self.supports_function_calling, self.supports_response_schema = asked.function_calling, asked.response_schema
         self.supported_params = frozenset(asked.params)
         self._recorder, self._line = recorder, line
-        self.lm = lm and lm.copy()
-        if self.lm is not None:
-            self.lm.num_retries, self.lm.cache = 0, False
+        self._key = key_of(lm) if lm else ""
+        self.lm = lm and DirectLM(with_its_key(lm))
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
@@ -131,15 +141,20 @@ class JournalEngine:
         if isinstance(step, float):
             return time.sleep(step)
         try:
-            with _unobserved():
-                return _asked(self.lm)(request)
+            return _asked(self.lm)(request)
         except dspy.LMError as error:
-            return error
+            return self.without_key(error)
+
+    def without_key(self, error: dspy.LMError) -> dspy.LMError:
+        """Return an error without the LM's key, which some services say back."""
+        error.message = without_secrets(error.message or type(error).__name__, self._key)
+        error.args = (error.message,)
+        return error
 
     def steps(self, request: Request) -> "Generator[_Step, _Outcome, Response]":
         """Yield what the call waits for, and return its response."""
         asked = _written(request)
-        call = self._recorder.open(self._line, asked, worst_case(request, self._line.price))
+        call = self._recorder.open(self._line, asked, _worst_case(request, asked, self._line.price))
         if (before := call.recorded()) is not None:
             return _again(before, self._line.model)
         for attempt in range(1, MOST_ATTEMPTS + 1):
@@ -147,7 +162,7 @@ class JournalEngine:
             outcome = yield from _recorded(call, self._line.price)
             if isinstance(outcome, Response):
                 return outcome
-            if attempt == MOST_ATTEMPTS or not dspy.is_retryable_lm_error(outcome):
+            if attempt == MOST_ATTEMPTS or not _may_pass(outcome):
                 raise outcome
             yield _wait(outcome, attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -184,20 +199,23 @@ class AsyncJournalEngine:
 
     async def _do(self, step: _Step, request: Request) -> _Outcome:
         if isinstance(step, Future):
-            return await asyncio.wrap_future(step)
+            return await done(step)
         if isinstance(step, float):
             return await asyncio.sleep(step)
         try:
-            with _unobserved():
-                return await _asked(self._engine.lm).acall(request)
+            return await _asked(self._engine.lm).acall(request)
         except dspy.LMError as error:
-            return error
+            return self._engine.without_key(error)
 
 
 def worst_case(request: Request, price: Price | None) -> Cost:
     """Return what a call may cost at most: every byte of it a token, and the longest answer that it allows."""
+    return _worst_case(request, _written(request), price)
+
+
+def _worst_case(request: Request, written: str, price: Price | None) -> Cost:
     # The LM's own template adds a few tokens to each message.
-    prompt = len(_written(request).encode()) + 16 * (len(request.messages) + 2)
+    prompt = len(written.encode()) + 16 * (len(request.messages) + 2)
     answer = request.config.max_tokens or LONGEST_ANSWER
     return Cost(tokens=prompt + answer, dollars=None if price is None else price.of(prompt, answer))
 
@@ -236,11 +254,6 @@ def _recorded(call: OpenCall, price: Price | None) -> "Generator[_Step, _Outcome
     return outcome
 
 
-def _unobserved() -> Any:
-    """Let DSPy count, keep and stream the outer call alone."""
-    return dspy.context(usage_tracker=None, disable_history=True, send_stream=None)
-
-
 def _again(before: Attempt, model: str) -> Response:
     """Return a recorded response, or raise the recorded failure; the meter counts the seconds that it took then."""
     if isinstance(meter := dspy.settings.usage_tracker, Meter):
@@ -250,6 +263,12 @@ def _again(before: Attempt, model: str) -> Response:
     failure = before.failure or Failure(kind=LOST, message="")
     kind: type[dspy.LMError] = getattr(exceptions, failure.kind, dspy.LMError)
     raise kind(failure.message, model=model)
+
+
+def _may_pass(error: dspy.LMError) -> bool:
+    """Whether the same call may succeed in a moment: DSPy gives up on a reply that arrived broken, but it may pass."""
+    is_broken_reply = type(error) is exceptions.LMProviderError and error.status == 200
+    return is_broken_reply or dspy.is_retryable_lm_error(error)
 
 
 def _wait(error: dspy.LMError, attempt: int) -> float:
@@ -263,8 +282,8 @@ def _written(request: Request) -> str:
     return json.dumps(request_to_dict(request), sort_keys=True, default=dict)
 
 
-def _asked(lm: dspy.LM | None) -> Any:
-    """Return the LM, for a call with a request: DSPy then returns a response.
+def _asked(lm: DirectLM | None) -> DirectLM:
+    """Return the LM.
 
     Raises:
         DivergenceError: There is none: this is a replay.
@@ -275,10 +294,4 @@ def _asked(lm: dspy.LM | None) -> Any:
 
 
 def _message(error: dspy.LMError) -> str:
-    return without_secrets((error.message or type(error).__name__).partition("\n\n")[0])
-
-
-def _endpoint(lm: dspy.LM) -> str:
-    if not isinstance(lm.engine, str):
-        return type(lm.engine).__qualname__
-    return str(lm.kwargs.get("api_base") or lm.kwargs.get("base_url") or lm.model.partition("/")[0])
+    return error.message.partition("\n\n")[0].encode("utf-8", "replace").decode()

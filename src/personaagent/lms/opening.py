@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 import re
 from functools import cache
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 512
 """Length of an answer where nothing else is said: small models ramble."""
+
+TIMEOUT_SECONDS = 300.0
+"""How long a server may be silent: some think for minutes, and one that never answers must not hold up a run."""
 
 _REASONING_TOKENS = 16_000
 """The least that DSPy lets a reasoning model of OpenAI have, for thoughts and answer together."""
@@ -32,6 +36,7 @@ def open_lm(
     api_base: str | None = None,
     temperature: float = 0.0,
     max_tokens: int = MAX_TOKENS,
+    timeout: float = TIMEOUT_SECONDS,
     threads: int | None = None,
 ) -> "dspy.LM":
     """Return the LM of this name, with DSPy's cache off.
@@ -43,11 +48,12 @@ def open_lm(
             the first `/` of the name then only says where the key is: `openai/qwen3` takes `OPENAI_API_KEY`, if set.
         temperature: 0 is the likeliest answer.
         max_tokens: Most tokens of one answer.
+        timeout: Seconds that a server may be silent before the call fails. The embedded LM has no such limit.
         threads: Threads of the embedded LM; see `LlamaEngine`.
 
     Raises:
         UnknownNameError: There is no such embedded model.
-        InputError: The name or the URL cannot be one.
+        InputError: The name, the URL or the timeout cannot be one.
         ModelFileError: A model file is missing, or is not what its hash says.
 
     Example:
@@ -60,8 +66,10 @@ def open_lm(
         if api_base is not None:
             raise InputError(f"LM {name!r} runs in this process, not on a server: leave out the API base")
         return _embedded(_embedded_model(name), temperature, max_tokens, threads)
+    if not 0 < timeout < math.inf:
+        raise InputError(f"timeout {timeout!r}: give a number of seconds above 0")
     use_bundled_prices()
-    return _remote(_on_server(name, api_base) if api_base is not None else name, temperature, max_tokens)
+    return _remote(_on_server(name, api_base) if api_base is not None else name, temperature, max_tokens, timeout)
 
 
 def key_variable(model: str) -> str:
@@ -115,15 +123,15 @@ def _say_once(message: str) -> None:
     _log.warning(message)
 
 
-def _remote(name: str, temperature: float, max_tokens: int) -> "dspy.LM":
+def _remote(name: str, temperature: float, max_tokens: int, timeout: float) -> "dspy.LM":
     import dspy
 
     try:
-        return dspy.LM(name, temperature=temperature, max_tokens=max_tokens, cache=False)
+        return dspy.LM(name, temperature=temperature, max_tokens=max_tokens, timeout=timeout, cache=False)
     except dspy.LMConfigurationError:
         tokens = max(max_tokens, _REASONING_TOKENS)
         _log.info("%s reasons: its temperature is its own, and it may use %d tokens", name, tokens)
-        return dspy.LM(name, max_tokens=tokens, cache=False)
+        return dspy.LM(name, max_tokens=tokens, timeout=timeout, cache=False)
     except ValueError as error:
         raise InputError(f"LM {name!r}: {error}") from error
 
@@ -157,10 +165,20 @@ def _on_server(name: str, api_base: str) -> str:
     return f"{server}/{model}"
 
 
-def _checked(api_base: str) -> str:
-    parts = urlsplit(api_base)
+def refuse_credentials(url: str) -> None:
+    """Refuse a URL that holds a password: URLs are written down, keys are not.
+
+    Raises:
+        InputError: It does.
+    """
+    parts = urlsplit(url)
     if parts.username or parts.password:
         raise InputError("the API base holds credentials: put the key into the key variable of its provider instead")
+
+
+def _checked(api_base: str) -> str:
+    refuse_credentials(api_base)
+    parts = urlsplit(api_base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"API base {api_base!r} is not a URL: write one like http://localhost:8000/v1")
     return api_base.rstrip("/")

@@ -48,14 +48,14 @@ class Recorder:
 
     def __init__(self, journal: "Journal", run_id: str, budget: Budget | None = None, *, replay: bool = False) -> None:
         self.journal, self.run_id, self.replay = journal, run_id, replay
+        if not replay:
+            journal.append([_lost(call, "under way when its process was killed") for call in journal.lost(run_id)])
         self._before = journal.attempts(run_id)
         self._ordinals: Counter[str] = Counter()
         self.repeated = 0
         """Calls that were answered from the journal."""
         self._lock = threading.Lock()
         self.writer = JournalWriter(journal)
-        if not replay:
-            self._give_up_lost_calls()
         spent = sum((attempt.charged for attempt in journal.all_attempts(run_id)), start=NOTHING)
         self.purse = Purse(budget or Budget(), spent)
 
@@ -100,12 +100,6 @@ class Recorder:
         """Write what is left."""
         self.writer.close()
 
-    def _give_up_lost_calls(self) -> None:
-        for call in self.journal.calls(self.run_id) if self._before else ():
-            if self._before[call.key][0] == 0:
-                self.writer.put(_lost(call, 1, "under way when its process was killed")).result()
-                self._before[call.key] = (1, False)
-
 
 class OpenCall:
     """One call from its beginning to its end, attempts included."""
@@ -138,8 +132,9 @@ class OpenCall:
         return self._recorder.purse.reserve(self._call.worst)
 
     def begin(self) -> "Future[None]":
-        """Write down that the call is made."""
+        """Write down that another attempt is made."""
         self._attempts += 1
+        self._call = self._call.model_copy(update={"number": self._attempts})
         return self._recorder.writer.put(self._call)
 
     def end(
@@ -147,15 +142,15 @@ class OpenCall:
     ) -> "Future[None]":
         """Write down the response."""
         tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
-        return self._end(_attempt(self._call, self._attempts, charged, seconds, response=response, **tokens))
+        return self._end(_attempt(self._call, charged, seconds, response=response, **tokens))
 
     def fail(self, failure: Failure, charged: Cost, seconds: float) -> "Future[None]":
         """Write down that there is no response."""
-        return self._end(_attempt(self._call, self._attempts, charged, seconds, failure=failure))
+        return self._end(_attempt(self._call, charged, seconds, failure=failure))
 
     def give_up(self) -> None:
         """Write down that whoever made the call went away before the response came."""
-        self._end(_lost(self._call, self._attempts, "given up before its answer came"))
+        self._end(_lost(self._call, "given up before its answer came"))
 
     @property
     def worst(self) -> Cost:
@@ -168,14 +163,15 @@ class OpenCall:
         return written
 
 
-def _lost(call: Call, number: int, why: str) -> Attempt:
+def _lost(call: Call, why: str) -> Attempt:
     failure = Failure(kind=LOST, message=f"{why}; counted at its worst case")
-    return _attempt(call, number, call.worst, 0.0, failure=failure)
+    return _attempt(call, call.worst, 0.0, failure=failure)
 
 
-def _attempt(call: Call, number: int, charged: Cost, seconds: float, **outcome: Any) -> Attempt:
+def _attempt(call: Call, charged: Cost, seconds: float, **outcome: Any) -> Attempt:
     made: dict[str, Any] = {"response": None, **outcome}
-    return Attempt(run_id=call.run_id, key=call.key, number=number, charged=charged, seconds=seconds, at=now(), **made)
+    identity = {"run_id": call.run_id, "key": call.key, "number": call.number}
+    return Attempt.model_validate({**identity, "charged": charged, "seconds": seconds, "at": now(), **made})
 
 
 recorder_here: ContextVar[Recorder | None] = ContextVar("personaagent_recorder", default=None)

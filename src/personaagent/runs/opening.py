@@ -76,7 +76,7 @@ def open_run(
 
     Raises:
         InputError: The recorded run of this id did something else.
-        StoppedError: What the run's work raised; the message says how to go on.
+        StoppedError: The run's work raised it: it can be taken up again under the run's id.
     """
     import dspy
 
@@ -120,7 +120,7 @@ def role_lms(settings: "Settings") -> "dict[str, dspy.LM]":
 
 
 def _begin(journal: "Journal", run: Run) -> None:
-    recorded = next((one for one in journal.runs() if one.run_id == run.run_id), None)
+    recorded = journal.find(run.run_id)
     if recorded is None:
         journal.begin(run)
     elif _identity(recorded) != _identity(run):

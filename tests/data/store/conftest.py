@@ -1,6 +1,6 @@
-"""Stores in memory and on disk, with made-up users."""
+"""Stores on both databases and in files, with made-up users."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +16,8 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    with Store.open("sqlite://") as store:
+def store(new_url: Callable[[], str]) -> Iterator[Store]:
+    with Store.open(new_url()) as store:
         yield store
 
 

@@ -3,15 +3,17 @@
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.store import Store
+from personaagent.data.store.database import Database
 
 from .conftest import alignment, interaction, persona
 
@@ -67,17 +69,12 @@ with Store.open(Path({str(file)!r})) as store:
         assert len(store.user("maya").interactions) == 0
 
 
-def test_an_error_in_the_middle_of_an_alignment_leaves_nothing(file: Path) -> None:
-    with Store.open(file) as store:
+def test_an_error_in_the_middle_of_an_alignment_leaves_nothing(url: str) -> None:
+    with Store.open(url) as store:
         user = store.add_user("maya")
         user.personas.add(persona("base"), reason="made up", status="live")
-        with sqlite3.connect(file) as intruder:
-            intruder.execute(
-                "CREATE TRIGGER fails BEFORE INSERT ON promotions WHEN NEW.number = 3 "
-                "BEGIN SELECT RAISE(ABORT, 'made to fail'); END"
-            )
-        intruder.close()
-        with pytest.raises(StorageError, match="made to fail"):
+        intrude(url, "CREATE UNIQUE INDEX fails ON promotions ((CASE WHEN number > 1 THEN 1 END))")
+        with pytest.raises(StorageError, match="fails"):
             user.alignments.add(alignment("first", ("b", True), ("c", True), base_version=1))
         assert user.alignments.all() == ()
         assert [one.number for one in user.personas.versions()] == [1]
@@ -94,15 +91,13 @@ def test_a_file_that_may_not_be_written_can_be_read(file: Path) -> None:
             user.interactions.add([interaction(2)])
 
 
-def test_no_words_of_a_user_are_in_an_error(file: Path) -> None:
-    with Store.open(file) as store:
+def test_no_words_of_a_user_are_in_an_error(url: str) -> None:
+    with Store.open(url) as store:
         user = store.add_user("maya")
-        with sqlite3.connect(file) as intruder:
-            intruder.execute("DROP TABLE interactions")
-        intruder.close()
+        intrude(url, "DROP TABLE interactions")
         with pytest.raises(StorageError) as caught:
             user.interactions.add([interaction(1, query="private words")])
-    assert "private words" not in f"{caught.value}{caught.value.__cause__}"
+    assert "private words" not in shown(caught.value)
 
 
 def test_a_closed_store_says_so(store: Store) -> None:
@@ -114,19 +109,29 @@ def test_a_closed_store_says_so(store: Store) -> None:
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
-    text = tmp_path / "notes.txt"
-    text.write_text("these are made-up notes, not a database " * 200)
-    for wrong in (text, tmp_path, tmp_path / "missing" / "store.db"):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("these are made-up notes, not a database " * 200)
+    for wrong in (notes, tmp_path, tmp_path / "missing" / "store.db"):
         with pytest.raises(StorageError, match=str(wrong)):
             Store.open(wrong)
-    assert text.read_text().startswith("these are")
+    assert notes.read_text().startswith("these are")
 
 
-@pytest.mark.parametrize("url", ["", "store.db", "nosuch://host/name", "mysql://user:hidden@host/name"])
-def test_a_url_that_leads_nowhere_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(SetupError) as caught:
-        Store.open(url)
-    assert "hidden" not in str(caught.value)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "store.db",
+        "nosuch://host/name",
+        "mysql://user:hidden@host/name",
+        "postgresql+psycopg2://user:hidden@host/name",
+        "postgresql://user@host:hidden/name",
+    ],
+)
+def test_a_url_that_leads_nowhere_is_refused_without_its_password(wrong: str) -> None:
+    with pytest.raises(SetupError, match="write sqlite:///FILE or postgresql://") as caught:
+        Store.open(wrong)
+    assert "hidden" not in shown(caught.value)
 
 
 @pytest.fixture
@@ -157,19 +162,50 @@ def test_what_was_forgotten_is_in_no_file(file: Path) -> None:
     assert not [one for one in file.parent.iterdir() if b"canary words" in one.read_bytes()]
 
 
-@pytest.mark.parametrize("kind", ["memory", "file"])
-def test_threads_share_a_store(file: Path, kind: str) -> None:
-    with Store.open(file if kind == "file" else "sqlite://") as store:
+def test_a_reader_sees_one_state_whatever_others_write_meanwhile(url: str) -> None:
+    with Store.open(url) as store, closing(Database(url)) as database:
         user = store.add_user("maya")
+        count = text("SELECT count(*) FROM interactions")
+        with database.read() as connection:
+            assert connection.scalar(count) == 0
+            user.interactions.add([interaction(1)])
+            assert connection.scalar(count) == 0
+        with database.read() as connection:
+            assert connection.scalar(count) == 1
 
-        def write(thread: int) -> None:
-            for number in range(10):
-                user.interactions.add([interaction(number, interaction_id=f"{thread}-{number}")])
-                user.interactions.all()
 
-        threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(one.position for one in user.interactions.all()) == list(range(40))
+def test_threads_that_share_a_store_write_one_after_the_other(store: Store) -> None:
+    add_at_once(store)
+
+
+def test_threads_that_share_a_file_write_one_after_the_other(file: Path) -> None:
+    with Store.open(file) as store:
+        add_at_once(store)
+
+
+def add_at_once(store: Store) -> None:
+    user = store.add_user("maya")
+
+    def write(thread: int) -> None:
+        for number in range(10):
+            user.interactions.add([interaction(number, interaction_id=f"{thread}-{number}")])
+            user.interactions.all()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    assert {one.interaction_id for one in user.interactions.all()} == {f"{t}-{n}" for t in range(8) for n in range(10)}
+    assert sorted(one.position for one in user.interactions.all()) == list(range(80))
+
+
+def intrude(url: str, statement: str) -> None:
+    """Change the database behind the store's back."""
+    with closing(Database(url)) as database, database.write() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def shown(error: BaseException | None) -> str:
+    """Return what a log would show of an error: its own words and those of the errors behind it."""
+    if error is None:
+        return ""
+    behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return f"{error!r} {shown(behind)}"

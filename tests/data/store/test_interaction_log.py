@@ -81,6 +81,11 @@ def test_what_could_not_be_read_back_is_refused(user: User, wrong: dict[str, obj
     assert len(user.interactions) == 0
 
 
+def test_a_nul_in_the_metadata_comes_back(user: User) -> None:
+    user.interactions.add([interaction(1, metadata={"a\0b": ["c\0d", "\\u0000"]})])
+    assert user.interactions.get("i1").metadata == {"a\0b": ["c\0d", "\\u0000"]}
+
+
 def test_one_interaction_is_found_by_its_id(user: User) -> None:
     user.interactions.add([interaction(1), interaction(2)])
     assert user.interactions.get("i2") == interaction(2, position=1)

@@ -1,9 +1,8 @@
-"""Several processes on one file: nothing is lost, nothing is half there, even when one is killed."""
+"""Several processes on one database: nothing is lost, nothing is half there, even when one is killed."""
 
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from personaagent.data.store import Store
 
@@ -11,10 +10,9 @@ from .conftest import alignment, persona
 
 OPEN = """
 import os, signal, sys
-from pathlib import Path
 from personaagent.data.interaction import Interaction
 from personaagent.data.store import Store
-store = Store.open(Path(sys.argv[1]))
+store = Store.open(sys.argv[1])
 user = store.add_user("maya")
 """
 WRITE = """
@@ -43,30 +41,30 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_processes_that_open_a_new_file_and_write_at_once_lose_nothing(file: Path) -> None:
-    writers = [start(WRITE, file, name) for name in "ab"]
-    assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0), ("", 0)]
-    with Store.open(file) as store:
+def test_processes_that_open_a_new_database_and_write_at_once_lose_nothing(url: str) -> None:
+    writers = [start(WRITE, url, name) for name in "abc"]
+    assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 3
+    with Store.open(url) as store:
         interactions = store.user("maya").interactions.all()
-    assert {one.interaction_id for one in interactions} == {f"{name}-{n}" for name in "ab" for n in range(20)}
-    assert [one.position for one in interactions] == list(range(40))
+    assert {one.interaction_id for one in interactions} == {f"{name}-{n}" for name in "abc" for n in range(20)}
+    assert [one.position for one in interactions] == list(range(60))
 
 
-def test_what_was_acknowledged_survives_a_kill(file: Path) -> None:
-    killed = start(ACKNOWLEDGE_AND_DIE, file)
+def test_what_was_acknowledged_survives_a_kill(url: str) -> None:
+    killed = start(ACKNOWLEDGE_AND_DIE, url)
     assert killed.communicate() == ("1\n", "")
     assert killed.returncode == -signal.SIGKILL
-    with Store.open(file) as store:
+    with Store.open(url) as store:
         assert len(store.user("maya").interactions) == 1
 
 
-def test_a_kill_while_an_alignment_is_recorded_leaves_nothing_of_it(file: Path) -> None:
-    with Store.open(file) as store:
+def test_a_kill_while_an_alignment_is_recorded_leaves_nothing_of_it(url: str) -> None:
+    with Store.open(url) as store:
         store.add_user("maya").personas.add(persona("base"), reason="made up", status="live")
-    killed = start(DIE_WHILE_RECORDING, file, alignment("first", ("b", True), base_version=1).to_json())
+    killed = start(DIE_WHILE_RECORDING, url, alignment("first", ("b", True), base_version=1).to_json())
     assert killed.communicate() == ("", "")
     assert killed.returncode == -signal.SIGKILL
-    with Store.open(file) as store:
+    with Store.open(url) as store:
         user = store.user("maya")
         assert user.alignments.all() == ()
         assert [one.status for one in user.personas.versions()] == ["live"]

@@ -1,9 +1,11 @@
 """What is stored comes back exactly, whatever is in it; and no user changes what another one sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +15,10 @@ from personaagent.data.persona import SECTIONS, Persona, PersonaLine
 from personaagent.data.statement import Statement
 from personaagent.data.store import Store, User
 
-few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# One store serves all examples of a test: each has users of its own.
+checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+few = settings(max_examples=25, deadline=None, suppress_health_check=checks)
+numbers_of_users = count()
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(str.strip)
@@ -69,59 +74,67 @@ alignments = st.builds(
 )
 
 
+@pytest.fixture
+def other_store(new_url: Callable[[], str]) -> Iterator[Store]:
+    with Store.open(new_url()) as store:
+        yield store
+
+
+def new_user(store: Store) -> User:
+    return store.add_user(f"user {next(numbers_of_users)}")
+
+
 @few
-@given(histories)
-def test_interactions_come_back_as_they_were(history: list[Interaction]) -> None:
-    with Store.open("sqlite://") as store:
-        user = store.add_user("maya")
-        assert user.interactions.add(history) == len(history)
-        back = {one.interaction_id: one for one in user.interactions.all()}
+@given(history=histories)
+def test_interactions_come_back_as_they_were(store: Store, history: list[Interaction]) -> None:
+    user = new_user(store)
+    assert user.interactions.add(history) == len(history)
+    back = {one.interaction_id: one for one in user.interactions.all()}
     assert [back[one.interaction_id].model_copy(update={"position": 0}) for one in history] == history
     assert [back[one.interaction_id].position for one in history] == list(range(len(history)))
 
 
 @few
-@given(histories, histories)
-def test_adding_in_two_parts_is_adding_at_once(first: list[Interaction], second: list[Interaction]) -> None:
+@given(first=histories, second=histories)
+def test_adding_in_two_parts_is_adding_at_once(
+    store: Store, first: list[Interaction], second: list[Interaction]
+) -> None:
     taken = {one.interaction_id for one in first}
     second = [one for one in second if one.interaction_id not in taken]
-    with Store.open("sqlite://") as store:
-        parts, whole = store.add_user("parts"), store.add_user("whole")
-        parts.interactions.add(first)
-        parts.interactions.add([*first, *second])
-        whole.interactions.add([*first, *second])
-        assert parts.interactions.all() == whole.interactions.all()
+    parts, whole = new_user(store), new_user(store)
+    parts.interactions.add(first)
+    parts.interactions.add([*first, *second])
+    whole.interactions.add([*first, *second])
+    assert parts.interactions.all() == whole.interactions.all()
 
 
 @few
-@given(st.lists(st.tuples(ids, texts), max_size=5, unique_by=lambda pair: pair[0]), moments)
-def test_statements_come_back_as_they_were(written: list[tuple[str, str]], at: datetime) -> None:
+@given(written=st.lists(st.tuples(ids, texts), max_size=5, unique_by=lambda pair: pair[0]), at=moments)
+def test_statements_come_back_as_they_were(store: Store, written: list[tuple[str, str]], at: datetime) -> None:
     statements = [
         Statement(statement_id=name, topic=f"topic {place % 2}", text=text, evidence=(), at=at)
         for place, (name, text) in enumerate(written)
     ]
-    with Store.open("sqlite://") as store:
-        user = store.add_user("maya")
-        for one in statements:
-            user.statements.add(one)
-        assert [*user.statements.history("topic 0"), *user.statements.history("topic 1")] == [
-            *statements[::2],
-            *statements[1::2],
-        ]
-        assert set(user.statements.current()) == set(statements[-2:])
+    user = new_user(store)
+    for one in statements:
+        user.statements.add(one)
+    assert [*user.statements.history("topic 0"), *user.statements.history("topic 1")] == [
+        *statements[::2],
+        *statements[1::2],
+    ]
+    assert set(user.statements.current()) == set(statements[-2:])
 
 
 @few
-@given(alignments)
-def test_alignments_and_their_personas_come_back_as_they_were(alignment: Alignment) -> None:
-    with Store.open("sqlite://") as store:
-        user = store.add_user("maya")
-        made = user.alignments.add(alignment)
-        assert user.alignments.get(alignment.alignment_id) == alignment
-        candidates = [step.candidate for step in alignment.iterations if step.candidate]
-        assert [version.persona for version in made] == candidates
-        live = user.personas.live
-        assert (live.persona if live else alignment.base) == alignment.persona
+@given(alignment=alignments)
+def test_alignments_and_their_personas_come_back_as_they_were(store: Store, alignment: Alignment) -> None:
+    user = new_user(store)
+    made = user.alignments.add(alignment)
+    assert user.alignments.get(alignment.alignment_id) == alignment
+    candidates = [step.candidate for step in alignment.iterations if step.candidate]
+    assert [version.persona for version in made] == candidates
+    live = user.personas.live
+    assert (live.persona if live else alignment.base) == alignment.persona
 
 
 Act = Callable[[User, int], Any]
@@ -152,15 +165,16 @@ def _seen(user: User) -> tuple[object, ...]:
 
 
 @few
-@given(ids, ids, st.lists(st.tuples(st.booleans(), st.sampled_from(ACTS)), max_size=12))
+@given(user_id=ids, other_id=ids, acts=st.lists(st.tuples(st.booleans(), st.sampled_from(ACTS)), max_size=12))
 def test_a_user_sees_the_same_whether_another_exists_or_not(
-    user_id: str, other_id: str, acts: list[tuple[bool, Act]]
+    store: Store, other_store: Store, user_id: str, other_id: str, acts: list[tuple[bool, Act]]
 ) -> None:
+    new = f"{next(numbers_of_users)} "
+    user_id, other_id = new + user_id, new + other_id
     if user_id == other_id:
         other_id += "'"
-    with Store.open("sqlite://") as together, Store.open("sqlite://") as alone:
-        user, other, twin = together.add_user(user_id), together.add_user(other_id), alone.add_user(user_id)
-        for number, (is_others, act) in enumerate(acts):
-            for doer in (other,) if is_others else (user, twin):
-                act(doer, number)
-        assert _seen(user) == _seen(twin)
+    user, other, twin = store.add_user(user_id), store.add_user(other_id), other_store.add_user(user_id)
+    for number, (is_others, act) in enumerate(acts):
+        for doer in (other,) if is_others else (user, twin):
+            act(doer, number)
+    assert _seen(user) == _seen(twin)

@@ -1,7 +1,6 @@
 """The store and its handles: users are found, kept apart and never named."""
 
 import copy
-from pathlib import Path
 
 import pytest
 
@@ -93,14 +92,14 @@ def test_many_histories_are_ingested_together_or_not_at_all(store: Store) -> Non
     assert [len(user.interactions) for user in store.users()] == [2, 2]
 
 
-def test_everything_is_there_when_the_file_is_opened_again(file: Path) -> None:
-    with Store.open(file) as store:
+def test_everything_is_there_when_the_store_is_opened_again(url: str) -> None:
+    with Store.open(url) as store:
         user = store.add_user("maya")
         user.interactions.add([interaction(1)])
         user.statements.add(statement("s", "taste", ("i1",)))
         user.alignments.add(alignment("first", ("b", True)))
         written = (user.interactions.all(), user.statements.current(), user.alignments.all(), user.personas.versions())
-    with Store.open(file) as store:
+    with Store.open(url) as store:
         user = store.user("maya")
         read = (user.interactions.all(), user.statements.current(), user.alignments.all(), user.personas.versions())
     assert read == written
