@@ -13,7 +13,6 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -42,11 +41,11 @@ class Round(NamedTuple):
     resumed: float
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         return self.journalled / self.plain
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=320, help="calls in a round")
     parser.add_argument("--rounds", type=int, default=12)
@@ -63,23 +62,24 @@ def main():
     with deterministic_lm(LATENCY_SECONDS) as api_base:
         lm = open_lm("openai/made-up", api_base=api_base)
         measured(lm, CONCURRENCY)
-        rounds = [shown(measured(lm, options.calls, number % 2 == 1), options.calls) for number in range(options.rounds)]
+        rounds = [
+            shown(measured(lm, options.calls, journalled_first=number % 2 == 1), options.calls)
+            for number in range(options.rounds)
+        ]
     return verdict(rounds, options.calls)
 
 
-def measured(lm, calls, journalled_first=False):
-    seconds = {}
-    for kind in sorted((plain, journalled), key=lambda kind: kind is plain, reverse=not journalled_first):
-        seconds |= kind(lm, calls)
-    return Round(**seconds)
+def measured(lm: dspy.LM, calls: int, *, journalled_first: bool = False) -> Round:
+    kinds = (journalled, plain) if journalled_first else (plain, journalled)
+    return Round(**{name: seconds for kind in kinds for name, seconds in kind(lm, calls).items()})
 
 
-def plain(lm, calls):
+def plain(lm: dspy.LM, calls: int) -> dict[str, float]:
     with dspy.context(lm=lm, disable_history=True):
         return {"plain": timed(calls)}
 
 
-def journalled(lm, calls):
+def journalled(lm: dspy.LM, calls: int) -> dict[str, float]:
     """Make the calls in a new run in a new database, then take the run up again."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Store.open(Path(folder) / "store.db") as store:
         with open_run(store.journal, new_run("bench", run_id="bench"), {AGENT: lm}):
@@ -90,7 +90,7 @@ def journalled(lm, calls):
     return {"journalled": first, "resumed": resumed}
 
 
-def timed(calls):
+def timed(calls: int) -> float:
     began = time.perf_counter()
     with dspy.context(adapter=TerseJSONAdapter()):
         answers = asyncio.run(asked(calls))
@@ -98,23 +98,24 @@ def timed(calls):
     return time.perf_counter() - began
 
 
-async def asked(calls):
+async def asked(calls: int) -> list[str]:
     predict = dspy.Predict("question -> answer")
     turns = asyncio.Semaphore(CONCURRENCY)
 
-    async def ask(number):
+    async def ask(number: int) -> str:
         async with turns:
             return (await predict.acall(question=f"made-up question {number}")).answer
 
     return await asyncio.gather(*map(ask, range(calls)))
 
 
-def shown(one, calls):
-    print(f"  plain {calls / one.plain:4.0f} calls/s, journalled {calls / one.journalled:4.0f} calls/s, x {one.ratio:.2f}")
+def shown(one: Round, calls: int) -> Round:
+    rates = f"plain {calls / one.plain:4.0f} calls/s, journalled {calls / one.journalled:4.0f} calls/s"
+    print(f"  {rates}, x {one.ratio:.2f}")
     return one
 
 
-def verdict(rounds, calls):
+def verdict(rounds: list[Round], calls: int) -> int:
     best = Round(*map(min, zip(*rounds, strict=True)))
     print(
         f"best: plain {calls / best.plain:.0f} calls/s, journalled {calls / best.journalled:.0f} calls/s, "
