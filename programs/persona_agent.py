@@ -15,7 +15,7 @@ from ..data.persona import Persona
 from ..data.statement import Episode, Memory
 from ..data.task import Task
 from .driver import Body, Call, DrivenModule
-from .quoting import quoted_interactions
+from .quoting import quoted_interactions, quoted_texts
 from .recall_memory import RecallMemory
 from .respond import Respond
 from .speaking import SpeakingModule
@@ -37,6 +37,10 @@ class AgentSettings(Noun):
     """Tools that must be used before an answer (paper: at least two); recall is the first of them."""
     max_steps: int = Field(default=1, ge=1)
     """Choices of a tool after recall, at most. More suit an LM that can drive a longer loop; each costs a call."""
+    memory: bool = True
+    """Whether episodes are recalled and tools may look into the user's memory (paper: ablation "without memory")."""
+    action: bool = True
+    """Whether tools are used (paper: ablation "without action")."""
 
 
 class PersonaAgent(DrivenModule):
@@ -103,12 +107,10 @@ class PersonaAgent(DrivenModule):
             LMError: The LM failed.
         """
         subject = self.task.content(query)
-        recalled: Any = yield Call(self.recall_memory, {"query": subject, "memory": self.memory})
-        interactions = [episode.interaction for episode in recalled.episodes]
-        glance = quoted_interactions(interactions, self.task, most=_WORDS_AT_A_GLANCE)
-        toolbox = self._toolbox(recalled.episodes)
-        used: Any = yield Call(self.tool_use, {"query": subject, "known": glance, "toolbox": toolbox})
-        known = {"interactions": quoted_interactions(interactions, self.task), "observations": used.observations}
+        recalled = yield from self._recall(subject)
+        used = yield from self._act(subject, recalled.episodes)
+        interactions = quoted_interactions(_interactions(recalled.episodes), self.task)
+        known = {"interactions": interactions, "observations": used.observations}
         answered: Any = yield Call(self.respond, {"query": query, **known})
         return dspy.Prediction(
             response=answered.response,
@@ -117,6 +119,17 @@ class PersonaAgent(DrivenModule):
             trajectory=used.trajectory,
             persona_version=self.persona_version,
         )
+
+    def _recall(self, subject: str) -> Body[Any]:
+        if not self.settings.memory:
+            return dspy.Prediction(episodes=(), statements=())
+        return (yield Call(self.recall_memory, {"query": subject, "memory": self.memory}))
+
+    def _act(self, subject: str, episodes: Sequence[Episode]) -> Body[Any]:
+        if not self.settings.action:
+            return dspy.Prediction(trajectory=(), observations=quoted_texts(()))
+        glance = quoted_interactions(_interactions(episodes), self.task, most=_WORDS_AT_A_GLANCE)
+        return (yield Call(self.tool_use, {"query": subject, "known": glance, "toolbox": self._toolbox(episodes)}))
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return the persona and what DSPy saves of each predictor."""
@@ -152,4 +165,9 @@ class PersonaAgent(DrivenModule):
         return (self.recall_memory, self.tool_use, self.respond)
 
     def _toolbox(self, known: Sequence[Episode] = ()) -> Toolbox:
-        return Toolbox([*memory_tools(self.memory, self.task, -(-self.settings.k // 2), known), *self.tools])
+        own = memory_tools(self.memory, self.task, -(-self.settings.k // 2), known) if self.settings.memory else ()
+        return Toolbox([*own, *self.tools])
+
+
+def _interactions(episodes: Sequence[Episode]) -> list[Interaction]:
+    return [episode.interaction for episode in episodes]

@@ -62,6 +62,8 @@ class LampData:
 
     task: Task
     users: tuple[LampUser, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader of results must know about how these users were made of the files."""
 
     @property
     def questions(self) -> tuple[Interaction, ...]:

@@ -14,7 +14,7 @@ from .data.store import User
 from .data.task import Task
 from .lms.recorded_tools import recorded_tool
 from .optimizers import LatestInteractions, PersonaAlignment, examples, initial_persona
-from .programs import PersonaAgent
+from .programs import AgentSettings, PersonaAgent
 from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
@@ -24,15 +24,19 @@ _WORTH_A_SUMMARY = 10
 """New interactions of a task that bring its summary up to date."""
 
 
-def program(user: User, version: PersonaVersion, task: Task | None = None) -> PersonaAgent:
+def program(
+    user: User, version: PersonaVersion, task: Task | None = None, settings: AgentSettings | None = None
+) -> PersonaAgent:
     """Return the program that answers as `user` under one persona version.
 
     Args:
         user: Whose memory.
         version: The persona to speak under.
         task: What will be asked; by default the task of the user's latest interaction.
+        settings: How it works.
     """
-    agent = PersonaAgent(task or _task_of(user), user.memory, tools=[recorded_tool(wikipedia_tool())])
+    tools = [recorded_tool(wikipedia_tool())]
+    agent = PersonaAgent(task or _task_of(user), user.memory, tools=tools, settings=settings)
     agent.speak_under(version.persona, version.number)
     return agent
 

@@ -1,7 +1,6 @@
 """Replay: do a run's work again with no LM and no network, and see that it comes to the same."""
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +9,6 @@ from .data.call import Run
 from .data.errors import InputError
 from .data.lamp.tasks import task_named
 from .data.persona import PersonaVersion, fingerprint_of
-from .evaluation.job import EvaluationJob
 from .home import copy_user, scratch_store
 from .optimizers import examples
 from .programs.scope import within
@@ -55,7 +53,7 @@ def replay(store: "Store", run_id: str, settings: Settings, *, folder: Path | No
             case "align":
                 made, recorded = _align(store, run, going_on, settings)
             case "evaluate":
-                made, recorded = _evaluate(run, settings, folder), store.journal.result(run_id)
+                made, recorded = _evaluate(run, settings, folder, going_on), store.journal.result(run_id)
             case other:
                 raise InputError(f"run {run_id} is a run of `{other}`: only alignments and evaluations can be replayed")
         return Replayed(going_on.repeated, made, recorded)
@@ -103,11 +101,10 @@ def _number(alignment: "Alignment", setting: str) -> int:
     return int(str(alignment.settings[setting]))
 
 
-def _evaluate(run: Run, settings: Settings, folder: Path | None) -> str:
-    from .evaluation.runner import evaluate
+def _evaluate(run: Run, settings: Settings, folder: Path | None, going_on: "OpenRun") -> str:
+    from .evaluation.job import Doing, EvaluationJob
+    from .evaluation.summary import fingerprint_of_all
 
     job = EvaluationJob.model_validate({**run.arguments, **({"folder": folder} if folder else {})})
-    data = job.data()
-    with ExitStack() as opened:
-        methods = job.constructed(data.task, settings, opened)
-        return asyncio.run(evaluate(methods, data, concurrency=1)).fingerprint
+    results = asyncio.run(Doing(settings, lm_of=going_on.lms.get).evaluate(job))
+    return fingerprint_of_all(results.values())

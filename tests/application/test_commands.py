@@ -271,7 +271,7 @@ def test_majority_asks_no_lm_and_needs_no_server(personaagent: CommandLine, lamp
     assert "majority" in finished.out
     assert "rows.jsonl" in finished.out
     assert len(personaagent.server.received) == asked
-    assert list((personaagent.home / "evaluations").glob("*LaMP-2M/rows.jsonl"))
+    assert list((personaagent.home / "evaluations").glob("*/rows.jsonl"))
 
 
 def test_models_are_listed(personaagent: CommandLine) -> None:

@@ -9,6 +9,7 @@ import pytest
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser
 from personaagent.data.task import Task
+from personaagent.evaluation import Workbench
 
 TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
 
@@ -33,8 +34,11 @@ class ToldMethod:
     def __init__(self, answer: Answer, name: str = "told") -> None:
         self.answer, self.name = answer, name
 
-    async def prepare(self, user: LampUser) -> dspy.Module:
+    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
         return Told(self.answer)
+
+    async def learn(self, program: dspy.Module, user: LampUser, bench: Workbench) -> dspy.Module:
+        return program
 
 
 def made_up_user(user_id: str, golds: dict[str, str], history: tuple[str, ...] = ("classic",)) -> LampUser:

@@ -17,6 +17,7 @@ from personaagent.evaluation import (
     QuestionAnswered,
     Row,
     UserPrepared,
+    Workbench,
     evaluate,
 )
 from personaagent.testing import ScriptedLM
@@ -29,7 +30,7 @@ def rows_by_question(evaluation: Evaluation) -> dict[str, Row]:
 
 
 async def test_every_method_answers_every_question_once(data: LampData) -> None:
-    evaluation = await evaluate([MajorityMethod(TASK), ToldMethod(lambda _: "Action.")], data)
+    evaluation = await evaluate([MajorityMethod(), ToldMethod(lambda _: "Action.")], data)
     answers = {(row.method, row.question_id): (row.prediction, row.parsed) for row in evaluation.rows}
     assert answers == {
         ("majority", "q1"): ("classic", "classic"),
@@ -68,10 +69,10 @@ async def test_an_error_that_is_not_ours_is_a_row_too(data: LampData) -> None:
 
 async def test_a_user_who_cannot_be_prepared_fails_alone(data: LampData) -> None:
     class Picky(ToldMethod):
-        async def prepare(self, user: LampUser) -> dspy.Module:
+        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
             if user.user_id == "maya":
                 raise AnswerError("no persona came")
-            return await super().prepare(user)
+            return await super().prepare(user, bench)
 
     rows = rows_by_question(await evaluate([Picky(lambda _: "action")], data))
     assert {name: row.status for name, row in rows.items()} == {"q1": "failed", "q2": "failed", "q3": "scored"}
@@ -87,24 +88,24 @@ async def test_rows_are_on_disk_as_soon_as_they_are_known(data: LampData, tmp_pa
             on_disk.append(len(lines))
             assert Row.from_json(lines[-1]) == event.row
 
-    evaluation = await evaluate([MajorityMethod(TASK)], data, out=tmp_path / "out", listen=look)
+    evaluation = await evaluate([MajorityMethod()], data, out=tmp_path / "out", listen=look)
     assert on_disk == [1, 2, 3]
     lines = (tmp_path / "out" / "rows.jsonl").read_text().splitlines()
     assert tuple(Row.from_json(line) for line in lines) == evaluation.rows
 
 
 async def test_rows_name_users_by_a_hash(data: LampData, tmp_path: Path) -> None:
-    await evaluate([MajorityMethod(TASK)], data, out=tmp_path)
+    await evaluate([MajorityMethod()], data, out=tmp_path)
     written = (tmp_path / "rows.jsonl").read_text()
     assert "maya" not in written
     assert len({json.loads(line)["user_key"] for line in written.splitlines()}) == 2
 
 
 async def test_rows_of_an_earlier_evaluation_are_not_overwritten(data: LampData, tmp_path: Path) -> None:
-    await evaluate([MajorityMethod(TASK)], data, out=tmp_path)
+    await evaluate([MajorityMethod()], data, out=tmp_path)
     before = (tmp_path / "rows.jsonl").read_text()
     with pytest.raises(InputError, match="rows of an earlier evaluation: name another folder"):
-        await evaluate([MajorityMethod(TASK)], data, out=tmp_path)
+        await evaluate([MajorityMethod()], data, out=tmp_path)
     assert (tmp_path / "rows.jsonl").read_text() == before
 
 
@@ -116,7 +117,7 @@ async def test_half_a_character_in_an_answer_is_written_as_a_question_mark(data:
 async def test_a_folder_that_cannot_be_written_is_a_storage_error(data: LampData, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written"):
-        await evaluate([MajorityMethod(TASK)], data, out=tmp_path / "file" / "out")
+        await evaluate([MajorityMethod()], data, out=tmp_path / "file" / "out")
 
 
 async def test_a_full_disk_ends_the_evaluation_and_keeps_the_rows_that_were_written(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ async def test_a_full_disk_ends_the_evaluation_and_keeps_the_rows_that_were_writ
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
     try:
         with pytest.raises(StorageError, match=r"rows\.jsonl: cannot be written: File too large"):
-            await evaluate([MajorityMethod(TASK)], LampData(TASK, (made_up_user("maya", asked),)), out=tmp_path)
+            await evaluate([MajorityMethod()], LampData(TASK, (made_up_user("maya", asked),)), out=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     *whole, _cut = (tmp_path / "rows.jsonl").read_text().split("\n")
@@ -134,7 +135,7 @@ async def test_a_full_disk_ends_the_evaluation_and_keeps_the_rows_that_were_writ
 
 async def test_the_events_tell_what_happens(data: LampData) -> None:
     events: list[Event] = []
-    await evaluate([MajorityMethod(TASK), ToldMethod(lambda _: "action")], data, listen=events.append)
+    await evaluate([MajorityMethod(), ToldMethod(lambda _: "action")], data, listen=events.append)
     assert events[0] == EvaluationStarted(("majority", "told"), users=2, questions=3)
     assert [event.done for event in events if isinstance(event, QuestionAnswered)] == [1, 2, 3, 4, 5, 6]
     assert {event.total for event in events if isinstance(event, QuestionAnswered)} == {6}
@@ -157,7 +158,7 @@ async def test_no_more_is_done_at_once_than_allowed_and_questions_begin_in_time_
             return await super().aforward(query=query)
 
     class CountingMethod(ToldMethod):
-        async def prepare(self, user: LampUser) -> dspy.Module:
+        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
             return Counting(self.answer)
 
     golds = {user: {f"{user}{number}": "action" for number in range(4)} for user in "abcde"}
@@ -173,7 +174,7 @@ async def test_spend_is_that_of_each_question_and_counts_failed_ones(data: LampD
         return {"response": "comedy" if "q1" in str(request) else "not a tag"}
 
     with dspy.context(lm=ScriptedLM(answer)):
-        evaluation = await evaluate([PromptMethod(TASK)], data)
+        evaluation = await evaluate([PromptMethod()], data)
     rows = rows_by_question(evaluation)
     assert rows["q1"].status == "scored"
     assert rows["q2"].status == "unparsed"
@@ -184,9 +185,9 @@ async def test_spend_is_that_of_each_question_and_counts_failed_ones(data: LampD
 
 async def test_preparing_a_user_is_spent_once(data: LampData) -> None:
     class Asking(ToldMethod):
-        async def prepare(self, user: LampUser) -> dspy.Module:
+        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
             await dspy.Predict("history -> summary").acall(history="made up")
-            return await super().prepare(user)
+            return await super().prepare(user, bench)
 
     with dspy.context(lm=ScriptedLM({"summary": "likes films"}), adapter=dspy.JSONAdapter()):
         evaluation = await evaluate([Asking(lambda _: "action")], data)
@@ -201,7 +202,7 @@ async def test_a_listener_that_raises_ends_the_evaluation(data: LampData) -> Non
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        await evaluate([MajorityMethod(TASK)], data, listen=refuse)
+        await evaluate([MajorityMethod()], data, listen=refuse)
     assert len(asyncio.all_tasks()) == 1
 
 
@@ -209,11 +210,11 @@ async def test_without_golds_nothing_is_asked(data: LampData) -> None:
     user = data.users[0]
     unknown = user.questions[0].model_copy(update={"ground_truth": None})
     with pytest.raises(InputError, match="question q1 has no gold"):
-        await evaluate([MajorityMethod(TASK)], LampData(TASK, (LampUser("maya", user.history, (unknown,)),)))
+        await evaluate([MajorityMethod()], LampData(TASK, (LampUser("maya", user.history, (unknown,)),)))
 
 
 async def test_what_cannot_be_evaluated_is_refused(data: LampData) -> None:
-    method = MajorityMethod(TASK)
+    method = MajorityMethod()
     with pytest.raises(InputError, match="each only once"):
         await evaluate([method, method], data)
     with pytest.raises(InputError, match="name at least one"):
@@ -222,3 +223,24 @@ async def test_what_cannot_be_evaluated_is_refused(data: LampData) -> None:
         await evaluate([method], data, concurrency=0)
     with pytest.raises(InputError, match="no questions"):
         await evaluate([method], LampData(TASK, ()))
+
+
+async def test_online_a_question_joins_the_history_when_it_is_answered(data: LampData) -> None:
+    known: list[tuple[str, ...]] = []
+
+    class Learning(ToldMethod):
+        async def learn(self, program: dspy.Module, user: LampUser, bench: Workbench) -> dspy.Module:
+            known.append(tuple(one.interaction_id for one in user.history))
+            return Told(lambda _: user.history[-1].ground_truth)
+
+    maya = data.users[0]
+    evaluation = await evaluate([Learning(lambda _: "action")], LampData(TASK, (maya,)), online=True)
+    assert [(row.question_id, row.prediction) for row in evaluation.rows] == [("q1", "action"), ("q2", "comedy")]
+    assert known == [("maya-past-0", "maya-past-1", "maya-past-2", "q1")]
+    assert all(row.preparation is not None for row in evaluation.rows)
+
+
+async def test_a_method_that_learns_nothing_by_itself_is_prepared_again_online() -> None:
+    user = made_up_user("maya", {"q1": "action", "q2": "action", "q3": "action"}, ("classic",))
+    evaluation = await evaluate([MajorityMethod()], LampData(TASK, (user,)), online=True)
+    assert [row.prediction for row in evaluation.rows] == ["classic", "classic", "action"]

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import LampData
 from personaagent.evaluation import select
+from personaagent.evaluation.selection import label_histories
 
 from .conftest import TASK, made_up_user
 
@@ -53,3 +56,22 @@ def test_less_than_one_is_refused(many: LampData, number: int) -> None:
         select(many, users=number)
     with pytest.raises(InputError, match=f"questions is {number}"):
         select(many, questions=number)
+
+
+def test_a_labelled_history_stays_as_it_is(many: LampData) -> None:
+    assert label_histories(many) is many
+
+
+def test_where_histories_have_no_labels_the_earliest_questions_join_them() -> None:
+    asked = made_up_user("maya", {f"q{number}": "action" for number in range(5)})
+    single = made_up_user("omar", {"only": "comedy"})
+    users = tuple(
+        replace(user, history=tuple(one.model_copy(update={"ground_truth": None}) for one in user.history))
+        for user in (asked, single)
+    )
+    labelled = label_histories(LampData(TASK, users), most=3)
+    maya, omar = labelled.users
+    assert [one.interaction_id for one in maya.history] == ["maya-past-0", "q0", "q1", "q2"]
+    assert [one.interaction_id for one in maya.questions] == ["q3", "q4"]
+    assert omar == users[1]
+    assert "1 of 2 users have one question only" in labelled.notes[0]

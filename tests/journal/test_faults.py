@@ -160,7 +160,7 @@ async def test_whatever_an_lm_does_each_question_has_its_row_and_each_request_it
     data, faulty = made_up_data(questions), Faulty()
     with loopback(faulty) as server:
         with opened(store, server) as run:
-            evaluation = await evaluate([PromptMethod(TASK)], data, concurrency=concurrency)
+            evaluation = await evaluate([PromptMethod()], data, concurrency=concurrency)
         outcomes = {question.interaction_id: expected(question.interaction_id, faulty) for question in data.questions}
         met = {name for outcome in outcomes.values() for name in outcome.faults}
         assert met == {*FAULTS}
@@ -172,7 +172,7 @@ async def test_whatever_an_lm_does_each_question_has_its_row_and_each_request_it
         server.asked.clear()
         server.answering = lambda _: Reply()
         with opened(store, server):
-            again = await evaluate([PromptMethod(TASK)], data, concurrency=concurrency)
+            again = await evaluate([PromptMethod()], data, concurrency=concurrency)
         assert sorted(question_of(request.text) for request in server.asked) == sorted(failed)
         assert {row.question_id: row.status for row in again.rows} == {
             question: "scored" if question in failed else outcome.status for question, outcome in outcomes.items()

@@ -1,8 +1,8 @@
 """`personaagent evaluate`: methods against questions, scored as LaMP scores and as we do."""
 
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,31 +13,49 @@ from .grouped import grouped
 from .show import evaluation_table, progress_bar
 
 if TYPE_CHECKING:
+    import dspy
+    from rich.progress import Progress
+
+    from ..data.alignment import Spend
     from ..data.call import Run as RecordedRun
     from ..evaluation.events import Event
+    from ..evaluation.job import EvaluationJob
+    from ..evaluation.summary import Evaluation
     from ..runs import OpenRun
     from ..runs.planning import Plan
     from ..settings import Settings
 
-_WITHOUT_LM = {"majority"}
+_WITHOUT_LM = {"majority", "knn"}
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which data are evaluated."""
 
-    folder: Annotated[Path, typer.Argument(help="Folder with LaMP question and output files.")]
-    task: Annotated[str, typer.Option(help="LaMP-1, LaMP-2M, LaMP-2N, LaMP-3, ...")]
-    users: Annotated[int | None, typer.Option(help="Draw N users.", min=1)] = None
+    folder: Annotated[Path, typer.Argument(help="LaMP question and output files; several tasks in folders so named.")]
+    task: Annotated[list[str], typer.Option(help="LaMP-1, LaMP-2M, LaMP-2N, LaMP-3, ...; repeatable.")]
+    users: Annotated[int | None, typer.Option(help="Draw N users of each task.", min=1)] = None
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
+    online: Annotated[bool, typer.Option("--online", help="Each answered question joins the memory.")] = False
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What is evaluated."""
+
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="majority, prompt, rag, rag:k=8,retriever=dense, personaagent:n=5, ...; repeatable."),
+    ] = None
+    ablations: Annotated[bool, typer.Option("--ablations", help="PersonaAgent without each of its parts.")] = False
+    sweep: Annotated[list[str] | None, typer.Option(help="PersonaAgent for each value: n=1,3,5; repeatable.")] = None
 
 
 @dataclass(frozen=True)
 class Work:
     """How the evaluation goes, and where its rows are kept."""
 
-    k: Annotated[int, typer.Option(help="Interactions that rag retrieves.", min=1)] = 4
     concurrency: Annotated[int, typer.Option(help="How much is done at once.", min=1)] = 1
     out: Annotated[Path | None, typer.Option(help="Where rows are kept; by default in the home folder.")] = None
     as_json: Json = False
@@ -45,59 +63,70 @@ class Work:
 
 @grouped
 def evaluate(
-    context: typer.Context,
-    method: Annotated[list[str], typer.Option(help="majority, prompt, rag, rag-dense, personaagent; repeatable.")],
-    selection: Selection,
-    work: Work,
-    asking: Asking,
-    spending: Spending,
+    context: typer.Context, selection: Selection, methods: Methods, work: Work, asking: Asking, spending: Spending
 ) -> None:
     """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
     import asyncio
 
-    from ..evaluation.job import EvaluationJob, unfinished_run
-    from ..evaluation.runner import evaluate as evaluate_methods
+    from ..evaluation.job import Doing, unfinished_run
+    from ..evaluation.summary import fingerprint_of_all
     from ..runs import new_run
 
     configured = settings_asking(context, asking)
-    job = EvaluationJob(methods=tuple(method), k=work.k, **asdict(selection))
-    data = job.data()
+    job = _job(selection, methods)
+    job.check()
     run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(work.out))
-    kept = work.out or configured.home / "evaluations" / f"{run.run_id}-{job.task}"
-    with ExitStack() as opened:
-        methods = job.constructed(data.task, configured, opened)
-        paying = opened.enter_context(_paying(method, run, configured, spending))
-        listen = opened.enter_context(_progress())
-        result = asyncio.run(
-            evaluate_methods(
-                methods,
-                data,
-                out=None if spending.dry_run else kept,
-                run_id=run.run_id if paying else None,
-                concurrency=work.concurrency,
-                listen=listen,
-            )
-        )
+    kept = work.out or configured.home / "evaluations" / run.run_id
+    with _paying(job.methods, run, configured, spending) as paying, _progress() as listen:
+        lms: Mapping[str, dspy.LM] = paying.lms if paying else {}
+        doing = Doing(configured, concurrency=work.concurrency, listen=listen, lm_of=lms.get)
+        results = asyncio.run(doing.evaluate(job, None if spending.dry_run else kept))
         if paying is not None:
-            paying.result = result.fingerprint
+            paying.result = fingerprint_of_all(results.values())
     if spending.dry_run:
         return
+    rows = kept / "rows.jsonl" if len(job.tasks) == 1 else kept
+    about = {"rows": str(rows), "fingerprint": fingerprint_of_all(results.values()), "run": run.run_id}
     if work.as_json:
-        numbers = {"seed": selection.seed, "rows": str(kept / "rows.jsonl"), "fingerprint": result.fingerprint}
-        print_json({**result.as_json(), **numbers, "run": run.run_id})
+        print_json({**_as_json(results), "seed": selection.seed, **about})
     else:
-        out.print(evaluation_table(result))
-        out.print(f"rows: {kept / 'rows.jsonl'} (run {run.run_id})", markup=False)
+        for result in results.values():
+            out.print(evaluation_table(result))
+        out.print(f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}", markup=False)
+
+
+def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
+    from ..evaluation.job import EvaluationJob
+    from ..evaluation.sweeps import ABLATIONS, swept
+
+    names = (*(methods.method or ()), *(ABLATIONS if methods.ablations else ()), *swept(methods.sweep or ()))
+    return EvaluationJob(
+        folder=selection.folder,
+        tasks=tuple(selection.task),
+        methods=tuple(dict.fromkeys(names)),
+        users=selection.users,
+        questions=selection.questions,
+        seed=selection.seed,
+        online=selection.online,
+    )
+
+
+def _as_json(results: "Mapping[str, Evaluation]") -> dict[str, object]:
+    """Return the one result as it is, several by task."""
+    if len(results) == 1:
+        [result] = results.values()
+        return {**result.as_json()}
+    return {"tasks": {task: result.as_json() for task, result in results.items()}}
 
 
 @contextmanager
 def _paying(
-    methods: list[str], work: "RecordedRun", configured: "Settings", spending: Spending
+    methods: "Sequence[str]", work: "RecordedRun", configured: "Settings", spending: Spending
 ) -> "Generator[OpenRun | Plan | None]":
     """Journal the calls, if any of the methods makes one."""
     from ..evaluation.job import open_journal_store
 
-    if not set(methods) - _WITHOUT_LM:
+    if {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
         yield None
         return
     with open_journal_store(configured) as store, answering(store.journal, work, configured, spending) as paying:
@@ -106,19 +135,32 @@ def _paying(
 
 @contextmanager
 def _progress() -> "Generator[Callable[[Event], None]]":
-    """Show the questions that are answered, of all methods together."""
-    from ..evaluation.events import EvaluationStarted, QuestionAnswered, UserPrepared
-
+    """Show the questions of each task that are answered, of all methods together, and what they cost."""
     with progress_bar(err) as progress:
-        bar = progress.add_task("evaluating", total=None)
+        yield _Shown(progress)
 
-        def show(event: "Event") -> None:
-            match event:
-                case EvaluationStarted(methods, _, questions):
-                    progress.update(bar, total=len(methods) * questions)
-                case UserPrepared(method):
-                    progress.update(bar, description=method)
-                case QuestionAnswered():
-                    progress.update(bar, advance=1)
 
-        yield show
+class _Shown:
+    """Shows the events of evaluations, a bar for each."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._calls = self._tokens = 0
+
+    def __call__(self, event: "Event") -> None:
+        from ..evaluation.events import EvaluationStarted, QuestionAnswered, UserPrepared
+
+        match event:
+            case EvaluationStarted(methods, _, questions):
+                self._bar = self._progress.add_task("evaluating", total=len(methods) * questions)
+            case UserPrepared(method, _, spend):
+                self._add(method, spend)
+            case QuestionAnswered(row):
+                self._add(row.method, row.spend)
+                self._progress.advance(self._bar)
+
+    def _add(self, method: str, spend: "Spend") -> None:
+        self._calls += spend.calls
+        self._tokens += spend.prompt_tokens + spend.completion_tokens
+        described = f"{method} ({self._calls:,} calls, {self._tokens:,} tokens)"
+        self._progress.update(self._bar, description=described)

@@ -1,30 +1,36 @@
 """Methods on tasks: rows first, totals from rows."""
 
+from .baseline_methods import MajorityMethod, PromptMethod, RagMethod
 from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPrepared
-from .methods import METHODS, Constructor, MajorityMethod, Method, PromptMethod, RagMethod, methods_named
+from .listing import METHODS
+from .methods import ListedMethod, Method, methods_named
 from .official import Metrics, official_metrics
 from .ours import metrics_over_scored
+from .personaagent_method import PersonaAgentMethod
 from .rows import Row
 from .runner import evaluate
 from .selection import select
 from .summary import Evaluation, MethodSummary, summarise
+from .workbench import Workbench
 
 __all__ = [
     "METHODS",
-    "Constructor",
     "Evaluation",
     "EvaluationStarted",
     "Event",
+    "ListedMethod",
     "Listener",
     "MajorityMethod",
     "Method",
     "MethodSummary",
     "Metrics",
+    "PersonaAgentMethod",
     "PromptMethod",
     "QuestionAnswered",
     "RagMethod",
     "Row",
     "UserPrepared",
+    "Workbench",
     "evaluate",
     "methods_named",
     "metrics_over_scored",

@@ -1,10 +1,13 @@
 """What an evaluation tells while it runs."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..data.alignment import Spend
 from .rows import Row
+
+if TYPE_CHECKING:
+    import dspy
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class UserPrepared:
     user_key: str
     spend: Spend
     error: Exception | None
+    program: "dspy.Module | None"
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,33 @@
 """An evaluation as it can be written down and done again: which data, which methods, with what parameters."""
 
-from contextlib import AbstractContextManager, ExitStack
+import platform
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from ..data.lamp import LampData, load, task_named
 from ..data.nouns import Noun
-from .methods import Constructor, Method, RagMethod, methods_named
+from ..data.store import user_key
+from ..programs.scope import within
+from .events import Event, Listener, UserPrepared
+from .methods import methods_named
+from .protocol import PersonaRecord, PersonaSink, Protocol, persona_file, write_protocol
 from .rows import run_of
+from .runner import evaluate
+from .selection import label_histories, select
+from .summary import Evaluation
+from .workbench import Workbench
 
 if TYPE_CHECKING:
-    from ..data.lamp import LampData
+    import dspy
+
     from ..data.store import Store
-    from ..data.task import Task
     from ..settings import Settings
 
 
@@ -21,43 +35,142 @@ class EvaluationJob(Noun):
     """What `personaagent evaluate` was asked to do."""
 
     folder: Annotated[Path, AfterValidator(Path.resolve)]
-    """Where the data lie."""
-    task: str
+    """Where the data lie; with several tasks, each in a folder of its name."""
+    tasks: tuple[str, ...]
     methods: tuple[str, ...]
-    k: int = 4
-    """Interactions that rag retrieves."""
     users: int | None = None
+    """Users drawn, of each task."""
     questions: int | None = None
+    """Questions drawn, of each task."""
     seed: int = 0
+    online: bool = False
 
-    def data(self) -> "LampData":
-        """Load the part of the data that is drawn."""
-        from ..data.lamp import load, task_named
-        from .selection import select
+    def data(self, task: str) -> LampData:
+        """Load the part of a task's data that is drawn."""
+        return select(
+            label_histories(load(self._folder_of(task), task_named(task))),
+            users=self.users,
+            questions=self.questions,
+            seed=self.seed,
+        )
 
-        whole = load(self.folder, task_named(self.task))
-        return select(whole, users=self.users, questions=self.questions, seed=self.seed)
+    def check(self) -> None:
+        """Refuse what cannot be evaluated before anything is paid.
 
-    def constructed(self, task: "Task", settings: "Settings", opened: ExitStack) -> tuple[Method, ...]:
-        """Return the methods; what they need is opened for as long as `opened` is."""
-        from ..home import scratch_store
-        from ..lms import open_embedder
-        from .personaagent_method import PersonaAgentMethod
+        Raises:
+            InputError: The data or the methods are not as they must be.
+        """
+        for task in self.tasks:
+            methods_named(self.methods, self.data(task).task)
 
-        def dense(task: "Task") -> Method:
-            return RagMethod(task, k=self.k, embedder=open_embedder(settings.embedder), name="rag-dense")
+    def kept_in(self, out: Path | None, task: str) -> Path | None:
+        """Return where the rows of a task are kept: in `out` itself if there is no other task."""
+        return out / task if out is not None and len(self.tasks) > 1 else out
 
-        others: dict[str, Constructor] = {
-            "rag": lambda task: RagMethod(task, k=self.k),
-            "rag-dense": dense,
-            "personaagent": lambda task: PersonaAgentMethod(task, opened.enter_context(scratch_store(settings))),
-        }
-        return methods_named(self.methods, task, others)
+    def _folder_of(self, task: str) -> Path:
+        own = self.folder / task
+        return own if own.is_dir() else self.folder
+
+
+class Doing:
+    """How a job is done, wherever its calls go.
+
+    Args:
+        settings: Name the embedder.
+        concurrency: How much is done at once.
+        listen: Is told what happens.
+        lm_of: Gives the LM of a role; None is the LM of the context.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        *,
+        concurrency: int = 1,
+        listen: Listener = lambda _event: None,
+        lm_of: "Callable[[str], dspy.LM | None]" = lambda _role: None,
+    ) -> None:
+        self._settings, self._concurrency, self._listen, self._lm_of = settings, concurrency, listen, lm_of
+
+    async def evaluate(self, job: EvaluationJob, out: Path | None = None) -> dict[str, Evaluation]:
+        """Do the whole job, task by task; a task whose protocol is written is finished.
+
+        Args:
+            job: What is done.
+            out: Where rows, personas and protocols are kept; None keeps nothing.
+
+        Raises:
+            InputError: The data or the methods are not as they must be, or `out` holds another evaluation.
+        """
+        return {task: await self._evaluate(job, task, job.kept_in(out, task)) for task in job.tasks}
+
+    async def _evaluate(self, job: EvaluationJob, task: str, out: Path | None) -> Evaluation:
+        started, began = datetime.now(UTC), time.perf_counter()
+        data = job.data(task)
+        methods = methods_named(job.methods, data.task)
+        with within(task), self._keeping_personas(out) as listen:
+            result = await evaluate(
+                methods,
+                data,
+                out=out,
+                concurrency=self._concurrency,
+                online=job.online,
+                bench=lambda task: Workbench(task, self._settings, self._lm_of),
+                listen=listen,
+            )
+        if out is not None:
+            write_protocol(out, self._protocol(job, data, started, time.perf_counter() - began, run_of(out)))
+        return result
+
+    @contextmanager
+    def _keeping_personas(self, out: Path | None) -> Generator[Listener]:
+        kept: set[tuple[str, str]] = set()
+        with persona_file(out) as keep:
+
+            def listen(event: Event) -> None:
+                if isinstance(event, UserPrepared) and (event.method, event.user_key) not in kept:
+                    kept.add((event.method, event.user_key))
+                    _keep_persona(event, keep)
+                self._listen(event)
+
+            yield listen
+
+    def _protocol(
+        self, job: EvaluationJob, data: LampData, started: datetime, seconds: float, run_id: str | None
+    ) -> Protocol:
+        roles = ("agent", "loss", "revision")
+        lms = {role: lm.model for role in roles if (lm := self._lm_of(role)) is not None}
+        return Protocol(
+            task=data.task,
+            methods=job.methods,
+            split=job.folder.name,
+            online=job.online,
+            users=job.users,
+            questions=job.questions,
+            seed=job.seed,
+            question_ids={
+                user_key(user.user_id): tuple(one.interaction_id for one in user.questions) for user in data.users
+            },
+            lms=lms,
+            embedder=self._settings.embedder,
+            versions={
+                "personaagent": version("personaagent"),
+                "dspy": version("dspy"),
+                "python": platform.python_version(),
+            },
+            run_id=run_id or "",
+            started=started,
+            seconds=seconds,
+            notes=data.notes,
+        )
 
 
 def unfinished_run(folder: Path | None) -> str | None:
     """Return the run whose rows a folder holds, to be taken up again; None if there is none."""
-    return run_of(folder) if folder is not None else None
+    if folder is None:
+        return None
+    runs = (run_of(one) for one in (folder, *sorted(folder.glob("*/"))))
+    return next((run for run in runs if run is not None), None)
 
 
 def open_journal_store(settings: "Settings") -> "AbstractContextManager[Store]":
@@ -66,3 +179,20 @@ def open_journal_store(settings: "Settings") -> "AbstractContextManager[Store]":
 
     settings.home.mkdir(parents=True, exist_ok=True)
     return Store.open(settings.database or settings.home / "store.db")
+
+
+def _keep_persona(event: UserPrepared, keep: PersonaSink) -> None:
+    from ..programs import PersonaAgent
+
+    if not isinstance(event.program, PersonaAgent):
+        return
+    alignment = getattr(event.program, "alignment", None)
+    keep(
+        PersonaRecord(
+            method=event.method,
+            user_key=event.user_key,
+            first=alignment.base if alignment else event.program.persona,
+            aligned=alignment.persona if alignment else None,
+            versions=1 + len(alignment.iterations) if alignment else 1,
+        )
+    )

@@ -1,16 +1,20 @@
-"""Methods: how each system makes the program that answers one user's questions."""
+"""Methods: how each system makes the program that answers one user's questions, and the names by which they go."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pydantic import ValidationError
 
 from ..data.errors import InputError, UnknownNameError
 from ..data.lamp import LampUser
-from ..data.memory.embedder import Embedder
+from ..data.nouns import Noun
 from ..data.task import Task
 
 if TYPE_CHECKING:
     import dspy
+
+    from .workbench import Workbench
 
 
 class Method(Protocol):
@@ -21,7 +25,7 @@ class Method(Protocol):
         """Names it in rows and reports."""
         ...
 
-    async def prepare(self, user: LampUser) -> "dspy.Module":
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Return the program that answers this user's questions, called as `program(query=...)`.
 
         It may know `user.history` and what the questions ask, never their ground truths. Its predictions have a
@@ -29,102 +33,79 @@ class Method(Protocol):
         """
         ...
 
+    async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Return the program for the next question, when one more interaction ended `user.history`."""
+        ...
 
-Constructor = Callable[[Task], Method]
-"""Makes a method for a task; raises InputError if the method cannot do that task."""
 
+class ListedMethod(Noun):
+    """A method that goes by a name: its fields are its options, and those that are not as usual are in the name.
 
-class MajorityMethod:
-    """The user's most frequent label or rating; no LM.
-
-    Args:
-        task: A task of labels or ratings.
-
-    Raises:
-        InputError: The task asks for text.
+    Example:
+        >>> RagMethod(k=8).name
+        'rag:k=8'
     """
 
-    name = "majority"
+    kind: ClassVar[str]
 
-    def __init__(self, task: Task) -> None:
-        if task.kind == "text":
-            raise InputError(f"method majority answers with labels or ratings, but {task.name} asks for text")
+    @property
+    def name(self) -> str:
+        """The kind and the unusual options: `rag`, `rag:k=8`, `rag:k=8,retriever=dense`."""
+        options = self.model_dump(exclude_defaults=True, exclude={"schema_version"})
+        written = ",".join(f"{option}={value}" for option, value in options.items() if option != "schema_version")
+        return f"{self.kind}:{written}" if written else self.kind
 
-    async def prepare(self, user: LampUser) -> "dspy.Module":
-        """Count the answers in the history."""
-        from ..programs.baselines.majority import Majority
+    def check(self, task: Task) -> None:
+        """Refuse a task that the method cannot do, or options that do not fit it.
 
-        return Majority(user.history)
+        Raises:
+            InputError: It cannot.
+        """
 
+    @abstractmethod
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Return the program that answers this user's questions; see `Method`."""
 
-class PromptMethod:
-    """The bare query, nothing about the user.
-
-    Args:
-        task: In which form answers come.
-    """
-
-    name = "prompt"
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    async def prepare(self, user: LampUser) -> "dspy.Module":
-        """Make the same program for any user."""
-        from ..programs.baselines.prompt import Prompt
-
-        return Prompt(self.task)
+    async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Return a program that is prepared anew."""
+        return await self.prepare(user, bench)
 
 
-class RagMethod:
-    """The query and the k most similar interactions of the history.
-
-    Args:
-        task: In which form answers come.
-        k: Interactions shown, at most.
-        embedder: Compares by meaning; without one, BM25 compares words.
-        name: Tells one such method from another.
-    """
-
-    def __init__(self, task: Task, *, k: int = 4, embedder: Embedder | None = None, name: str = "rag") -> None:
-        self.task, self.k, self.embedder, self.name = task, k, embedder, name
-
-    async def prepare(self, user: LampUser) -> "dspy.Module":
-        """Index the history."""
-        return await asyncio.to_thread(self._program, user)
-
-    def _program(self, user: LampUser) -> "dspy.Module":
-        from ..programs.baselines.rag import Rag
-        from ..programs.baselines.retrievers import Bm25Retriever, DenseRetriever
-
-        if self.embedder is None:
-            return Rag(self.task, Bm25Retriever(user.history, self.task), self.k)
-        return Rag(self.task, DenseRetriever(user.history, self.task, self.embedder), self.k)
-
-
-METHODS: dict[str, Constructor] = {"majority": MajorityMethod, "prompt": PromptMethod, "rag": RagMethod}
-"""The methods that need nothing but the task."""
-
-
-def methods_named(
-    names: Sequence[str], task: Task, others: Mapping[str, Constructor] | None = None
-) -> tuple[Method, ...]:
+def methods_named(names: Sequence[str], task: Task) -> tuple[ListedMethod, ...]:
     """Return the methods of these names, in this order.
 
     Args:
-        names: Names from `METHODS` or `others`.
+        names: Names as in rows and reports: `majority`, `rag:k=8,retriever=dense`, `personaagent:without=persona`.
         task: The task that they are for.
-        others: More methods by name; they go before those of the same name in `METHODS`.
 
     Raises:
         UnknownNameError: There is no such method.
-        InputError: A method cannot do this task.
-
-    Example:
-        >>> methods_named(["majority", "rag"], task, {"rag": functools.partial(RagMethod, k=8)})
+        InputError: It has no such option, or cannot do this task.
     """
-    known = {**METHODS, **(others or {})}
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("method", name, list(known))
-    return tuple(known[name](task) for name in names)
+    methods = tuple(_method_named(name) for name in names)
+    for method in methods:
+        method.check(task)
+    return methods
+
+
+def _method_named(name: str) -> ListedMethod:
+    from .listing import METHODS
+
+    kind, _, written = name.partition(":")
+    if kind not in METHODS:
+        raise UnknownNameError("method", kind, list(METHODS))
+    known = METHODS[kind]
+    options = {option.partition("=")[0]: option.partition("=")[2] for option in written.split(",") if option}
+    try:
+        return known.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"method {name!r}: option {option!r}: {first['msg']}; {kind} takes {_options_of(known)}"
+        ) from error
+
+
+def _options_of(method: type[ListedMethod]) -> str:
+    shown = [f"{option}={field.default}" for option, field in method.model_fields.items()]
+    return ", ".join(shown) or "no options"

@@ -1,4 +1,4 @@
-"""Which users and questions are evaluated, drawn by seed."""
+"""Which users and questions are evaluated, drawn by seed, and what is known of a user before the first question."""
 
 import random
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..data.errors import InputError
-from ..data.lamp import LampData
+from ..data.lamp import LampData, LampUser
 
 Item = TypeVar("Item")
 
@@ -36,6 +36,34 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
         for user in drawn_users
     )
     return replace(data, users=tuple(user for user in kept if user.questions))
+
+
+def label_histories(data: LampData, most: int = 3) -> LampData:
+    """Give histories that say no ground truth the user's earliest questions, which do.
+
+    The items of LaMP-1 and LaMP-7 say nothing of what their user would answer, so there is nothing to align with and no
+    example to show. A user's earliest questions become that: they join the history, the same for every method, and are
+    not asked. Each user keeps at least one question; one who has no other has no labelled history.
+
+    Args:
+        data: Users with golds; histories with any ground truth stay as they are.
+        most: Questions that a user gives up, at most (paper: an alignment takes 3 interactions).
+    """
+    if any(one.ground_truth is not None for user in data.users for one in user.history):
+        return data
+    users = tuple(_labelled(user, most) for user in data.users)
+    without = sum(len(user.questions) == 1 for user in data.users)
+    note = (
+        f"The items of {data.task.name} have no labels: up to {most} of each user's earliest questions joined the "
+        f"history with their golds and are not asked; {without} of {len(users)} users have one question only and "
+        "no such history."
+    )
+    return replace(data, users=users, notes=(*data.notes, note))
+
+
+def _labelled(user: LampUser, most: int) -> LampUser:
+    given = min(most, len(user.questions) - 1)
+    return replace(user, history=(*user.history, *user.questions[:given]), questions=user.questions[given:])
 
 
 def _draw(items: Sequence[Item], number: int | None, generator: random.Random) -> Sequence[Item]:

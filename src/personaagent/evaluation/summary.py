@@ -58,12 +58,6 @@ class Evaluation:
     rows: tuple[Row, ...]
     """In the order in which they were finished."""
     methods: dict[str, MethodSummary]
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the rows: the same for the same answers, however long they took."""
-        return fingerprint(self.rows)
-
     """By method name, in the order in which the methods ran."""
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -76,6 +70,11 @@ class Evaluation:
             "questions": len({row.question_id for row in self.rows}),
             "methods": {name: summary.as_json() for name, summary in self.methods.items()},
         }
+
+
+def fingerprint_of_all(evaluations: Iterable[Evaluation]) -> str:
+    """Return a hash of their rows: the same for the same answers, however long they took."""
+    return fingerprint(row for evaluation in evaluations for row in evaluation.rows)
 
 
 def summarise(task: Task, rows: Iterable[Row]) -> Evaluation:

@@ -28,7 +28,7 @@ class OpenRun:
     """A run that is going on; see `open_run`."""
 
     def __init__(self, run: Run, recorder: "Recorder", lms: "Mapping[str, dspy.LM]") -> None:
-        self.run, self._recorder, self._lms = run, recorder, lms
+        self.run, self._recorder, self.lms = run, recorder, lms
         self.stopped: str | None = None
         """Why it ended early, if whoever does its work came to a result all the same."""
         self.result: str | None = None
@@ -51,7 +51,7 @@ class OpenRun:
 
     def lm(self, role: str) -> "dspy.LM":
         """Return the journalled LM of a role: `agent`, `loss` or `revision`."""
-        return self._lms[role]
+        return self.lms[role]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Plan:
         self.costs: dict[str, Cost] = {}
         self.stopped: str | None = None
         self.result: str | None = None
-        self._lms = {
+        self.lms = {
             role: _planning_lm(self, role, lms.get(role, lms[AGENT]), price) for role in (AGENT, LOSS, REVISION)
         }
 
@@ -39,7 +39,7 @@ class Plan:
 
     def lm(self, role: str) -> dspy.LM:
         """Return the LM that stands for the one of a role."""
-        return self._lms[role]
+        return self.lms[role]
 
     def add(self, role: str, worst: Cost) -> None:
         """Count one call."""

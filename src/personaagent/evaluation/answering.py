@@ -1,0 +1,119 @@
+"""One method answering one user's questions: prepare the program, ask, and make a row of whatever comes of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+
+from ..data.alignment import Spend
+from ..data.errors import AnswerError, StoppedError
+from ..data.interaction import Interaction
+from ..data.lamp import LampUser
+from ..data.store import user_key
+from ..programs.scope import within
+from .attempt import Attempt, attempt
+from .events import UserPrepared
+from .methods import Method
+from .rows import Row, Status
+from .workbench import Workbench
+
+_MAX_MESSAGE = 500
+
+Hear = Callable[[UserPrepared | Row], None]
+"""Takes what one user's questions come to, as soon as it is known."""
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How one method answers any user."""
+
+    method: Method
+    bench: Workbench
+    turns: asyncio.Semaphore
+    """Shared by all that is done at once."""
+    online: bool
+    """Whether each answered question, with its ground truth, joins the history before the next one is asked."""
+
+    async def answer(self, user: LampUser, hear: Hear) -> None:
+        """Prepare the user's program and answer every question, in the order of time."""
+        program = await self._make(user, "preparation", self.method.prepare(user, self.bench), hear)
+        if not self.online:
+            first = user.questions[0]
+            asked = (self._answer(user, one, program, hear, costs=one is first) for one in user.questions)
+            await together(list(asked))
+            return
+        for question in user.questions:
+            await self._answer(user, question, program, hear, costs=True)
+            if program.result is not None and question is not user.questions[-1]:
+                user = replace(user, history=(*user.history, question))
+                learning = self.method.learn(program.result, user, self.bench)
+                program = await self._make(user, f"learning {question.interaction_id}", learning, hear)
+
+    async def _make(
+        self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
+    ) -> Attempt[dspy.Module]:
+        async with self.turns:
+            with within(self.method.name, place, user_key=user_key(user.user_id)):
+                made = await attempt(program)
+        hear(UserPrepared(self.method.name, user_key(user.user_id), made.spend, made.error, made.result))
+        return made
+
+    async def _answer(
+        self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], hear: Hear, *, costs: bool
+    ) -> None:
+        with within(self.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
+            answer = await self._ask(program, question)
+        parsed = None if answer.result is None else self.bench.task.parse(answer.result)
+        hear(
+            Row(
+                method=self.method.name,
+                task=self.bench.task.name,
+                user_key=user_key(user.user_id),
+                question_id=question.interaction_id,
+                gold=question.ground_truth or "",
+                status=_status(program, answer, parsed),
+                prediction=answer.result,
+                parsed=parsed,
+                error=type(answer.error).__name__ if answer.error else None,
+                message=str(answer.error)[:_MAX_MESSAGE] if answer.error else None,
+                spend=answer.spend,
+                preparation=program.spend if costs else None,
+            )
+        )
+
+    async def _ask(self, program: Attempt[dspy.Module], question: Interaction) -> Attempt[str | None]:
+        if program.result is None:
+            return Attempt(None, program.error, Spend())
+        async with self.turns:
+            return await attempt(_response(program.result, question.query))
+
+
+async def _response(program: dspy.Module, query: str) -> str | None:
+    prediction = await program.acall(query=query)
+    return None if prediction.response is None else str(prediction.response)
+
+
+def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: str | None) -> Status:
+    if parsed is not None:
+        return "scored"
+    answered = program.result is not None and (answer.error is None or isinstance(answer.error, AnswerError))
+    return "unparsed" if answered else "failed"
+
+
+async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Do all of them at once; when one raises, stop the others and raise that.
+
+    When the run is to stop, calls under way are waited for: they are paid, and their answers are recorded.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    except StoppedError:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,68 @@
+"""What methods work with: the task, an embedder, a store of their own, and who plays which role."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from ..data.lamp import LampUser
+from ..data.store import Store, User
+from ..data.task import Task
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    import dspy
+
+    from ..data.memory.embedder import Embedder
+
+
+class Workbench:
+    """Everything that one method of one evaluation needs beside its options; what is not used is not opened.
+
+    Args:
+        task: What is asked and in which form answers come.
+        settings: Name the embedder.
+        lm_of: Gives the LM of a role, `loss` or `revision`; None is the LM of the context.
+
+    Example:
+        >>> with Workbench(task) as bench:
+        ...     program = await RagMethod(k=8).prepare(user, bench)
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings | None = None,
+        lm_of: "Callable[[str], dspy.LM | None]" = lambda _role: None,
+    ) -> None:
+        self.task, self.lm_of = task, lm_of
+        self._settings = settings or Settings()
+        self._opened = ExitStack()
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        """The embedder of the settings."""
+        from ..lms import open_embedder
+
+        return open_embedder(self._settings.embedder)
+
+    @cached_property
+    def store(self) -> Store:
+        """A store for the users of this evaluation, gone when the bench is closed: never one of real users."""
+        from ..home import scratch_store
+
+        return self._opened.enter_context(scratch_store(self._settings))
+
+    def stored(self, user: LampUser) -> User:
+        """Store a user with the history, and return the handle."""
+        handle = self.store.add_user(user.user_id)
+        handle.interactions.add(user.history)
+        return handle
+
+    def __enter__(self) -> Self:
+        """Return the bench itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was opened."""
+        self._opened.close()
