@@ -186,3 +186,31 @@ def test_an_unknown_tool_or_an_unreadable_choice_is_an_observation(user: User, a
         answered = agent(query=QUERY)
     assert [action.failed for action in answered.trajectory] == [True, False]
     assert answered.response == "classic"
+
+
+def test_without_memory_nothing_of_the_user_is_seen_and_no_tool_can_look(user: User, lm: ScriptedLM) -> None:
+    lookups = ScriptedLM({"tool": "search_wikipedia", "argument": "lighthouses", "response": "classic"})
+    agent = PersonaAgent(TASK, user.memory, tools=[_encyclopedia()], settings=AgentSettings(memory=False))
+    with dspy.context(lm=lookups):
+        answered = agent(query=QUERY)
+    assert (answered.episodes, answered.statements) == ((), ())
+    assert [request.outputs_wanted[0] for request in lookups.requests] == ["tool", "response"]
+    assert not any(plot in request.text for request in lookups.requests for plot in PLOTS)
+    assert "search_memory" not in lookups.requests[0].text
+
+
+def test_without_action_it_recalls_and_responds(user: User, lm: ScriptedLM) -> None:
+    agent = PersonaAgent(TASK, user.memory, tools=[], settings=AgentSettings(action=False))
+    with dspy.context(lm=lm):
+        answered = agent(query=QUERY)
+    assert [request.outputs_wanted[0] for request in lm.requests] == ["search", "response"]
+    assert answered.trajectory == ()
+    assert PLOTS[0] in lm.requests[-1].text
+
+
+def _encyclopedia() -> dspy.Tool:
+    def search_wikipedia(search: str) -> str:
+        """Find a page."""
+        return f"a page on {search}"
+
+    return dspy.Tool(search_wikipedia)
