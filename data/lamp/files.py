@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..errors import InputError, RecordError, UnknownNameError
 from ..interaction import Interaction
 from ..task import Task
+from . import oppu
 from .record import Record, read_json
 
 
@@ -72,14 +73,15 @@ class LampData:
 
 
 def load(folder: Path, task: Task, split: str | None = None) -> LampData:
-    """Read a folder of LaMP files.
+    """Read a folder of LaMP's files, or of OPPU's.
 
     Questions of one user share one history: the profile items that all of these questions have. When every item is
     dated, items are put in the order of their dates; items of one date stay in the order of the file. A question
     without a date is taken to be asked just after the history.
 
     Args:
-        folder: Holds `questions.json`, or `{split}_questions.json`, and the outputs file beside it, if any.
+        folder: Holds `questions.json`, or `{split}_questions.json`, and the outputs file beside it, if any; or OPPU's
+            `user_top_100_history.json`.
         task: One of LaMP's tasks: the files cannot tell movies from news.
         split: `train`, `dev` or `test`; needed only if the folder holds several.
 
@@ -89,14 +91,30 @@ def load(folder: Path, task: Task, split: str | None = None) -> LampData:
     """
     if task.name not in ITEM_FIELDS:
         raise UnknownNameError("LaMP task", task.name, list(ITEM_FIELDS))
-    questions_file, outputs_file = _files(folder, split)
-    questions = read_questions(questions_file)
-    golds = _golds(outputs_file, task, questions.keys()) if outputs_file.exists() else {}
+    if (users_file := oppu.question_file(folder)) is not None:
+        questions, golds = _oppu(users_file, task)
+        notes: tuple[str, ...] = (oppu.NOTE,)
+    else:
+        questions_file, outputs_file = _files(folder, split)
+        questions = read_questions(questions_file)
+        golds = _golds(outputs_file, task, questions.keys()) if outputs_file.exists() else {}
+        notes = ()
+    return LampData(task, _users(questions, task, golds), notes)
+
+
+def _users(questions: dict[str, Record], task: Task, golds: dict[str, str]) -> tuple[LampUser, ...]:
     by_user: dict[str, list[Record]] = {}
     for question_id, question in questions.items():
         user_id = question.identifier("user_id") if "user_id" in question.fields else question_id
         by_user.setdefault(user_id, []).append(question)
-    return LampData(task, tuple(_user(user_id, asked, task, golds) for user_id, asked in by_user.items()))
+    return tuple(_user(user_id, asked, task, golds) for user_id, asked in by_user.items())
+
+
+def _oppu(file: Path, task: Task) -> tuple[dict[str, Record], dict[str, str]]:
+    asked = list(oppu.read_users(file, task))
+    questions = _by_id("question", (question for question, _ in asked))
+    oppu.refuse_other_ids(file.with_name(f"{file.stem}_label.json"), set(questions))
+    return questions, {question_id: gold for question_id, (_, gold) in zip(questions, asked, strict=True)}
 
 
 def _files(folder: Path, split: str | None) -> tuple[Path, Path]:

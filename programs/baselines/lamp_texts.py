@@ -27,9 +27,15 @@ _TITLES_INDEXED = {"LaMP-2N", "LaMP-4", "LaMP-5"}
 
 def search_text(query: str, task: Task) -> str:
     """Return what to search a history for: the content of the query; of LaMP-1, the two candidate titles."""
-    if task.name == "LaMP-1" and (candidates := _CANDIDATES.search(query)):
-        return " ".join(candidates.groups())
+    if task.name == "LaMP-1" and (candidates := candidate_titles(query)):
+        return " ".join(candidates)
     return task.content(query)
+
+
+def candidate_titles(query: str) -> tuple[str, ...]:
+    """Return the two titles that a query of LaMP-1 asks to choose from, [1] first; none of a query of another form."""
+    found = _CANDIDATES.search(query)
+    return found.groups() if found else ()
 
 
 def indexed_text(interaction: Interaction, task: Task) -> str:

@@ -11,6 +11,7 @@ from .toolbox import ToolFailure
 API = "https://en.wikipedia.org/w/api.php"
 _TIMEOUT = httpx.Timeout(8.0, connect=3.0)
 _MAX_BYTES = 200_000
+_MAX_PAGE_CHARACTERS = 50_000
 _USER_AGENT = "personaagent/0.1 (https://pypi.org/project/personaagent)"
 
 
@@ -24,26 +25,42 @@ def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
         >>> wikipedia_tool()(search="Metropolis film 1927")
         '1. "Metropolis (1927 film): Metropolis is a 1927 German ..."'
     """
-    http = client or httpx.Client(timeout=_TIMEOUT, follow_redirects=False, headers={"User-Agent": _USER_AGENT})
+    http = client or _client()
 
     def search_wikipedia(search: str) -> str:
         """Look up facts about the world (a film, a book, a person, a place) in Wikipedia; it does not know the user."""
-        pages = _pages(_get(http, search))
+        pages = _pages(_get(http, _introductions(search)))
         return "\n".join(f"{number}. {quoted(page)}" for number, page in enumerate(pages, 1)) or "no page found"
 
     return dspy.Tool(search_wikipedia)
 
 
-def _get(http: httpx.Client, search: str) -> object:
-    """Ask for the introductions of the three best pages.
+def wikipedia_page_tool(client: httpx.Client | None = None) -> dspy.Tool:
+    """Return the tool `read_wikipedia`: a whole page as plain text, its first 50,000 characters.
 
-    Raises:
-        ToolFailure: Wikipedia could not be reached, refused, or sent something that is not its API's JSON.
+    Args:
+        client: As in `wikipedia_tool`.
+
+    Example:
+        >>> wikipedia_page_tool()(title="Metropolis (1927 film)")[:29]
+        'Metropolis is a 1927 German ...'
     """
-    parameters: dict[str, str | int] = {
-        "action": "query",
-        "format": "json",
-        "formatversion": 2,
+    http = client or _client()
+
+    def read_wikipedia(title: str) -> str:
+        """Read the Wikipedia page of this title; if there is none, the titles of up to five similar pages."""
+        return _page(_get(http, _page_and_similar(title)))[:_MAX_PAGE_CHARACTERS]
+
+    return dspy.Tool(read_wikipedia)
+
+
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=_TIMEOUT, follow_redirects=False, headers={"User-Agent": _USER_AGENT})
+
+
+def _introductions(search: str) -> dict[str, str | int]:
+    """Ask for the introductions of the three best pages."""
+    return {
         "generator": "search",
         "gsrsearch": search[:300],
         "gsrlimit": 3,
@@ -52,6 +69,31 @@ def _get(http: httpx.Client, search: str) -> object:
         "explaintext": 1,
         "exsentences": 3,
     }
+
+
+def _page_and_similar(title: str) -> dict[str, str | int]:
+    """Ask for one whole page, and in case that there is none, for what a search finds."""
+    one_title = " ".join(title.replace("|", " ").split())[:250]  # a bar would separate several
+    return {
+        "titles": one_title,
+        "redirects": 1,
+        "prop": "extracts",
+        "explaintext": 1,
+        "exlimit": 1,
+        "list": "search",
+        "srsearch": one_title,
+        "srlimit": 5,
+        "srprop": "",
+    }
+
+
+def _get(http: httpx.Client, query: dict[str, str | int]) -> object:
+    """Ask the API a query.
+
+    Raises:
+        ToolFailure: Wikipedia could not be reached, refused, or sent something that is not its API's JSON.
+    """
+    parameters = {"action": "query", "format": "json", "formatversion": 2, **query}
     try:
         with http.stream("GET", API, params=parameters) as response:
             if not response.is_success:
@@ -74,6 +116,22 @@ def _pages(answer: Any) -> list[str]:
             ordered = sorted(pages, key=lambda page: page.get("index", 0))
             return [f"{page.get('title', '')}: {page.get('extract', '')}" for page in ordered]
         case {"error": {"info": str(info)}}:
-            raise ToolFailure(f"Wikipedia refused the search: {info[:100]}")
+            raise _refused(info)
         case _:
             return []
+
+
+def _page(answer: Any) -> str:
+    match answer:
+        case {"query": {"pages": [{"extract": str(extract)}]}} if extract.strip():
+            return extract.strip()
+        case {"query": {"search": [_, *_] as found}}:
+            return "There is no such page. Similar: " + "; ".join(str(page.get("title", "")) for page in found)
+        case {"error": {"info": str(info)}}:
+            raise _refused(info)
+        case _:
+            return "There is no such page."
+
+
+def _refused(info: str) -> ToolFailure:
+    return ToolFailure(f"Wikipedia refused the search: {info[:100]}")

@@ -1,13 +1,23 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import dspy
 import pytest
 
 from personaagent.data.errors import InputError, UnknownNameError
 from personaagent.data.lamp import LampData, task_named
 from personaagent.evaluation import METHODS, RagMethod, Workbench, methods_named
+from personaagent.programs.baselines.icl import Icl
+from personaagent.programs.baselines.knn import Knn
 from personaagent.programs.baselines.majority import Majority
+from personaagent.programs.baselines.membank import MemBank
+from personaagent.programs.baselines.pag import Pag
 from personaagent.programs.baselines.prompt import Prompt
 from personaagent.programs.baselines.rag import Rag
+from personaagent.programs.baselines.react import React
+from personaagent.testing import ScriptedLM
 
-from .conftest import TASK
+from .conftest import TASK, made_up_user
 
 
 @pytest.mark.parametrize("name", [*METHODS, "rag:k=8", "rag:k=1,retriever=dense", "personaagent:without=memory,n=5"])
@@ -55,8 +65,25 @@ def test_majority_does_no_text(task: str) -> None:
         methods_named(["majority"], task_named(task))
 
 
-async def test_each_method_prepares_its_program(data: LampData) -> None:
-    with Workbench(TASK) as bench:
-        methods = methods_named(["majority", "prompt", "rag"], TASK)
-        programs = [await method.prepare(data.users[0], bench) for method in methods]
-    assert [type(program) for program in programs] == [Majority, Prompt, Rag]
+async def test_each_baseline_prepares_its_program_and_answers(data: LampData) -> None:
+    answers = {"summary": "likes old films", "response": "classic"}
+    finish = {"thought": "it is old", "action": "finish", "argument": "classic"}
+    baselines = [kind for kind in METHODS if kind != "personaagent"]
+    with Workbench(TASK) as bench, dspy.context(lm=ScriptedLM({**answers, **finish})):
+        programs = [await one.prepare(data.users[0], bench) for one in methods_named(baselines, TASK)]
+        responses = [(await program.acall(query=TASK.query("q1"))).response for program in programs]
+    assert [type(program) for program in programs] == [Majority, Knn, Prompt, Icl, Rag, Pag, React, MemBank]
+    assert responses == ["classic"] * len(programs)
+
+
+@pytest.mark.parametrize(("name", "keeps_all"), [("membank:k=1,forgetting=off", True), ("membank:k=1", False)])
+async def test_whether_a_memory_bank_forgets_is_an_option(name: str, keeps_all: bool) -> None:
+    tags = ("classic", "classic", "comedy", "action", "classic")
+    maya = made_up_user("maya", {"q1": "comedy"}, tags)
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    dated = [one.model_copy(update={"at": at + timedelta(days=90 * place)}) for place, one in enumerate(maya.history)]
+    [method] = methods_named([name], TASK)
+    with Workbench(TASK) as bench, dspy.context(lm=ScriptedLM({"summary": ""})):
+        program = await method.prepare(replace(maya, history=tuple(dated)), bench)
+    assert isinstance(program, MemBank)
+    assert (len(program.bank.pieces) == len(tags)) is keeps_all

@@ -1,6 +1,15 @@
 """Methods on tasks: rows first, totals from rows."""
 
-from .baseline_methods import MajorityMethod, PromptMethod, RagMethod
+from .baseline_methods import (
+    IclMethod,
+    KnnMethod,
+    MajorityMethod,
+    MemBankMethod,
+    PagMethod,
+    PromptMethod,
+    RagMethod,
+    ReActMethod,
+)
 from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPrepared
 from .listing import METHODS
 from .methods import ListedMethod, Method, methods_named
@@ -18,16 +27,21 @@ __all__ = [
     "Evaluation",
     "EvaluationStarted",
     "Event",
+    "IclMethod",
+    "KnnMethod",
     "ListedMethod",
     "Listener",
     "MajorityMethod",
+    "MemBankMethod",
     "Method",
     "MethodSummary",
     "Metrics",
+    "PagMethod",
     "PersonaAgentMethod",
     "PromptMethod",
     "QuestionAnswered",
     "RagMethod",
+    "ReActMethod",
     "Row",
     "UserPrepared",
     "Workbench",

@@ -76,3 +76,97 @@ class RagMethod(RetrievingMethod):
         from ..programs.baselines.rag import Rag
 
         return Rag(bench.task, await asyncio.to_thread(self._retriever, user, bench), self.k)
+
+
+class KnnMethod(RetrievingMethod):
+    """A vote of the k most similar interactions; no LM."""
+
+    kind: ClassVar[str] = "knn"
+
+    k: int = Field(default=8, ge=1)
+    """Interactions that vote, at most."""
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Index the history."""
+        from ..programs.baselines.knn import Knn
+
+        return Knn(bench.task, user.history, await asyncio.to_thread(self._retriever, user, bench), self.k)
+
+
+class IclMethod(ListedMethod):
+    """The query after the user's latest interactions as examples."""
+
+    kind: ClassVar[str] = "icl"
+
+    shots: int = Field(default=4, ge=1)
+    """Examples, at most."""
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Take the examples."""
+        from ..programs.baselines.icl import Icl
+
+        return Icl(bench.task, user.history, self.shots)
+
+
+class PagMethod(RetrievingMethod):
+    """The query, a summary of the user, and the k most similar interactions."""
+
+    kind: ClassVar[str] = "pag"
+
+    k: int = Field(default=4, ge=0)
+    """Interactions shown, at most; 0 for the summary alone."""
+    items: int = Field(default=10, ge=1)
+    """Interactions that the summary is made of, at most."""
+    seed: int = 0
+    """Decides which."""
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Summarise the user, index the history."""
+        from ..programs.baselines.pag import Pag, ProfileSummary
+
+        retriever = await asyncio.to_thread(self._retriever, user, bench)
+        summarised = await ProfileSummary(bench.task, self.items, self.seed).acall(history=user.history)
+        return Pag(bench.task, summarised.summary, retriever, self.k)
+
+
+class ReActMethod(ListedMethod):
+    """Thought, action and observation over Wikipedia; nothing about the user."""
+
+    kind: ClassVar[str] = "react"
+
+    steps: int = Field(default=7, ge=1)
+    """Steps, at most."""
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Make the same program for any user."""
+        from ..lms.recorded_tools import recorded_tool
+        from ..programs.baselines.react import React
+        from ..programs.tools.wikipedia import wikipedia_page_tool
+
+        return React(bench.task, recorded_tool(wikipedia_page_tool()), self.steps)
+
+
+class MemBankMethod(ListedMethod):
+    """The query and what a bank of memories holds that is near to it."""
+
+    kind: ClassVar[str] = "membank"
+
+    k: int = Field(default=6, ge=1)
+    """Memories shown, at most."""
+    days: int = Field(default=8, ge=1)
+    """Latest days that are summarised, at most."""
+    forgetting: Literal["published", "corrected", "off"] = "published"
+    """How strength acts on forgetting; see `programs.baselines.memory_bank`."""
+    seed: int = 0
+    """Decides what is forgotten."""
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Build the bank."""
+        from ..programs.baselines.membank import BuildMemoryBank, MemBank
+
+        forgetting = None if self.forgetting == "off" else self.forgetting
+        build = BuildMemoryBank(
+            bench.task, bench.embedder, days=self.days, k=self.k, forgetting=forgetting, seed=self.seed
+        )
+        built = await build.acall(history=user.history)
+        return await asyncio.to_thread(MemBank, bench.task, built.bank, bench.embedder, self.k)

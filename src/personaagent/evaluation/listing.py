@@ -1,10 +1,29 @@
 """The methods that go by a name."""
 
-from .baseline_methods import MajorityMethod, PromptMethod, RagMethod
+from .baseline_methods import (
+    IclMethod,
+    KnnMethod,
+    MajorityMethod,
+    MemBankMethod,
+    PagMethod,
+    PromptMethod,
+    RagMethod,
+    ReActMethod,
+)
 from .methods import ListedMethod
 from .personaagent_method import PersonaAgentMethod
 
-_LISTED: tuple[type[ListedMethod], ...] = (MajorityMethod, PromptMethod, RagMethod, PersonaAgentMethod)
+_LISTED: tuple[type[ListedMethod], ...] = (
+    MajorityMethod,
+    KnnMethod,
+    PromptMethod,
+    IclMethod,
+    RagMethod,
+    PagMethod,
+    ReActMethod,
+    MemBankMethod,
+    PersonaAgentMethod,
+)
 
 METHODS: dict[str, type[ListedMethod]] = {method.kind: method for method in _LISTED}
-"""Methods by kind, in the order in which reports are usually read."""
+"""Methods by kind: those without an LM, the paper's baselines, PersonaAgent."""

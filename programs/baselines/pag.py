@@ -1,0 +1,120 @@
+"""PAG-k: the query, a summary of the user that was written once, and the k most similar past interactions."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+
+from ...data.errors import InputError
+from ...data.interaction import Interaction
+from ...data.task import Task
+from ...signatures import SummariseProfile
+from ..driver import Body, Call, DrivenModule
+from ..quoting import quoted_block, quoted_interactions, quoted_texts
+from ..respond import Respond
+from .lamp_texts import shown_items
+from .retrievers import Retriever
+
+_ITEM_WORDS = 200
+_WANTED = {
+    "LaMP-1": "the fields of research and the topics that this author works on",
+    "LaMP-2M": "which tag this user gives to films most often, and to which films",
+    "LaMP-2N": "which category this author's articles have most often, and which articles",
+    "LaMP-3": "which score this user usually gives in a good review, and which in a bad one",
+    "LaMP-4": "a template of this author's headlines: their length, form, tone and favourite turns",
+    "LaMP-5": "a template of this author's paper titles: their length, form and favourite turns",
+    "LaMP-6": "a template of this user's subject lines: their length, form, tone and favourite turns",
+    "LaMP-7": "a template of this user's tweets: their length, form, tone and favourite turns",
+}
+_WANTED_ELSEWHERE = "what this user is interested in, and how the user usually answers"
+
+
+class ProfileSummary(DrivenModule):
+    """Summarise a user from a few items of the history, chosen by chance: one LM call per user.
+
+    Source: Richardson et al. (arXiv 2310.20081), with the sizes and the questions of OPPU (arXiv 2402.04401): 10 items,
+    each cut to 200 words, and a question of its own for each task. OPPU draws unseeded; here a seed decides.
+
+    Args:
+        task: What the items are about; decides what the summary must say.
+        items: How many items are read, at most.
+        seed: Decides which.
+
+    Raises:
+        InputError: `items` is less than 1.
+    """
+
+    def __init__(self, task: Task, items: int = 10, seed: int = 0) -> None:
+        super().__init__()
+        if items < 1:
+            raise InputError(f"items is {items}: a summary needs at least 1 item")
+        self.task, self.size, self.seed = task, items, seed
+        self.summarise = dspy.Predict(SummariseProfile)
+
+    def body(self, *, history: Sequence[Interaction]) -> Body[dspy.Prediction]:
+        """Yield the one call; return a prediction with the `summary` (str) and `spend`.
+
+        Args:
+            history: The user's past interactions, oldest first.
+
+        Raises:
+            InputError: There is no history.
+            AnswerError: The LM wrote nothing that can be read.
+            LMError: The LM failed.
+        """
+        if not history:
+            raise InputError("PAG summarises a history, and this user has none")
+        chosen = random.Random(self.seed).sample(range(len(history)), min(self.size, len(history)))
+        items = quoted_interactions([history[place] for place in sorted(chosen)], self.task, most=_ITEM_WORDS)
+        wanted = _WANTED.get(self.task.name, _WANTED_ELSEWHERE)
+        written: Any = yield Call(self.summarise, {"wanted": wanted, "past_items": items})
+        return dspy.Prediction(summary=written.summary.strip())
+
+
+class Pag(DrivenModule):
+    """Answer from a summary of the user and the k interactions that a retriever finds, under no persona.
+
+    Source: "PAG" in the paper (arXiv 2506.06254): profile-augmented generation (arXiv 2310.20081). Without a summary it
+    is RAG-k, whose prompt it shares.
+
+    Args:
+        task: What is asked and in which form the answer comes.
+        summary: Who the user is, as `ProfileSummary` says.
+        retriever: Finds interactions in the user's history; not needed if `k` is 0.
+        k: How many it finds, at most; 0 for the summary alone.
+
+    Raises:
+        InputError: `k` is negative, or there is no retriever to find k interactions.
+
+    Example:
+        >>> summary = ProfileSummary(task)(history=user.history).summary
+        >>> Pag(task, summary, Bm25Retriever(user.history, task))(query=user.questions[0].query).response
+        'classic'
+    """
+
+    def __init__(self, task: Task, summary: str, retriever: Retriever | None = None, k: int = 4) -> None:
+        super().__init__()
+        if k < 0 or (k and retriever is None):
+            raise InputError(f"k is {k}: PAG needs a retriever and a k of at least 1, or a k of 0")
+        self.task, self.summary, self.retriever, self.k = task, summary, retriever, k
+        self.respond = Respond(task)
+
+    def body(self, *, query: str) -> Body[dspy.Prediction]:
+        """Retrieve, respond.
+
+        Returns:
+            A prediction with `response` (str), `interactions` (best first) and `spend`.
+
+        Raises:
+            AnswerError: The LM did not answer in the task's form.
+            LMError: The LM failed.
+        """
+        found: Any = ()
+        if self.retriever is not None and self.k:
+            found = yield Call(self.retriever.top, {"query": query, "k": self.k})
+        known = f"summary of this user:\n{quoted_block(self.summary)}\n{shown_items(found, self.task)}"
+        answered: Any = yield Call(
+            self.respond, {"query": query, "interactions": known, "observations": quoted_texts(())}
+        )
+        return dspy.Prediction(response=answered.response, interactions=found)
