@@ -16,6 +16,7 @@ class TerseJSONAdapter(dspy.JSONAdapter):
 
     def __init__(self) -> None:
         super().__init__(use_native_function_calling=False)
+        self._formats: dict[tuple[object, ...], dict[str, Any]] = {}
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
         """Return a line for each input, a line for each field of the answer, and the instructions."""
@@ -30,6 +31,17 @@ class TerseJSONAdapter(dspy.JSONAdapter):
     def user_message_output_requirements(self, signature: type[dspy.Signature]) -> None:
         """Add nothing after the inputs: the form of the answer stands in the system message."""
         return
+
+    def _prepare_response_format(
+        self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature]
+    ) -> None:
+        """Ask for the schema that DSPy would ask for, but make it once for each form of answer, not at every call."""
+        fields = tuple((name, field.annotation) for name, field in signature.output_fields.items())
+        form = (fields, lm.supports_response_schema, "response_format" in lm.supported_params)
+        if form not in self._formats:
+            self._formats[form] = {}
+            super()._prepare_response_format(lm, self._formats[form], signature)
+        lm_kwargs.update(self._formats[form])
 
 
 def _line(name: str, extra: Any, kind: str = "") -> str:

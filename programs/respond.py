@@ -1,5 +1,6 @@
 """Respond: the answer, typed by the task."""
 
+from functools import cache
 from typing import Any, Literal
 
 import dspy
@@ -14,7 +15,7 @@ class Respond(SpeakingModule):
     """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text."""
 
     def __init__(self, task: Task) -> None:
-        super().__init__(AnswerQuery.with_updated_fields("response", type_=_answer_type(task)))
+        super().__init__(_answering(task.kind, task.labels))
 
     def body(self, *, query: str, interactions: str, observations: str) -> Body[dspy.Prediction]:
         """Yield the one call; return a prediction with the `response` as a string.
@@ -32,7 +33,12 @@ class Respond(SpeakingModule):
         return dspy.Prediction(response=str(answer.response).strip())
 
 
-def _answer_type(task: Task) -> Any:
-    if task.kind == "rating":
+@cache
+def _answering(kind: str, labels: tuple[str, ...]) -> type[dspy.Signature]:
+    return AnswerQuery.with_updated_fields("response", type_=_answer_type(kind, labels))
+
+
+def _answer_type(kind: str, labels: tuple[str, ...]) -> Any:
+    if kind == "rating":
         return Literal[1, 2, 3, 4, 5]
-    return Literal[task.labels] if task.kind == "label" else str
+    return Literal[labels] if kind == "label" else str

@@ -1,5 +1,6 @@
 """Tool use: a bounded loop of actions that the persona chooses and whose failures it reads."""
 
+from functools import cache
 from typing import Any, Literal
 
 import dspy
@@ -24,8 +25,7 @@ class ToolUse(SpeakingModule):
     """
 
     def __init__(self, toolbox: Toolbox, min_actions: int, max_steps: int) -> None:
-        choose = ChooseAction.with_updated_fields("tool", type_=Literal[toolbox.names])
-        super().__init__(choose if max_steps > 1 else choose.delete("ready_to_answer"))
+        super().__init__(_choosing(toolbox.names, only_once=max_steps == 1))
         self.min_actions, self.max_steps = min_actions, max_steps
 
     def body(self, *, query: str, known: str, toolbox: Toolbox) -> Body[dspy.Prediction]:
@@ -49,6 +49,12 @@ class ToolUse(SpeakingModule):
             if self.max_steps > 1 and choice.ready_to_answer and len(trajectory) >= self.min_actions:
                 break
         return dspy.Prediction(trajectory=tuple(trajectory), observations="\n".join(_written(trajectory)) or "(none)")
+
+
+@cache
+def _choosing(names: tuple[str, ...], *, only_once: bool) -> type[dspy.Signature]:
+    choose = ChooseAction.with_updated_fields("tool", type_=Literal[names])
+    return choose.delete("ready_to_answer") if only_once else choose
 
 
 def _written(trajectory: list[Action]) -> list[str]:

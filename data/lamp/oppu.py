@@ -11,6 +11,7 @@ numbers; its citation items know what was cited (`citation`) but not what it was
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from ..errors import InputError
 from ..task import Task
@@ -60,7 +61,10 @@ def refuse_other_ids(labels: Path, questions: set[str]) -> None:
 
 def _as_lamp(item: object) -> object:
     """Return a profile item with its rating as LaMP writes it."""
-    return {**item, "score": _text(item["score"])} if isinstance(item, dict) and "score" in item else item
+    if not isinstance(item, dict) or "score" not in item:
+        return item
+    fields = cast("dict[str, object]", item)
+    return {**fields, "score": _text(fields["score"])}
 
 
 def _text(value: object) -> object:

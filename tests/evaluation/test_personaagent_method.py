@@ -1,6 +1,7 @@
 """The whole system and its ablations as methods: what each asks, and what each may know."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import dspy
 import pytest
@@ -31,11 +32,13 @@ ANSWERS = {
 class MemoryBench(Workbench):
     """A bench whose store is in memory."""
 
-    store: Store
-
     def __init__(self, store: Store) -> None:
         super().__init__(TASK)
-        self.store = store
+        self._in_memory = store
+
+    @cached_property
+    def store(self) -> Store:
+        return self._in_memory
 
 
 @pytest.fixture
