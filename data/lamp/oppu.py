@@ -61,10 +61,8 @@ def refuse_other_ids(labels: Path, questions: set[str]) -> None:
 
 def _as_lamp(item: object) -> object:
     """Return a profile item with its rating as LaMP writes it."""
-    if not isinstance(item, dict) or "score" not in item:
-        return item
-    fields = cast("dict[str, object]", item)
-    return {**fields, "score": _text(fields["score"])}
+    fields = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+    return {**fields, "score": _text(fields["score"])} if "score" in fields else cast("object", item)
 
 
 def _text(value: object) -> object:
