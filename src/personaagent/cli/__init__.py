@@ -6,7 +6,7 @@ from types import TracebackType
 import typer
 
 from ..data.errors import InputError, PersonaAgentError, SetupError
-from . import align, ask, data, demo, evaluate, ingest, memory, models, persona, runs
+from . import align, ask, data, demo, evaluate, ingest, memory, models, persona, report, runs
 from .context import Debug, Setup, print_error
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(align.align)
 app.add_typer(persona.app, name="persona")
 app.add_typer(memory.app, name="memory")
 app.command()(evaluate.evaluate)
+app.command()(report.report)
 app.command()(runs.spend)
 app.command()(runs.replay)
 app.command()(runs.export_run)

@@ -3,19 +3,26 @@
 Source: LaMP-Benchmark/LaMP, eval/evaluation.py at 021b8607, re-implemented. Every question counts: a wrong form is a
 wrong answer, not a missing one. Averages are over questions, not users.
 
+Every metric is a function of totals over questions: what a user, a method or a resample of users achieved is the sum of
+what its questions add, and the metrics of any such sum follow from it.
+
 Two things cannot be the same: the official ROUGE is the median of a bootstrap over questions, whose last digit moves
 between runs (ours is the mean that it estimates); and where a rating `nan` or `inf` stops the official program, the
 average here is `nan` or `inf`.
 """
 
-import math
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..data.errors import InputError
 from ..data.task import Task
 from .rouge import rouge
 
 NAME = "LaMP official (LaMP-Benchmark/LaMP eval/evaluation.py at 021b8607)"
+
+Array = NDArray[np.float64]
 
 Metrics = dict[str, float]
 """Metric by name. `accuracy`, `macro_f1`, `rouge1` and `rougeL` are scores, 0 to 1; `mae` and `rmse` are errors."""
@@ -40,48 +47,76 @@ def official_metrics(task: Task, predictions: Sequence[str | None], golds: Seque
         >>> official_metrics(task_named("LaMP-3"), ["4", "five"], ["5", "2"])
         {'mae': 2.0, 'rmse': 2.23606797749979}
     """
-    if len(predictions) != len(golds):
-        raise InputError(f"{len(predictions)} predictions for {len(golds)} golds: give one for each")
+    totals = official_totals(task, predictions, golds)
     if not golds:
         return {}
+    return {name: float(value) for name, value in metrics_of(task, totals).items()}
+
+
+def official_totals(task: Task, predictions: Sequence[str | None], golds: Sequence[str]) -> Array:
+    """Add up what the official rules make of each question.
+
+    Args:
+        task: Decides what is added up.
+        predictions: As for `official_metrics`.
+        golds: The golds, in the order of the predictions.
+
+    Returns:
+        The totals, in this order. The number of questions, always first; then for labels: right answers, right answers
+        by label, and by label how often it was predicted plus how often it was the gold; for ratings: absolute and
+        squared errors; for text: ROUGE-1 and ROUGE-L.
+
+    Raises:
+        InputError: The lengths differ, or the gold of a rating is no number.
+    """
+    if len(predictions) != len(golds):
+        raise InputError(f"{len(predictions)} predictions for {len(golds)} golds: give one for each")
     if task.kind == "label":
-        return _label_metrics(predictions, golds, task.labels)
+        return _label_totals(predictions, golds, task.labels)
+    of_question = _rating_totals if task.kind == "rating" else _text_totals
+    each = [(1.0, *of_question(prediction, gold)) for prediction, gold in zip(predictions, golds, strict=True)]
+    with np.errstate(over="ignore"):
+        return np.array(each).reshape(-1, 3).sum(axis=0)
+
+
+def metrics_of(task: Task, totals: Array) -> dict[str, Array]:
+    """Return the metrics that totals come to.
+
+    Args:
+        task: The task of the questions.
+        totals: Totals along the last axis, as `official_totals` orders them, or sums of several; of at least one
+            question each.
+
+    Returns:
+        Each metric by name, in the shape of `totals` without its last axis.
+    """
+    questions = totals[..., 0]
+    if task.kind == "text":
+        return {"rouge1": totals[..., 1] / questions, "rougeL": totals[..., 2] / questions}
     if task.kind == "rating":
-        return _rating_metrics(predictions, golds)
-    return _text_metrics(predictions, golds)
+        return {"mae": totals[..., 1] / questions, "rmse": np.sqrt(totals[..., 2] / questions)}
+    right, said_or_true = np.split(totals[..., 2:], 2, axis=-1)
+    f1 = np.divide(2 * right, said_or_true, out=np.zeros_like(right), where=said_or_true > 0)
+    return {"accuracy": totals[..., 1] / questions, "macro_f1": f1.mean(axis=-1)}
 
 
-def _label_metrics(predictions: Sequence[str | None], golds: Sequence[str], labels: Sequence[str]) -> Metrics:
-    """Score labels: case and punctuation count, and all that is no label is one and the same wrong label.
+def _label_totals(predictions: Sequence[str | None], golds: Sequence[str], labels: Sequence[str]) -> Array:
+    """Count labels: case and punctuation matter, and all that is no label is one and the same wrong label.
 
     A gold that is no label is that wrong label too, so that an unknown answer to it counts for accuracy.
     """
     indices = {label: index for index, label in enumerate(labels)}
-    pairs = [
-        (indices.get(str(prediction).strip(), -1), indices.get(gold.strip(), -1))
-        for prediction, gold in zip(predictions, golds, strict=True)
-    ]
-    return {
-        "accuracy": sum(predicted == gold for predicted, gold in pairs) / len(pairs),
-        "macro_f1": sum(_f1(pairs, label) for label in range(len(labels))) / len(labels),
-    }
+    other = len(labels)
+    predicted = np.array([indices.get(str(prediction).strip(), other) for prediction in predictions], dtype=np.intp)
+    true = np.array([indices.get(gold.strip(), other) for gold in golds], dtype=np.intp)
+    right = predicted == true
+    said, gold, both = (np.bincount(of, minlength=other + 1)[:other] for of in (predicted, true, true[right]))
+    return np.concatenate([[len(golds), right.sum()], both, said + gold]).astype(np.float64)
 
 
-def _f1(pairs: Sequence[tuple[int, int]], label: int) -> float:
-    """Return the F1 of one label, 0 if it is in neither predictions nor golds."""
-    right = sum(predicted == gold == label for predicted, gold in pairs)
-    said_or_true = sum((predicted == label) + (gold == label) for predicted, gold in pairs)
-    return 2 * right / said_or_true if said_or_true else 0.0
-
-
-def _rating_metrics(predictions: Sequence[str | None], golds: Sequence[str]) -> Metrics:
-    errors = [
-        _as_number(prediction, gold) - _gold_number(gold) for prediction, gold in zip(predictions, golds, strict=True)
-    ]
-    return {
-        "mae": sum(abs(error) for error in errors) / len(errors),
-        "rmse": math.sqrt(sum(error * error for error in errors) / len(errors)),
-    }
+def _rating_totals(prediction: str | None, gold: str) -> tuple[float, float]:
+    error = _as_number(prediction, gold) - _gold_number(gold)
+    return abs(error), error * error
 
 
 def _as_number(prediction: str | None, gold: str) -> float:
@@ -100,9 +135,6 @@ def _gold_number(gold: str) -> float:
         raise InputError(f"the gold {gold[:80]!r} of a rating is no number") from None
 
 
-def _text_metrics(predictions: Sequence[str | None], golds: Sequence[str]) -> Metrics:
-    scores = [rouge(prediction or "", gold) for prediction, gold in zip(predictions, golds, strict=True)]
-    return {
-        "rouge1": sum(score.rouge1 for score in scores) / len(scores),
-        "rougeL": sum(score.rouge_l for score in scores) / len(scores),
-    }
+def _text_totals(prediction: str | None, gold: str) -> tuple[float, float]:
+    score = rouge(prediction or "", gold)
+    return score.rouge1, score.rouge_l

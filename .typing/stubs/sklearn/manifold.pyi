@@ -1,0 +1,6 @@
+import numpy as np
+from numpy.typing import NDArray
+
+class TSNE:
+    def __init__(self, *, perplexity: float, init: str, method: str, random_state: int) -> None: ...
+    def fit_transform(self, X: NDArray[np.float32]) -> NDArray[np.float64]: ...

@@ -1,0 +1,175 @@
+"""One method against another on the same questions of the same users."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from ..data.errors import InputError
+from ..data.task import Task
+from .intervals import RESAMPLES, TINY, batches, intervals
+from .official import Array
+from .power import users_needed
+from .rows import Row
+from .totals import Sample, averaged, pooled, scored
+
+EXACT = 4_096
+"""All swaps are tried if there are at most so many: up to 12 users."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much a method's metric exceeds a baseline's; below 0 is better where the metric is an error."""
+
+    value: float
+    low: float | None
+    """Of the 95 % interval; None, as `high`, where there is none: one user, users all alike, or a value no number."""
+    high: float | None
+    p_value: float | None
+    """Two-sided, of the hypothesis that it does not matter which method answers; None if `value` is no number."""
+    users: int
+    users_needed: int | None
+    """For how many users a difference of this size would be seen four times in five; None if there is none to see."""
+
+
+def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0) -> dict[str, Difference]:
+    """Compare each metric over all questions with the baseline's.
+
+    Args:
+        task: The task of the rows.
+        rows: The rows of one method, in any order; no answer is a wrong answer. For questions that both methods scored,
+            pass what `scored_by_both` returns.
+        baseline_rows: The rows of the method to compare with, for the same questions of the same users.
+        seed: Of resamples and random swaps.
+
+    Returns:
+        Method less baseline for each metric of the task's kind; nothing if there are no rows.
+
+    Raises:
+        InputError: A question is missing on one side, or is there twice.
+    """
+    kept, baseline = _same_questions(rows, baseline_rows)
+    return compared(pooled(task, kept), pooled(task, baseline), seed)
+
+
+def per_user_differences(
+    task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0
+) -> dict[str, Difference]:
+    """Compare each metric's average over users with the baseline's; otherwise as `differences`."""
+    kept, baseline = _same_questions(rows, baseline_rows)
+    return compared(averaged(task, kept), averaged(task, baseline), seed)
+
+
+def scored_by_both(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the questions that both methods scored, each with its answer as we read it."""
+    first, second = (_by_question(scored(of)) for of in (rows, baseline_rows))
+    both = [question for question in first if question in second]
+    return [first[question] for question in both], [second[question] for question in both]
+
+
+def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = RESAMPLES) -> dict[str, Difference]:
+    """Compare two samples of the same users, in the same order.
+
+    The interval is that of `intervals`, of the difference; the p-value is of a permutation test that swaps the two
+    methods' answers to all questions of a user: in all ways if there are few users, else in random ones, of which what
+    was observed counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766).
+
+    Args:
+        sample: The method's users.
+        baseline: The same users' totals by the baseline.
+        seed: Of resamples and random swaps.
+        draws: How many resamples, and how many swaps with the one that was observed.
+    """
+    if not sample.users:
+        return {}
+    together = Sample(
+        np.concatenate([sample.totals, baseline.totals], axis=-1),
+        partial(_excess, sample.metrics, sample.totals.shape[-1]),
+    )
+    estimated, needed = intervals(together, seed, draws), users_needed(together)
+    p_values = _p_values(together, np.random.default_rng(seed), draws)
+    return {
+        name: Difference(one.value, one.low, one.high, p_values[name], together.users, needed[name])
+        for name, one in estimated.items()
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for having looked at all of them, so that at most 5 % of such families show any false difference.
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979).
+
+    Args:
+        p_values: The family: all comparisons with one baseline, say.
+
+    Returns:
+        The adjusted p-values, in the same order.
+    """
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _excess(metrics: Callable[[Array], dict[str, Array]], columns: int, totals: Array) -> dict[str, Array]:
+    """Return the metrics of the first columns less those of the others."""
+    baseline = metrics(totals[..., columns:])
+    return {name: value - baseline[name] for name, value in metrics(totals[..., :columns]).items()}
+
+
+def _p_values(together: Sample, generator: np.random.Generator, draws: int) -> dict[str, float | None]:
+    """Return the share of swaps that part the methods at least as far as what was observed."""
+    users, observed = together.users, together.values
+    exact = 2**users <= EXACT
+    tried, as_far = (2**users, 0) if exact else (draws, 1)
+    swaps = [_every_swap(users)] if exact else _random_swaps(users, draws - 1, generator)
+    counts = dict.fromkeys(observed, as_far)
+    for swapped in swaps:
+        for name, values in _after(swapped, together).items():
+            counts[name] += int(np.sum(np.abs(values) >= abs(observed[name]) - TINY))
+    return {name: counts[name] / tried if math.isfinite(value) else None for name, value in observed.items()}
+
+
+def _after(swapped: Array, together: Sample) -> dict[str, Array]:
+    """Return the differences after the two halves of the totals are swapped for the users marked 1 (..., users)."""
+    of_method, of_baseline = np.split(together.totals, 2, axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gained = np.concatenate([of_baseline - of_method, of_method - of_baseline], axis=-1)
+        return together.metrics(together.totals.sum(axis=0) + swapped @ gained)
+
+
+def _every_swap(users: int) -> Array:
+    """Return all ways to swap or not to swap each user: 2^users x users, of 0 and 1."""
+    return np.array(list(product((0.0, 1.0), repeat=users)))
+
+
+def _random_swaps(users: int, swaps: int, generator: np.random.Generator) -> Iterator[Array]:
+    yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(swaps))
+
+
+def _same_questions(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    first, second = _by_question(rows), _by_question(baseline_rows)
+    for one, other, name in ((first, second, "baseline"), (second, first, "method")):
+        if missing := sorted(one.keys() - other.keys()):
+            user_key, question_id = missing[0]
+            raise InputError(
+                f"question {question_id!r} of user {user_key[:12]!r} is missing from the {name}'s rows:"
+                " methods are compared on the same questions"
+            )
+    return list(first.values()), list(second.values())
+
+
+def _by_question(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
+    by_question: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        question = row.user_key, row.question_id
+        if question in by_question:
+            raise InputError(
+                f"question {row.question_id!r} of user {row.user_key[:12]!r} is there twice: pass one method's rows"
+            )
+        by_question[question] = row
+    return by_question

@@ -1,0 +1,16 @@
+"""Reports of finished evaluations: what was run, what came of it, and how sure that is."""
+
+from .analysis import Compared, MethodResult, TaskAnalysis, analyse
+from .words import reading
+from .writing import WrittenReport, report_of, write_report
+
+__all__ = [
+    "Compared",
+    "MethodResult",
+    "TaskAnalysis",
+    "WrittenReport",
+    "analyse",
+    "reading",
+    "report_of",
+    "write_report",
+]

@@ -1,0 +1,163 @@
+"""The drawings of a report."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .analysis import ERRORS, TaskAnalysis, is_better
+from .canvas import BASE, BETTER, COLOURS, WORSE, drawn
+from .document import Figure
+from .names import Series, ablations
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_LEAST_TOKENS = 100
+"""Below it the axis of tokens is linear, so that methods without an LM have a place."""
+
+
+def effect_per_user(analysis: TaskAnalysis, method: str) -> Figure:
+    """Draw what a method changes for each user against the baseline, users by effect."""
+    effects = sorted(effect for effect in analysis.effects[method] if math.isfinite(effect))
+    colours = [BETTER if is_better(analysis.main_metric, effect) else WORSE for effect in effects]
+
+    def draw(axes: "Axes") -> None:
+        axes.bar(range(len(effects)), effects, color=colours)
+        axes.axhline(0, color=BASE, linewidth=0.8)
+        axes.set_xticks([])
+        axes.set_xlabel("users, by effect")
+        axes.set_ylabel(f"{analysis.main_metric}: difference")
+
+    name = f"{analysis.task.name}-effect-{method}"
+    caption = f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: {_counts(analysis, method)}."
+    return drawn(name, caption, draw, height=2.6)
+
+
+def ablation(analysis: TaskAnalysis) -> Figure:
+    """Draw the main metric of the whole system and of each ablation, with intervals."""
+    lacking = ablations(analysis.methods)
+    labels = ["whole", *(f"without {part}" for part in list(lacking)[1:])]
+    values, below, above = _points(analysis, list(lacking.values()))
+
+    def draw(axes: "Axes") -> None:
+        places = range(len(labels))
+        axes.errorbar(values, places, xerr=[below, above], fmt="o", capsize=3, color=COLOURS[0])
+        axes.axvline(values[0], color=BASE, linewidth=0.8, linestyle=":")
+        axes.set_yticks(places, labels)
+        axes.invert_yaxis()
+        axes.set_xlabel(_axis(analysis.main_metric))
+
+    caption = "The whole system and its ablations, 95 % intervals."
+    return drawn(f"{analysis.task.name}-ablation", caption, draw, height=2.8)
+
+
+def scaling(analysis: TaskAnalysis, series: Sequence[Series]) -> Figure:
+    """Draw the main metric over one number, a line for each family of methods."""
+    option = series[0].option
+
+    def draw(axes: "Axes") -> None:
+        for one, colour in zip(series, COLOURS * len(series), strict=False):
+            values, below, above = _points(analysis, [name for _, name in one.points])
+            numbers = [value for value, _ in one.points]
+            axes.errorbar(numbers, values, yerr=[below, above], fmt="o-", capsize=3, color=colour, label=one.fixed)
+        axes.set_xticks(sorted({value for one in series for value, _ in one.points}))
+        axes.set_xlabel(option)
+        axes.set_ylabel(_axis(analysis.main_metric))
+        _legend_beside(axes)
+
+    return drawn(f"{analysis.task.name}-scaling-{option}", f"Scaling over {option}, 95 % intervals.", draw)
+
+
+def cost(analysis: TaskAnalysis) -> Figure:
+    """Draw the main metric over the tokens that a question takes; methods on the Pareto front are joined and filled."""
+    points = {
+        name: (result.tokens_per_question, result.summary.official[analysis.main_metric])
+        for name, result in analysis.methods.items()
+    }
+    front = pareto_front(points, analysis.main_metric)
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([points[name][0] for name in front], [points[name][1] for name in front], color=BASE, linewidth=0.8)
+        numbers: dict[tuple[float, float], list[str]] = defaultdict(list)
+        for place, (name, (tokens, value)) in enumerate(sorted(points.items(), key=lambda one: one[1]), 1):
+            style = "full" if name in front else "none"
+            axes.plot([tokens], [value], "o", color=COLOURS[0], fillstyle=style, label=f"{place}  {name}")
+            numbers[tokens, value].append(str(place))
+        for point, places in numbers.items():
+            axes.annotate(", ".join(places), point, xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axes.set_xscale("symlog", linthresh=_LEAST_TOKENS)
+        axes.set_xlim(left=-_LEAST_TOKENS / 10)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_xlabel("tokens for a question, preparation included")
+        axes.set_ylabel(_axis(analysis.main_metric))
+        _legend_beside(axes)
+
+    caption = f"Cost and quality. Filled: no other method is both cheaper and better ({', '.join(front)})."
+    return drawn(f"{analysis.task.name}-cost", caption, draw, height=4.0)
+
+
+def pareto_front(points: dict[str, tuple[float, float]], metric: str) -> tuple[str, ...]:
+    """Return the names of the points (cost, metric) that no other beats in one and at least equals in the other."""
+    front: list[str] = []
+    for name in sorted(points, key=lambda one: (points[one][0], points[one][1] * (1 if metric in ERRORS else -1), one)):
+        last = points[front[-1]] if front else None
+        if last is None or points[name] == last or is_better(metric, points[name][1] - last[1]):
+            front.append(name)
+    return tuple(front)
+
+
+def overlap(task: str, users: Sequence[str], matrix: Sequence[Sequence[float]]) -> Figure:
+    """Draw the overlap of each user's persona with each other's as a heat map."""
+
+    def draw(axes: "Axes") -> None:
+        image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+        axes.set_xticks(range(len(users)), users, rotation=90, fontsize=_label_size(len(users)))
+        axes.set_yticks(range(len(users)), users, fontsize=_label_size(len(users)))
+        axes.figure.colorbar(image, ax=axes, label="share of common words (Jaccard)")
+
+    caption = "Overlap of the words of users' personas; 1 is the same words."
+    return drawn(f"{task}-overlap", caption, draw, height=5.0)
+
+
+def persona_map(task: str, users: Sequence[str], places: "NDArray[np.float64]") -> Figure:
+    """Draw where personas lie on a map, each with its user."""
+
+    def draw(axes: "Axes") -> None:
+        axes.scatter(places[:, 0], places[:, 1], color=COLOURS[0], s=16)
+        for user, (across, up) in zip(users, places, strict=True):
+            axes.annotate(user, (across, up), xytext=(3, 3), textcoords="offset points", fontsize=7)
+        axes.set_xticks([])
+        axes.set_yticks([])
+
+    caption = "Personas by meaning (t-SNE of their embedded texts): near is alike; far distances mean nothing."
+    return drawn(f"{task}-map", caption, draw, height=4.4)
+
+
+def _counts(analysis: TaskAnalysis, method: str) -> str:
+    effects = analysis.effects[method]
+    same = sum(effect == 0 for effect in effects)
+    better = sum(is_better(analysis.main_metric, effect) for effect in effects)
+    return f"{better} better, {same} the same, {len(effects) - same - better} worse"
+
+
+def _points(analysis: TaskAnalysis, names: Sequence[str]) -> tuple[list[float], list[float], list[float]]:
+    """Return the main metric of methods, and how far their intervals reach below and above; 0 where there is none."""
+    found = [analysis.methods[name].pooled[analysis.main_metric] for name in names]
+    below = [0.0 if one.low is None else max(one.value - one.low, 0.0) for one in found]
+    above = [0.0 if one.high is None else max(one.high - one.value, 0.0) for one in found]
+    return [one.value for one in found], below, above
+
+
+def _axis(metric: str) -> str:
+    return f"{metric} (less is better)" if metric in ERRORS else metric
+
+
+def _legend_beside(axes: "Axes") -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+
+
+def _label_size(users: int) -> float:
+    return 8 if users <= 20 else 5

@@ -1,0 +1,98 @@
+"""How alike the personas of different users are, and what alignment does to them: numbers without their words."""
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import mean, median
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...data.persona import SECTIONS, Persona, Section
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ...data.memory.embedder import Embedder
+
+FEWEST_ON_A_MAP = 4
+"""With fewer personas there is no neighbourhood to show."""
+
+_WORD = re.compile(r"\w+")
+_PERPLEXITY = 30.0
+
+
+class SectionChange(NamedTuple):
+    """The lines of one section, averaged over users."""
+
+    section: str
+    first: float
+    """Lines of the first persona."""
+    last: float
+    """Lines of the last one."""
+    kept: float
+    """Lines that are in both, word for word."""
+
+
+def words_of(persona: Persona) -> frozenset[str]:
+    """Return the different words of a persona's lines; headings, which all personas share, do not count."""
+    return frozenset(word for line in persona.lines for word in _WORD.findall(line.text.casefold()))
+
+
+def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    """Return the share of the words of either that are words of both, 0 to 1; 1 for two empty sets."""
+    return len(left & right) / len(left | right) if left or right else 1.0
+
+
+def jaccard_matrix(personas: Sequence[Persona]) -> tuple[tuple[float, ...], ...]:
+    """Return the overlap of each persona with each, in order: shape (personas, personas), 1 on the diagonal.
+
+    Source: arXiv 2506.06254, which reports overlaps of mostly at most 0.4 between users.
+    """
+    words = [words_of(persona) for persona in personas]
+    return tuple(tuple(jaccard(left, right) for right in words) for left in words)
+
+
+def overlaps(personas: Sequence[Persona]) -> tuple[float, ...]:
+    """Return the overlap of each pair of different users, smallest first."""
+    words = [words_of(persona) for persona in personas]
+    return tuple(sorted(jaccard(left, right) for left, right in combinations(words, 2)))
+
+
+def overlap_sentence(first: Sequence[Persona], last: Sequence[Persona]) -> str:
+    """Say how much the personas of two users overlap, before and after alignment; at least two users."""
+    before, after = overlaps(first), overlaps(last)
+    small = sum(overlap <= 0.4 for overlap in after) / len(after)
+    return (
+        f"Two users' personas share {median(after):.2f} of their words (median of {len(after)} pairs; "
+        f"{median(before):.2f} before alignment); {small:.0%} of the pairs share at most 0.40."
+    )
+
+
+def section_changes(first: Sequence[Persona], last: Sequence[Persona]) -> tuple[SectionChange, ...]:
+    """Return the lines of each section before and after, averaged over users; both in the order of users."""
+    return tuple(_change(section, list(zip(first, last, strict=True))) for section in SECTIONS)
+
+
+def _change(section: Section, pairs: Sequence[tuple[Persona, Persona]]) -> SectionChange:
+    before = [{line.line_id for line in first.section(section)} for first, _ in pairs]
+    after = [{line.line_id for line in last.section(section)} for _, last in pairs]
+    kept = [len(old & new) for old, new in zip(before, after, strict=True)]
+    return SectionChange(section, mean(map(len, before)), mean(map(len, after)), mean(kept))
+
+
+def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0) -> "NDArray[np.float64]":
+    """Return where each persona lies on a map on which near means alike, by t-SNE of the embedded texts.
+
+    Args:
+        personas: At least `FEWEST_ON_A_MAP`.
+        embedder: Turns their texts into vectors.
+        seed: Of t-SNE; the same seed gives the same map on one machine.
+
+    Returns:
+        Shape (personas, 2). Directions and distances between far groups mean nothing.
+    """
+    from sklearn.manifold import TSNE
+
+    vectors = embedder.embed(["\n".join(line.text for line in persona.lines) for persona in personas])
+    perplexity = min(_PERPLEXITY, (len(personas) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="random", method="exact", random_state=seed).fit_transform(vectors)

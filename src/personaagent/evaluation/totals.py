@@ -1,0 +1,87 @@
+"""Rows as totals per user: what the statistics of an evaluation are computed from.
+
+Questions of one user are not independent, users are: every interval and test here draws, swaps or leaves out whole
+users. As totals add up, a thousand resamples of the users are one matrix product.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+
+from ..data.task import Task
+from .official import Array, Metrics, metrics_of, official_totals
+from .rows import Row
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What was achieved with each of a sample of users, in numbers that add up."""
+
+    totals: Array
+    """Users x columns, users in the order of their keys. The first column is a user's weight, above 0."""
+    metrics: Callable[[Array], dict[str, Array]]
+    """The metrics that sums of such totals (..., columns) come to, each of shape (...)."""
+
+    @property
+    def users(self) -> int:
+        """How many users."""
+        return len(self.totals)
+
+    @property
+    def values(self) -> Metrics:
+        """The metrics of the sample as it is; none of no users."""
+        if not self.users:
+            return {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {name: float(value) for name, value in self.metrics(self.totals.sum(axis=0)).items()}
+
+    @property
+    def effective_users(self) -> float:
+        """How many users of equal weight would tell as much (Kish, Survey Sampling, 1965)."""
+        weights = self.totals[:, 0]
+        return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def pooled(task: Task, rows: Iterable[Row]) -> Sample:
+    """Return the users' totals by the official rules: users count by their questions, as in the official averages.
+
+    Args:
+        task: The task of the rows.
+        rows: The rows of one method, in any order.
+    """
+    ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
+    totals = [_totals(task, list(its_rows)) for _, its_rows in groupby(ordered, key=lambda row: row.user_key)]
+    return Sample(np.array(totals), partial(metrics_of, task))
+
+
+def averaged(task: Task, rows: Iterable[Row]) -> Sample:
+    """Return the users' own metrics by the official rules: users count equally.
+
+    Args:
+        task: The task of the rows.
+        rows: The rows of one method, in any order.
+    """
+    of_questions = pooled(task, rows)
+    if not of_questions.users:
+        return of_questions
+    of_users = of_questions.metrics(of_questions.totals)
+    return Sample(
+        np.stack([np.ones(of_questions.users), *of_users.values()], axis=-1), partial(_averages, tuple(of_users))
+    )
+
+
+def scored(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that were scored, each with its answer as we read it: what "scored only" statistics take."""
+    return [row.model_copy(update={"prediction": row.parsed}) for row in rows if row.status == "scored"]
+
+
+def _totals(task: Task, rows: Sequence[Row]) -> Array:
+    return official_totals(task, [row.prediction for row in rows], [row.gold for row in rows])
+
+
+def _averages(names: Sequence[str], totals: Array) -> dict[str, Array]:
+    """Return the averages of users' metrics from sums of `1, metric, metric, ...`."""
+    return {name: totals[..., column] / totals[..., 0] for column, name in enumerate(names, 1)}

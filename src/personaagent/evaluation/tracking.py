@@ -1,0 +1,177 @@
+"""MLflow's mirror of evaluations: a run a method, and in it a run a task, with numbers and no text of any user.
+
+The files are the truth and this is a copy: what could not be mirrored is mirrored with the next report.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..data.errors import TrackingError
+from ..data.redact import without_secrets
+from .report.analysis import Compared, MethodResult, TaskAnalysis, compared_as_json, result_as_json
+from .rows import fingerprint
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from ..settings import Settings
+
+EXPERIMENT = "personaagent-evaluation"
+
+_ALL = 1000
+_PARENT = "mlflow.parentRunId"
+_QUIET = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class EvaluationTracker:
+    """Mirrors evaluations to an MLflow server or database.
+
+    Args:
+        uri: MLflow's tracking URI, `sqlite:///...` or a server's.
+        artifacts: Where runs keep their artifacts, as a URI; by default where the server says.
+    """
+
+    def __init__(self, uri: str, artifacts: str | None = None) -> None:
+        self.uri, self.artifacts = uri, artifacts
+
+    def mirror(self, analyses: Sequence[TaskAnalysis]) -> int:
+        """Mirror the methods that MLflow does not have yet of these evaluations.
+
+        Args:
+            analyses: The tasks that were evaluated together. With another task, another baseline or other answers it is
+                another evaluation, which is mirrored anew.
+
+        Returns:
+            How many methods were mirrored; 0 if MLflow had them all.
+
+        Raises:
+            TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
+        """
+        identity = evaluation_fingerprint(analyses)
+        with _mlflow_errors(self.uri):
+            client = self._client()
+            experiment_id = self._experiment_id(client)
+            mirrored = _finished_else_removed(client, experiment_id, identity)
+            missing = [name for name in _methods(analyses) if name not in mirrored]
+            for name in missing:
+                _log_method(client, experiment_id, identity, name, analyses)
+        return len(missing)
+
+    def _client(self) -> "MlflowClient":
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    def _experiment_id(self, client: "MlflowClient") -> str:
+        if (experiment := client.get_experiment_by_name(EXPERIMENT)) is not None:
+            return experiment.experiment_id
+        return client.create_experiment(EXPERIMENT, artifact_location=self.artifacts)
+
+
+def open_tracker(settings: "Settings") -> EvaluationTracker:
+    """Return the mirror that the settings name: MLflow's URI, else a SQLite file in the home folder."""
+    home = settings.home.resolve()
+    uri = settings.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    if uri.startswith("http"):
+        return EvaluationTracker(uri)
+    home.mkdir(parents=True, exist_ok=True)
+    return EvaluationTracker(uri, (home / "mlflow-artifacts").as_uri())
+
+
+def evaluation_fingerprint(analyses: Sequence[TaskAnalysis]) -> str:
+    """Return a hash of what was evaluated, what was answered, and the baseline; how long it took does not count."""
+    told = [
+        [
+            analysis.evaluation.protocol.model_dump_json(exclude={"seconds"}),
+            fingerprint(analysis.evaluation.rows),
+            analysis.baseline,
+        ]
+        for analysis in analyses
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _methods(analyses: Sequence[TaskAnalysis]) -> list[str]:
+    return list(dict.fromkeys(name for analysis in analyses for name in analysis.methods))
+
+
+def _finished_else_removed(client: "MlflowClient", experiment_id: str, identity: str) -> set[str]:
+    """Return the methods of this evaluation whose runs are complete; what an interrupted mirror left is removed."""
+    runs = client.search_runs([experiment_id], f"tags.evaluation = '{identity}'", max_results=_ALL)
+    finished = {run.info.run_id for run in runs if run.info.status == "FINISHED" and _PARENT not in run.data.tags}
+    for run in runs:
+        if run.data.tags.get(_PARENT, run.info.run_id) not in finished:
+            client.delete_run(run.info.run_id)
+    return {run.data.tags["method"] for run in runs if run.info.run_id in finished}
+
+
+def _log_method(
+    client: "MlflowClient", experiment_id: str, identity: str, method: str, analyses: Sequence[TaskAnalysis]
+) -> None:
+    tags = {"evaluation": identity, "method": method}
+    parent = client.create_run(experiment_id, run_name=method, tags=tags).info.run_id
+    for analysis in analyses:
+        if method in analysis.methods:
+            task = {"task": analysis.task.name, _PARENT: parent}
+            run_id = client.create_run(
+                experiment_id, run_name=f"{method} {analysis.task.name}", tags={**tags, **task}
+            ).info.run_id
+            _log_task(client, run_id, analysis, method)
+            client.set_terminated(run_id)
+    client.set_terminated(parent)
+
+
+def _log_task(client: "MlflowClient", run_id: str, analysis: TaskAnalysis, method: str) -> None:
+    protocol, result = analysis.evaluation.protocol, analysis.methods[method]
+    compared = [one for one in analysis.compared if one.method == method]
+    params = protocol.model_dump(mode="json", include={"split", "seed", "online", "embedder", "run_id", "lms"})
+    params |= {"users": protocol.n_users, "questions": protocol.n_questions, "baseline": analysis.baseline}
+    for name, value in params.items():
+        if name != "schema_version":
+            client.log_param(run_id, name, value if isinstance(value, str) else json.dumps(value))
+    for name, value in (*_metrics(result), *_differences(compared)):
+        if value is not None and abs(value) < float("inf"):
+            client.log_metric(run_id, name, value)
+    client.log_text(run_id, json.dumps(result_as_json(result), indent=1), "numbers.json")
+    client.log_text(run_id, json.dumps([compared_as_json(one) for one in compared], indent=1), "differences.json")
+
+
+def _metrics(result: MethodResult) -> Iterator[tuple[str, float | None]]:
+    for metric, estimate in result.pooled.items():
+        yield from ((metric, estimate.value), (f"{metric}.low", estimate.low), (f"{metric}.high", estimate.high))
+    yield from ((f"{metric}.per_user", estimate.value) for metric, estimate in result.per_user.items())
+    yield from ((f"{metric}.scored_only", value) for metric, value in result.summary.scored_only.items())
+    yield from ((name, float(getattr(result.summary, name))) for name in ("n", "scored", "failed", "unparsed"))
+    spend = result.spend
+    yield from (("calls", float(spend.calls)), ("prompt_tokens", float(spend.prompt_tokens)))
+    yield from (("completion_tokens", float(spend.completion_tokens)), ("seconds", spend.seconds))
+    yield ("dollars", spend.dollars)
+
+
+def _differences(compared: Sequence[Compared]) -> Iterator[tuple[str, float | None]]:
+    for one in compared:
+        yield (f"{one.metric}.difference", one.difference.value)
+        yield (f"{one.metric}.difference.p_holm", one.adjusted_p)
+
+
+@contextmanager
+def _mlflow_errors(uri: str) -> Generator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = str(error).splitlines()[0][:300]
+        message = f"MLflow at {uri} failed ({reason}): run `personaagent report` again when it is back"
+        raise TrackingError(without_secrets(message)) from error

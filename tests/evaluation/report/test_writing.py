@@ -1,0 +1,165 @@
+"""A whole report on disk, from a small evaluation of made-up users."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from personaagent.data.errors import InputError, ModelFileError, StorageError
+from personaagent.data.task import Task
+from personaagent.evaluation.protocol import PersonaRecord
+from personaagent.evaluation.report import WrittenReport, write_report
+from personaagent.evaluation.rows import Row
+from personaagent.testing import HashEmbedder
+
+from . import made_up
+from .conftest import SWEPT, write_both
+
+
+def texts(folder: Path) -> dict[str, bytes]:
+    """Return every file under a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def folder_of(written: WrittenReport) -> Path:
+    return written.files[0].parent
+
+
+def test_the_same_evaluation_gives_the_same_bytes(
+    tmp_path: Path, reported: WrittenReport, embedder: HashEmbedder
+) -> None:
+    written = write_report(write_both(tmp_path, backwards=True), embedder=embedder)
+    once, again = texts(folder_of(reported)), texts(folder_of(written))
+    assert once.keys() == again.keys()
+    assert {name for name in once if once[name] != again[name]} == set()
+
+
+def test_a_report_has_all_its_sections_in_order(reported: WrittenReport) -> None:
+    lines = (folder_of(reported) / "report.md").read_text(encoding="utf-8").splitlines()
+    tasks = ["### LaMP-2M", "### LaMP-3"]
+    assert [line for line in lines if line.startswith("#")] == [
+        "# Evaluation of LaMP-2M, LaMP-3",
+        *("## What was run", *tasks),
+        *("## Results", *tasks),
+        *("## Differences", *tasks),
+        *("## Effects, ablations, scaling and cost", *tasks),
+        *("## Personas", "### LaMP-2M"),
+    ]
+    for line in (
+        "| LM (agent) | openai/made-up |",
+        "LaMP-style, rebuilt",
+        "| personaagent | LMError | 1 |",
+        "| rag | (form) | 1 |",
+        "| classic | 12 | 6 |",
+        "| profile | 1.0 | 3.0 | 1.0 |",
+    ):
+        assert line in lines
+
+
+def test_every_figure_that_is_named_is_there(reported: WrittenReport) -> None:
+    folder = folder_of(reported)
+    drawn = [path for path in reported.files if path.suffix == ".svg"]
+    assert sorted((folder / "figures").iterdir()) == sorted(drawn)
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert all(f"(figures/{path.name})" in report for path in drawn)
+    assert (folder / "report.html").read_text(encoding="utf-8").count("<svg") == len(drawn)
+    assert {path.stem.removeprefix("LaMP-2M-") for path in drawn if "LaMP-2M" in path.name} == {
+        *("effect-majority", "effect-personaagent", "effect-rag-k-8"),
+        *("ablation", "scaling-k", "scaling-n", "cost", "overlap", "map"),
+    }
+
+
+def test_no_id_is_twice_in_the_page(reported: WrittenReport) -> None:
+    page = (folder_of(reported) / "report.html").read_text(encoding="utf-8")
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) > 0
+    assert len(ids) == len(set(ids))
+
+
+def test_rows_of_all_tasks_are_in_both_forms(reported: WrittenReport) -> None:
+    folder = folder_of(reported)
+    rows = [Row.from_json(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == (len(SWEPT) + 3) * 24
+    for row, record in zip(rows, pq.read_table(folder / "rows.parquet").to_pylist(), strict=True):
+        assert (record["method"], record["gold"], record["prediction"]) == (row.method, row.gold, row.prediction)
+        assert (record["status"], record["error"]) == (row.status, row.error)
+        assert record["spend.prompt_tokens"] == row.spend.prompt_tokens
+        assert record["spend.dollars"] is None
+        assert record["preparation.calls"] == (row.preparation.calls if row.preparation else None)
+
+
+def test_numbers_only_holds_no_text_of_a_user(tmp_path: Path, embedder: HashEmbedder) -> None:
+    headlines = made_up.protocol(made_up.HEADLINES)
+    made_up.write(tmp_path, headlines, made_up.records(headlines))
+    folder, secret = folder_of(write_report(tmp_path, embedder=embedder)), made_up.SECRET.encode()
+    told = {name for name, text in texts(folder).items() if secret in text}
+    assert told == {"report.html", "report.md", "rows.jsonl", "rows.parquet"}
+    written = write_report(tmp_path, embedder=embedder, numbers_only=True)
+    left = texts(folder)
+    assert {name for name, text in left.items() if secret in text} == set()
+    assert {path.relative_to(folder).as_posix() for path in written.files} == left.keys()
+    assert {name for name in left if name.startswith("rows")} == set()
+    assert "LaMP-4-overlap.svg" in left["report.md"].decode(), "numbers about personas stay"
+
+
+@pytest.mark.parametrize("task", [made_up.FILMS, made_up.REVIEWS, made_up.HEADLINES], ids=lambda task: task.kind)
+def test_one_user_and_one_method_are_enough(tmp_path: Path, embedder: HashEmbedder, task: Task) -> None:
+    alone = made_up.protocol(task, methods=["personaagent"], users=made_up.USERS[:1])
+    made_up.write(tmp_path, alone, made_up.records(alone))
+    write_report(tmp_path, embedder=embedder)
+    lines = (tmp_path / "report" / "report.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("## ")] == ["## What was run", "## Results", "## Personas"]
+
+
+def test_three_personas_have_an_overlap_and_no_map(tmp_path: Path, embedder: HashEmbedder) -> None:
+    few = made_up.protocol(users=made_up.USERS[:3])
+    made_up.write(tmp_path, few, made_up.records(few))
+    names = {path.name for path in write_report(tmp_path, embedder=embedder).files}
+    assert "LaMP-2M-overlap.svg" in names
+    assert "LaMP-2M-map.svg" not in names
+
+
+def test_without_the_embedder_the_map_is_missing_and_nothing_else(
+    tmp_path: Path, embedder: HashEmbedder, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Missing(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+            raise ModelFileError("/home/maya/model.onnx cannot be read")
+
+    films = made_up.protocol()
+    made_up.write(tmp_path, films, made_up.records(films))
+    write_report(tmp_path, embedder=Missing())
+    report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "No map of personas: the embedder could not be used." in report
+    assert "/home/maya" not in report
+    assert "cannot be read" in caplog.text
+
+
+def test_a_persona_that_was_not_aligned_is_shown_alone(tmp_path: Path, embedder: HashEmbedder) -> None:
+    films = made_up.protocol()
+    records = [
+        PersonaRecord(method="personaagent", user_key=user, first=made_up.persona("Likes films."))
+        for user in made_up.USERS
+    ]
+    made_up.write(tmp_path, films, records)
+    write_report(tmp_path, embedder=embedder)
+    assert "| persona |\n| --- |\n| profile: Likes films.<br>style: Be brief. |" in (
+        tmp_path / "report" / "report.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_nothing_finished_is_nothing_to_report(tmp_path: Path, embedder: HashEmbedder) -> None:
+    with pytest.raises(InputError, match="holds no finished evaluation"):
+        write_report(tmp_path, embedder=embedder)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path, embedder: HashEmbedder) -> None:
+    made_up.write(tmp_path, made_up.protocol(methods=["rag"]))
+    (tmp_path / "report").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_report(tmp_path, embedder=embedder)
