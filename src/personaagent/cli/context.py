@@ -65,7 +65,10 @@ class Spending:
         )
 
 
-out = Console(highlight=False, soft_wrap=True)
+_WIDE = 160
+"""Columns where nobody says how many there are: a table in a file or a pipe is not cut."""
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False)
 
 
