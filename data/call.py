@@ -96,6 +96,18 @@ class Call(Noun):
     at: datetime
 
 
+class Part(Noun):
+    """What one process does of a run that several do together: one user's work in one place."""
+
+    user_key: str
+    place: str
+    """Where the work is: `LaMP-2M/rag` has `LaMP-2M/rag/preparation` in it, and not `LaMP-2M/rag:k=8/preparation`."""
+
+    def holds(self, call: Call) -> bool:
+        """Whether a call was made by this part of its run."""
+        return call.user_key == self.user_key and f"{call.place}/".startswith(f"{self.place}/")
+
+
 class Failure(Noun):
     """Why an attempt has no answer."""
 

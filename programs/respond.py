@@ -15,7 +15,7 @@ class Respond(SpeakingModule):
     """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text."""
 
     def __init__(self, task: Task) -> None:
-        super().__init__(_answering(task.kind, task.labels))
+        super().__init__(answering(task.kind, task.labels))
 
     def body(self, *, query: str, interactions: str, observations: str) -> Body[dspy.Prediction]:
         """Yield the one call; return a prediction with the `response` as a string.
@@ -34,7 +34,8 @@ class Respond(SpeakingModule):
 
 
 @cache
-def _answering(kind: str, labels: tuple[str, ...]) -> type[dspy.Signature]:
+def answering(kind: str, labels: tuple[str, ...]) -> type[dspy.Signature]:
+    """Return the signature whose response has the type of a task; made once for each, as that takes a while."""
     return AnswerQuery.with_updated_fields("response", type_=_answer_type(kind, labels))
 
 

@@ -1,5 +1,6 @@
 """The database under the store: its transactions, and its failures in our words."""
 
+import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import SetupError, StorageError
-from .engines import address_of, engines_at
+from .engines import HOLD_NAME, SHARING, address_of, engines_at
 from .failures import explained
 from .handle import Handle
 
@@ -65,6 +66,21 @@ class Database(Handle):
         """
         with self._transaction(self._engines.appending) as connection:
             yield connection
+
+    @contextmanager
+    def alone(self, name: str) -> Generator[None]:
+        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
+
+        Raises:
+            SetupError: The database is closed, or is SQLite, which one machine has to itself.
+            StorageError: The server cannot be reached, or gave the name to another.
+        """
+        if self._engines.appending.dialect.name == "sqlite":
+            raise SetupError(f"{self.location}: several machines can share PostgreSQL only: {SHARING}")
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        with self._transaction(self._engines.appending) as connection:
+            connection.execute(HOLD_NAME, {"number": number})
+            yield
 
     def close(self) -> None:
         """Let go of the file or server. Closing twice does no harm."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from ..errors import SetupError
@@ -29,6 +29,18 @@ _TAKE_LOCK = (
     f"SELECT pg_advisory_xact_lock({int.from_bytes(b'persona')}) "  # noqa: S608
     f"FROM set_config('lock_timeout', '{BUSY_TIMEOUT_SECONDS}s', true)"
 )
+
+# A machine that is cut off must not keep a name for the hours that TCP would wait for it. The name is given back when
+# the transaction ends, which may be hours from now: it reads nothing, and must not be ended for idleness.
+HOLD_NAME = text(
+    "SELECT set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), "
+    "set_config('tcp_keepalives_count', '3', true), set_config('idle_in_transaction_session_timeout', '0', true), "
+    "pg_advisory_xact_lock(:number)"
+)
+"""Waits for whoever has the name of this number."""
+
+SHARING = "set PERSONAAGENT_DATABASE to postgresql://USER@HOST/NAME"
+"""How several machines come to one store."""
 
 
 class Engines(NamedTuple):

@@ -1,11 +1,12 @@
 """The call journal: every paid call of every run, appended before its answer is used and never changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, text
 
-from ..call import Attempt, Call, LedgerLine, Run, RunEnd
+from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
@@ -103,12 +104,28 @@ class Journal(Handle):
         with self._database.append() as connection:
             _append(connection, entries)
 
-    def attempts(self, run_id: str) -> dict[str, tuple[int, bool]]:
-        """Return, by key of each call of a run, how many attempts were begun and whether one was answered."""
+    @contextmanager
+    def alone(self, run_id: str, part: Part) -> Generator[None]:
+        """Let one process at a time do a part of a run: others wait until it is done, or its process is gone.
+
+        Raises:
+            SetupError: The journal is in SQLite, which cannot be shared by machines.
+            StorageError: The server cannot be reached.
+        """
+        with self._database.alone(f"{run_id} {part.to_json()}"):
+            yield
+
+    def attempts(self, run_id: str, *, user_key: str | None = None) -> dict[str, tuple[int, bool]]:
+        """Return, by key of each call of a run, how many attempts were begun and whether one was answered.
+
+        Args:
+            run_id: The run.
+            user_key: Only this user's calls.
+        """
         counted = (
             select(_calls.c.key, func.count(_calls.c.number), func.max(_attempts.c.answered))
             .select_from(_calls.outerjoin(_attempts, _same_call()))
-            .where(_calls.c.run_id == run_id)
+            .where(*_of_run(run_id, user_key))
             .group_by(_calls.c.key)
         )
         with self._database.read() as connection:
@@ -121,10 +138,15 @@ class Journal(Handle):
             noun = connection.scalar(select(_attempts.c.noun).where(mine).order_by(_attempts.c.number.desc()).limit(1))
         return None if noun is None else read(Attempt, noun)
 
-    def lost(self, run_id: str) -> tuple[Call, ...]:
-        """Return the attempts of a run that never ended: they were under way when its process was killed."""
+    def lost(self, run_id: str, *, user_key: str | None = None) -> tuple[Call, ...]:
+        """Return the attempts of a run that never ended: they are under way, or were when their process was killed.
+
+        Args:
+            run_id: The run.
+            user_key: Only this user's calls.
+        """
         mine = select(_calls.c.noun).select_from(_calls.outerjoin(_attempts, _same_call()))
-        never_ended = mine.where(_calls.c.run_id == run_id, _attempts.c.key.is_(None))
+        never_ended = mine.where(*_of_run(run_id, user_key), _attempts.c.key.is_(None))
         with self._database.read() as connection:
             return tuple(read(Call, noun) for noun in connection.scalars(never_ended))
 
@@ -193,6 +215,11 @@ def _append(connection: Connection, entries: Sequence[Call | Attempt]) -> None:
         connection.execute(_ADD_CALL, calls)
     if attempts:
         connection.execute(_ADD_ATTEMPT, attempts)
+
+
+def _of_run(run_id: str, user_key: str | None) -> Sequence[ColumnElement[bool]]:
+    chosen = [_calls.c.run_id == run_id]
+    return chosen if user_key is None else [*chosen, _calls.c.user_key == user_key]
 
 
 def _same_call() -> ColumnElement[bool]:

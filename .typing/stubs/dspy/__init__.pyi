@@ -232,9 +232,7 @@ class JSONAdapter(ChatAdapter):
         use_native_function_calling: bool = True,
         parallel_tool_calls: bool | None = None,
     ) -> None: ...
-    def _prepare_response_format(
-        self, lm: BaseLM, lm_kwargs: dict[str, Any], signature: type[Signature]
-    ) -> None: ...
+    def _prepare_response_format(self, lm: BaseLM, lm_kwargs: dict[str, Any], signature: type[Signature]) -> None: ...
 
 class Tool:
     # Optional in the class, but always filled in when it is made.

@@ -4,10 +4,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..data.errors import InputError
 from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
 from .grouped import grouped
 from .show import evaluation_table, progress_bar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..data.call import Run as RecordedRun
     from ..evaluation.events import Event
     from ..evaluation.job import EvaluationJob
+    from ..evaluation.ray_engine import RayEngine
     from ..evaluation.summary import Evaluation
     from ..runs import OpenRun
     from ..runs.planning import Plan
@@ -56,7 +58,11 @@ class Methods:
 class Work:
     """How the evaluation goes, and where its rows are kept."""
 
-    concurrency: Annotated[int, typer.Option(help="How much is done at once.", min=1)] = 1
+    concurrency: Annotated[
+        int | None, typer.Option(help="How much is done at once; default 1, with Ray a user a CPU.", min=1)
+    ] = None
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster.")] = "local"
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster; by default this machine's.")] = None
     out: Annotated[Path | None, typer.Option(help="Where rows are kept; by default in the home folder.")] = None
     as_json: Json = False
 
@@ -75,11 +81,17 @@ def evaluate(
     configured = settings_asking(context, asking)
     job = _job(selection, methods)
     job.check()
+    _check(work, configured, spending)
     run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(work.out))
     kept = work.out or configured.home / "evaluations" / run.run_id
-    with _paying(job.methods, run, configured, spending) as paying, _progress() as listen:
+    with (
+        _paying(job.methods, run, configured, spending) as paying,
+        _engine(work, configured, paying) as engine,
+        _progress() as listen,
+    ):
+        at_once = work.concurrency or (engine.cpus if engine else 1)
         lms: Mapping[str, dspy.LM] = paying.lms if paying else {}
-        doing = Doing(configured, concurrency=work.concurrency, listen=listen, lm_of=lms.get)
+        doing = Doing(configured, concurrency=at_once, listen=listen, lm_of=lms.get, engine=engine)
         results = asyncio.run(doing.evaluate(job, None if spending.dry_run else kept))
         if paying is not None:
             paying.result = fingerprint_of_all(results.values())
@@ -131,6 +143,29 @@ def _paying(
         return
     with open_journal_store(configured) as store, answering(store.journal, work, configured, spending) as paying:
         yield paying
+
+
+def _check(work: Work, configured: "Settings", spending: Spending) -> None:
+    if work.engine == "ray":
+        from ..evaluation.ray_engine import check_cluster_use
+
+        check_cluster_use(configured, spending.budget(), work.address)
+    elif work.address is not None:
+        raise InputError(f"--address {work.address} is of a Ray cluster: add --engine ray")
+
+
+@contextmanager
+def _engine(work: Work, configured: "Settings", paying: "OpenRun | Plan | None") -> "Generator[RayEngine | None]":
+    """Connect to the cluster that is asked for, if any; what a dry run counts, it counts in this process."""
+    from ..runs.planning import Plan
+
+    if work.engine == "local" or isinstance(paying, Plan):
+        yield None
+        return
+    from ..evaluation.ray_engine import ray_engine
+
+    with ray_engine(configured, paying and paying.run, work.address) as engine:
+        yield engine
 
 
 @contextmanager

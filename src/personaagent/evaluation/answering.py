@@ -16,6 +16,7 @@ from ..programs.scope import within
 from .attempt import Attempt, attempt
 from .events import UserPrepared
 from .methods import Method
+from .protocol import persona_of
 from .rows import Row, Status
 from .workbench import Workbench
 
@@ -57,7 +58,8 @@ class Answering:
         async with self.turns:
             with within(self.method.name, place, user_key=user_key(user.user_id)):
                 made = await attempt(program)
-        hear(UserPrepared(self.method.name, user_key(user.user_id), made.spend, made.error, made.result))
+        persona = persona_of(made.result, self.method.name, user_key(user.user_id))
+        hear(UserPrepared(self.method.name, user_key(user.user_id), made.spend, persona))
         return made
 
     async def _answer(
@@ -100,6 +102,19 @@ def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: 
         return "scored"
     answered = program.result is not None and (answer.error is None or isinstance(answer.error, AnswerError))
     return "unparsed" if answered else "failed"
+
+
+async def a_few_at_once(
+    most: int, users: Sequence[LampUser], work: Callable[[LampUser], Coroutine[Any, Any, None]]
+) -> None:
+    """Do the work of every user, begun in this order, with at most so many under way; errors as in `together`."""
+    under_way = asyncio.Semaphore(most)
+
+    async def one(user: LampUser) -> None:
+        async with under_way:
+            await work(user)
+
+    await together([one(user) for user in users])
 
 
 async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -1,13 +1,11 @@
 """What an evaluation tells while it runs."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..data.alignment import Spend
+from .protocol import PersonaRecord
 from .rows import Row
-
-if TYPE_CHECKING:
-    import dspy
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,8 @@ class UserPrepared:
     method: str
     user_key: str
     spend: Spend
-    error: Exception | None
-    program: "dspy.Module | None"
+    persona: PersonaRecord | None
+    """The persona under which the program answers; None if it has none, or there is no program."""
 
 
 @dataclass(frozen=True)

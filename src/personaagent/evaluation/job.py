@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from ..data.histories import history_files, load_histories
 from ..data.lamp import LampData, load, task_named
 from ..data.nouns import Noun
 from ..data.store import user_key
 from ..programs.scope import within
+from .engine import Engine, LocalEngine
 from .events import Event, Listener, UserPrepared
 from .methods import methods_named
-from .protocol import PersonaRecord, PersonaSink, Protocol, persona_file, write_protocol
+from .protocol import Protocol, persona_file, write_protocol
 from .rows import run_of
 from .runner import evaluate
 from .selection import label_histories, select
@@ -35,7 +37,7 @@ class EvaluationJob(Noun):
     """What `personaagent evaluate` was asked to do."""
 
     folder: Annotated[Path, AfterValidator(Path.resolve)]
-    """Where the data lie; with several tasks, each in a folder of its name."""
+    """LaMP's files, OPPU's, or JSON lines of one's own; with several tasks, each in a folder of its name."""
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     users: int | None = None
@@ -47,12 +49,10 @@ class EvaluationJob(Noun):
 
     def data(self, task: str) -> LampData:
         """Load the part of a task's data that is drawn."""
-        return select(
-            label_histories(load(self._folder_of(task), task_named(task))),
-            users=self.users,
-            questions=self.questions,
-            seed=self.seed,
-        )
+        folder = self._folder_of(task)
+        own = history_files(folder)
+        whole = load_histories(own, task_named(task)) if own else label_histories(load(folder, task_named(task)))
+        return select(whole, users=self.users, questions=self.questions, seed=self.seed)
 
     def check(self) -> None:
         """Refuse what cannot be evaluated before anything is paid.
@@ -80,6 +80,7 @@ class Doing:
         concurrency: How much is done at once.
         listen: Is told what happens.
         lm_of: Gives the LM of a role; None is the LM of the context.
+        engine: Where users are answered; by default in this process.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class Doing:
         concurrency: int = 1,
         listen: Listener = lambda _event: None,
         lm_of: "Callable[[str], dspy.LM | None]" = lambda _role: None,
+        engine: Engine | None = None,
     ) -> None:
         self._settings, self._concurrency, self._listen, self._lm_of = settings, concurrency, listen, lm_of
+        self._engine = engine or LocalEngine(lambda task: Workbench(task, settings, lm_of))
 
     async def evaluate(self, job: EvaluationJob, out: Path | None = None) -> dict[str, Evaluation]:
         """Do the whole job, task by task; a task whose protocol is written is finished.
@@ -115,7 +118,7 @@ class Doing:
                 out=out,
                 concurrency=self._concurrency,
                 online=job.online,
-                bench=lambda task: Workbench(task, self._settings, self._lm_of),
+                engine=self._engine,
                 listen=listen,
             )
         if out is not None:
@@ -128,9 +131,10 @@ class Doing:
         with persona_file(out) as keep:
 
             def listen(event: Event) -> None:
-                if isinstance(event, UserPrepared) and (event.method, event.user_key) not in kept:
-                    kept.add((event.method, event.user_key))
-                    _keep_persona(event, keep)
+                persona = event.persona if isinstance(event, UserPrepared) else None
+                if persona is not None and (persona.method, persona.user_key) not in kept:
+                    kept.add((persona.method, persona.user_key))
+                    keep(persona)
                 self._listen(event)
 
             yield listen
@@ -179,20 +183,3 @@ def open_journal_store(settings: "Settings") -> "AbstractContextManager[Store]":
 
     settings.home.mkdir(parents=True, exist_ok=True)
     return Store.open(settings.database or settings.home / "store.db")
-
-
-def _keep_persona(event: UserPrepared, keep: PersonaSink) -> None:
-    from ..programs import PersonaAgent
-
-    if not isinstance(event.program, PersonaAgent):
-        return
-    alignment = getattr(event.program, "alignment", None)
-    keep(
-        PersonaRecord(
-            method=event.method,
-            user_key=event.user_key,
-            first=alignment.base if alignment else event.program.persona,
-            aligned=alignment.persona if alignment else None,
-            versions=1 + len(alignment.iterations) if alignment else 1,
-        )
-    )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -19,6 +19,9 @@ from ..data.nouns import Noun
 from ..data.persona import Persona
 from ..data.task import Task
 from .rows import ROWS_FILE, Row
+
+if TYPE_CHECKING:
+    import dspy
 
 PROTOCOL_FILE = "protocol.json"
 PERSONAS_FILE = "personas.jsonl"
@@ -89,6 +92,22 @@ class PersonaRecord(Noun):
     def last(self) -> Persona:
         """The persona that the method ended with."""
         return self.aligned or self.first
+
+
+def persona_of(program: "dspy.Module | None", method: str, user_key: str) -> PersonaRecord | None:
+    """Return the record of the persona of a program that a method made for a user; None if it has none."""
+    from ..programs import PersonaAgent
+
+    if not isinstance(program, PersonaAgent):
+        return None
+    alignment = getattr(program, "alignment", None)
+    return PersonaRecord(
+        method=method,
+        user_key=user_key,
+        first=alignment.base if alignment else program.persona,
+        aligned=alignment.persona if alignment else None,
+        versions=1 + len(alignment.iterations) if alignment else 1,
+    )
 
 
 PersonaSink = Callable[[PersonaRecord], None]

@@ -106,13 +106,11 @@ def _without_seconds(row: Row) -> Row:
 def _created(path: Path, run_id: str | None) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     again = run_id is not None and run_of(path.parent) == run_id
-    try:
-        file = path.open("w" if again else "x", encoding="utf-8")
-    except FileExistsError as error:
-        raise InputError(f"{path} holds the rows of an earlier evaluation: name another folder") from error
-    if run_id is not None:
+    if path.exists() and not again:
+        raise InputError(f"{path} holds the rows of an earlier evaluation: name another folder")
+    if run_id is not None:  # before there are rows: a run that is killed in between can be taken up
         (path.parent / RUN_FILE).write_text(run_id + "\n", encoding="utf-8")
-    return file
+    return path.open("w", encoding="utf-8")
 
 
 def _write(file: TextIO, path: Path, row: Row) -> None:

@@ -4,20 +4,17 @@ Rows first: what a question came to is written down as soon as it is known, and 
 the others.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.errors import InputError
-from ..data.lamp import LampData, LampUser
-from ..data.task import Task
+from ..data.lamp import LampData
 from ..lms.recorder import recorder_here
-from .answering import Answering, together
+from .engine import Engine, LocalEngine, MethodWork
 from .events import EvaluationStarted, Listener, QuestionAnswered, UserPrepared, ignore
 from .methods import Method
 from .rows import Row, RowSink, rows_file
 from .summary import Evaluation, summarise
-from .workbench import Workbench
 
 
 async def evaluate(
@@ -27,14 +24,13 @@ async def evaluate(
     out: Path | None = None,
     concurrency: int = 4,
     online: bool = False,
-    bench: Callable[[Task], Workbench] = Workbench,
+    engine: Engine | None = None,
     listen: Listener = ignore,
 ) -> Evaluation:
     """Let each method answer each question, and score the answers.
 
-    One method runs after the other. Within a method, at most `concurrency` users are under way at once, and at most
-    `concurrency` preparations and questions; a user's questions are begun in the order of time. LMs are those of the
-    DSPy context around this call.
+    One method runs after the other; a user's questions are begun in the order of time. LMs are those of the DSPy
+    context around this call.
 
     Args:
         methods: What is evaluated; their names must differ.
@@ -43,7 +39,7 @@ async def evaluate(
             that the run around this call (see `runs.open_run`) left there are written anew, from its journal.
         concurrency: How much is done at once, at least 1.
         online: Whether each answered question joins its user's history before the next one is asked.
-        bench: Makes what a method works with; each method gets one of its own.
+        engine: Where users are answered; by default in this process, see `LocalEngine`.
         listen: Is told what happens.
 
     Returns:
@@ -59,21 +55,10 @@ async def evaluate(
     recorder = recorder_here.get()
     with rows_file(out, recorder and recorder.run_id) as keep:
         record = _Record(keep, listen, total=len(methods) * len(data.questions))
+        answering = engine or LocalEngine()
         for method in methods:
-            with bench(data.task) as its_bench:
-                answering = Answering(method, its_bench, asyncio.Semaphore(concurrency), online)
-                await _answer_all(answering, data.users, concurrency, record)
+            await answering.answer(MethodWork(method, data.task, data.users, online, concurrency), record.hear)
     return summarise(data.task, record.rows)
-
-
-async def _answer_all(answering: Answering, users: Sequence[LampUser], concurrency: int, record: "_Record") -> None:
-    under_way = asyncio.Semaphore(concurrency)
-
-    async def answer(user: LampUser) -> None:
-        async with under_way:
-            await answering.answer(user, record.hear)
-
-    await together([answer(user) for user in users])
 
 
 def _refuse_what_cannot_be_scored(methods: Sequence[Method], data: LampData, concurrency: int) -> None:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..data.call import NOTHING, Attempt, Call, Cost, Failure
+from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
 from ..data.store.journal import now
 from ..programs.scope import current_scope
 from .budget import Budget, Purse
@@ -44,19 +44,32 @@ class Recorder:
         run_id: The run, which has begun.
         budget: What the run may spend in all.
         replay: Whether nothing may be called: every answer must be recorded.
+        part: What of the run is done here, where other processes do the rest: their calls are left alone, and there is
+            no budget, which nobody keeps for all of them.
     """
 
-    def __init__(self, journal: "Journal", run_id: str, budget: Budget | None = None, *, replay: bool = False) -> None:
+    def __init__(
+        self,
+        journal: "Journal",
+        run_id: str,
+        budget: Budget | None = None,
+        *,
+        replay: bool = False,
+        part: Part | None = None,
+    ) -> None:
         self.journal, self.run_id, self.replay = journal, run_id, replay
+        user_key = part and part.user_key
         if not replay:
-            journal.append([_lost(call, "under way when its process was killed") for call in journal.lost(run_id)])
-        self._before = journal.attempts(run_id)
+            lost = [call for call in journal.lost(run_id, user_key=user_key) if part is None or part.holds(call)]
+            journal.append([_lost(call, "under way when its process was killed") for call in lost])
+        self._before = journal.attempts(run_id, user_key=user_key)
         self._ordinals: Counter[str] = Counter()
         self.repeated = 0
         """Calls that were answered from the journal."""
         self._lock = threading.Lock()
         self.writer = JournalWriter(journal)
-        spent = sum((attempt.charged for attempt in journal.all_attempts(run_id)), start=NOTHING)
+        before = journal.all_attempts(run_id) if part is None else ()
+        spent = sum((attempt.charged for attempt in before), start=NOTHING)
         self.purse = Purse(budget or Budget(), spent)
 
     def open(self, line: Line, request: str, worst: Cost) -> "OpenCall":

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from ..data.call import Cost, Run, RunEnd
-from ..data.errors import InputError, StoppedError
+from ..data.call import AskedLM, Cost, Part, Run, RunEnd
+from ..data.errors import InputError, SetupError, StoppedError
 from ..data.store.journal import now
 from ..lms.budget import Budget
 
@@ -78,25 +78,51 @@ def open_run(
         InputError: The recorded run of this id did something else.
         StoppedError: The run's work raised it: it can be taken up again under the run's id.
     """
-    import dspy
+    from ..lms.recorder import Recorder
 
-    from ..lms.journal import asked_lm, journalled
-    from ..lms.recorder import Recorder, recorder_here
-
-    players = {role: lms.get(role, lms[AGENT]) for role in (AGENT, LOSS, REVISION)} if lms else {}
-    run = run.model_copy(update={"lms": {role: asked_lm(lm, run.run_id) for role, lm in players.items()} or run.lms})
+    players = _players(lms)
+    run = run.model_copy(update={"lms": _asked(players, run) or run.lms})
     if not replay:
         _begin(journal, run)
     recorder = Recorder(journal, run.run_id, budget, replay=replay)
-    roles = {role: journalled(lm, recorder, role, players.get(role), price) for role, lm in run.lms.items()}
-    going_on = OpenRun(run, recorder, roles)
-    token = recorder_here.set(recorder)
-    try:
-        with dspy.context(lm=roles[AGENT], trace=None, disable_history=True), _ending(journal, going_on, replay):
-            yield going_on
-    finally:
-        recorder_here.reset(token)
-        recorder.close()
+    with _recording(recorder, run, players, price) as going_on, _ending(journal, going_on, replay):
+        yield going_on
+
+
+@contextmanager
+def join_run(
+    journal: "Journal", run: Run, lms: "Mapping[str, dspy.LM]", part: Part, *, price: str | None = None
+) -> Generator[OpenRun]:
+    """Do a part of a run that another process began and will end; otherwise as `open_run`, and without a budget.
+
+    If a third process has this part, of which it may only seem that it is gone, its end is waited for.
+
+    Args:
+        journal: Where the run is recorded; in PostgreSQL.
+        run: The run as its opener has it.
+        lms: The LMs by role, the same as the opener's.
+        part: What is done here.
+        price: As for `open_run`.
+
+    Raises:
+        SetupError: The run is not recorded here, or these are not its LMs.
+    """
+    from ..lms.recorder import Recorder
+
+    players = _players(lms)
+    if journal.find(run.run_id) is None:
+        raise SetupError(f"run {run.run_id!r} is not recorded here: set PERSONAAGENT_DATABASE as where it began")
+    for role, asked in _asked(players, run).items():
+        if asked != run.lms[role]:
+            raise SetupError(
+                f"{asked.model} ({role}) is not the LM of run {run.run_id!r}, or not on its key: set the same keys as "
+                "where it began, and install the same release"
+            )
+    with (
+        journal.alone(run.run_id, part),
+        _recording(Recorder(journal, run.run_id, part=part), run, players, price) as going_on,
+    ):
+        yield going_on
 
 
 def new_run(command: str, arguments: "Mapping[str, JsonValue] | None" = None, run_id: str | None = None) -> Run:
@@ -117,6 +143,36 @@ def role_lms(settings: "Settings") -> "dict[str, dspy.LM]":
 
     named = {AGENT: settings.lm, LOSS: settings.loss_lm, REVISION: settings.revision_lm}
     return {role: open_lm(name, api_base=settings.api_base) for role, name in named.items() if name}
+
+
+def _players(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
+    return {role: lms.get(role, lms[AGENT]) for role in (AGENT, LOSS, REVISION)} if lms else {}
+
+
+def _asked(players: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
+    from ..lms.journal import asked_lm
+
+    return {role: asked_lm(lm, run.run_id) for role, lm in players.items()}
+
+
+@contextmanager
+def _recording(
+    recorder: "Recorder", run: Run, players: "Mapping[str, dspy.LM]", price: str | None
+) -> Generator[OpenRun]:
+    """Let what is done inside ask the LMs of a run through its recorder."""
+    import dspy
+
+    from ..lms.journal import journalled
+    from ..lms.recorder import recorder_here
+
+    token = recorder_here.set(recorder)
+    try:
+        roles = {role: journalled(lm, recorder, role, players.get(role), price) for role, lm in run.lms.items()}
+        with dspy.context(lm=roles[AGENT], trace=None, disable_history=True):
+            yield OpenRun(run, recorder, roles)
+    finally:
+        recorder_here.reset(token)
+        recorder.close()
 
 
 def _begin(journal: "Journal", run: Run) -> None:

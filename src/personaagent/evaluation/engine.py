@@ -1,0 +1,57 @@
+"""Engines: where the users of one method are answered. In this process; or on a cluster, see `ray_engine.py`."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..data.lamp import LampUser
+from ..data.task import Task
+from .answering import Answering, Hear, a_few_at_once
+from .methods import Method
+from .workbench import Workbench
+
+
+@dataclass(frozen=True)
+class MethodWork:
+    """What one method has to do in an evaluation."""
+
+    method: Method
+    task: Task
+    users: Sequence[LampUser]
+    online: bool
+    """Whether each answered question joins its user's history before the next one is asked."""
+    concurrency: int
+    """How much is done at once."""
+
+
+class Engine(Protocol):
+    """Has the questions of every user answered."""
+
+    async def answer(self, work: MethodWork, hear: Hear) -> None:
+        """Answer every question of every user of `work` once.
+
+        Args:
+            work: What is to be done, in the scope around this call.
+            hear: Is told of each row once, in any order, in this event loop.
+        """
+        ...
+
+
+class LocalEngine:
+    """Answers in this process, with the LMs of the DSPy context around it.
+
+    At most `concurrency` users are under way at once, and at most so many preparations and questions.
+
+    Args:
+        bench: Makes what a method works with; each method gets one of its own.
+    """
+
+    def __init__(self, bench: Callable[[Task], Workbench] = Workbench) -> None:
+        self._bench = bench
+
+    async def answer(self, work: MethodWork, hear: Hear) -> None:
+        """Answer the users, a few at a time."""
+        with self._bench(work.task) as bench:
+            answering = Answering(work.method, bench, asyncio.Semaphore(work.concurrency), work.online)
+            await a_few_at_once(work.concurrency, work.users, lambda user: answering.answer(user, hear))

@@ -1,0 +1,125 @@
+"""One user's work as a cluster does it, without a cluster."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from personaagent import lms
+from personaagent.data.call import Run
+from personaagent.data.errors import SetupError
+from personaagent.data.lamp import LampData, LampUser
+from personaagent.data.store import Store
+from personaagent.evaluation import (
+    ListedMethod,
+    MajorityMethod,
+    PersonaAgentMethod,
+    PromptMethod,
+    Row,
+    UserPrepared,
+    Workbench,
+)
+from personaagent.evaluation.engine import LocalEngine, MethodWork
+from personaagent.evaluation.rows import fingerprint
+from personaagent.evaluation.unit import Unit, answer_unit, settings_that_travel
+from personaagent.programs.scope import within
+from personaagent.runs import new_run, open_run, role_lms
+from personaagent.settings import Settings
+from personaagent.testing import HashEmbedder
+
+from ..loopback import Loopback, loopback
+from ..postgres import PostgresServer
+from .conftest import TASK
+
+KEY = "sk-made-up-secret"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Loopback]:
+    with loopback() as up:
+        yield up
+
+
+@pytest.fixture
+def settings(postgres: PostgresServer, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Those of a machine whose environment has a database, with a password, and a key."""
+    url = postgres.new_url().replace("tester@", "tester:a-made-up-password@")
+    monkeypatch.setenv("PERSONAAGENT_DATABASE", url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(lms, "open_embedder", lambda _name: HashEmbedder())
+    return Settings(lm="openai/made-up", api_base=server.url)
+
+
+@pytest.fixture
+def run(settings: Settings) -> Iterator[Run]:
+    """A run that is open in this process."""
+    with Store.open(settings.database or "") as store, open_run(store.journal, new_run("t"), role_lms(settings)) as run:
+        yield run.run
+
+
+def unit(method: ListedMethod, user: LampUser, settings: Settings, run: Run | None) -> Unit:
+    return Unit(method, TASK, user, False, (TASK.name,), run, settings_that_travel(settings))
+
+
+@pytest.mark.parametrize("method", [PromptMethod(), PersonaAgentMethod()], ids=lambda method: method.name)
+def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing_more(
+    method: ListedMethod, data: LampData, settings: Settings, server: Loopback
+) -> None:
+    here: list[UserPrepared | Row] = []
+    with (
+        Store.open(settings.database or "") as store,
+        open_run(store.journal, new_run("test"), role_lms(settings)) as run,
+    ):
+        engine = LocalEngine(lambda task: Workbench(task, settings, run.lms.get))
+        with within(TASK.name):
+            asyncio.run(engine.answer(MethodWork(method, TASK, data.users, online=False, concurrency=1), here.append))
+        asked = len(server.received)
+        there = [news for user in data.users for news in answer_unit(unit(method, user, settings, run.run))]
+    assert asked > 0
+    assert len(server.received) == asked
+    assert fingerprint(rows(there)) == fingerprint(rows(here))
+    assert personas(there) == personas(here)
+    assert all(personas(there)) is isinstance(method, PersonaAgentMethod)
+
+
+def rows(heard: list[UserPrepared | Row]) -> list[Row]:
+    return [one for one in heard if isinstance(one, Row)]
+
+
+def personas(heard: list[UserPrepared | Row]) -> list[object]:
+    return [one.persona for one in heard if isinstance(one, UserPrepared)]
+
+
+def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run: Run) -> None:
+    assert "a-made-up-password" in repr(settings)
+    written = repr(unit(PromptMethod(), data.users[0], settings, run))
+    assert "openai/made-up" in written
+    assert "a-made-up-password" not in written
+    assert KEY not in written
+
+
+def test_a_method_that_asks_no_lm_needs_no_database(data: LampData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PERSONAAGENT_DATABASE", raising=False)
+    heard = answer_unit(unit(MajorityMethod(), data.users[0], Settings(), None))
+    assert [(row.question_id, row.parsed) for row in rows([*heard])] == [("q1", "classic"), ("q2", "classic")]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda patch: patch.delenv("PERSONAAGENT_DATABASE"), "PERSONAAGENT_DATABASE is not set"),
+        (lambda patch: patch.setenv("PERSONAAGENT_DATABASE", "sqlite://"), "not recorded here"),
+        (lambda patch: patch.setenv("OPENAI_API_KEY", "another"), "not on its key"),
+    ],
+)
+def test_a_machine_that_is_not_set_up_is_named(
+    data: LampData,
+    settings: Settings,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[pytest.MonkeyPatch], None],
+    problem: str,
+) -> None:
+    change(monkeypatch)
+    with pytest.raises(SetupError, match=f"^on .+: .*{problem}"):
+        answer_unit(unit(PromptMethod(), data.users[0], settings, run))
