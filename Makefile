@@ -21,7 +21,7 @@ soak: $(READY)  ## Run the full counts of which `make test` runs a share; takes 
 	$(BIN)/pytest -m soak
 
 bench: $(READY)  ## Measure speeds side by side
-	for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark || exit 1; done
+	failed=0; for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark || failed=1; done; exit $$failed
 
 check: $(READY)  ## Style, types, layers and sizes
 	$(BIN)/ruff check
