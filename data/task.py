@@ -14,6 +14,8 @@ class Task(Noun):
     """`label`: one of `labels`; `rating`: a whole number 1 to 5; `text`: free text."""
     labels: tuple[str, ...] = ()
     """The label set, in the task's own order; for a rating `1` to `5`; empty for text."""
+    positional: bool = False
+    """Whether a label names a place in the question: how often it was the answer says nothing about the user."""
     template: str = "{content}"
     """How an item's content becomes a query."""
 

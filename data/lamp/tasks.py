@@ -44,7 +44,7 @@ NEWS_CATEGORIES = (
 
 _TASKS = (
     # A question of LaMP-1 has three titles in it, so no template of one content can build it.
-    Task(name="LaMP-1", kind="label", labels=("[1]", "[2]")),
+    Task(name="LaMP-1", kind="label", labels=("[1]", "[2]"), positional=True),
     Task(
         name="LaMP-2M",
         kind="label",

@@ -33,7 +33,8 @@ class StoredStatements(Protocol):
 def derive_statements(interactions: Sequence[Interaction], now: datetime) -> tuple[Statement, ...]:
     """Return what these interactions add up to: one statement for each label or rating task that was answered.
 
-    A ground truth counts if it is in the form of its task, so that no other text reaches a statement. Tasks come in the
+    A ground truth counts if it is in the form of its task, so that no other text reaches a statement, and if it says
+    something about the user, as "[1]" does not. Tasks come in the
     order of their first answer; so do answers that were given equally often.
 
     Args:
@@ -49,7 +50,7 @@ def derive_statements(interactions: Sequence[Interaction], now: datetime) -> tup
 
 def _answer(interaction: Interaction) -> str | None:
     task = TASKS.get(interaction.task, OPEN)
-    if task.kind == "text" or interaction.ground_truth is None:
+    if task.kind == "text" or task.positional or interaction.ground_truth is None:
         return None
     return task.parse(interaction.ground_truth)
 

@@ -80,6 +80,10 @@ def test_each_task_has_its_own_statement_and_texts_have_none() -> None:
     assert [one.topic for one in derive_statements(mixed, NOW)] == ["answers to LaMP-3", "answers to LaMP-2M"]
 
 
+def test_labels_that_name_a_place_in_the_question_say_nothing_about_the_user() -> None:
+    assert derive_statements(answered("[1]", "[2]", "[1]", task="LaMP-1"), NOW) == ()
+
+
 def test_nothing_comes_of_nothing() -> None:
     assert derive_statements([], NOW) == ()
 
