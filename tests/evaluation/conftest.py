@@ -1,6 +1,5 @@
 """Made-up users with few words, and methods that answer as a test tells them."""
 
-import asyncio
 from collections.abc import Callable
 
 import dspy
@@ -23,8 +22,7 @@ class Told(dspy.Module):
         super().__init__()
         self.answer = answer
 
-    async def aforward(self, *, query: str) -> dspy.Prediction:
-        await asyncio.sleep(0)
+    def forward(self, *, query: str) -> dspy.Prediction:
         return dspy.Prediction(response=self.answer(TASK.content(query)))
 
 

@@ -233,6 +233,14 @@ class JSONAdapter(ChatAdapter):
         parallel_tool_calls: bool | None = None,
     ) -> None: ...
     def _prepare_response_format(self, lm: BaseLM, lm_kwargs: dict[str, Any], signature: type[Signature]) -> None: ...
+    def format_user_message_content(
+        self,
+        signature: type[Signature],
+        inputs: dict[str, Any],
+        prefix: str = ...,
+        suffix: str = ...,
+        main_request: bool = ...,
+    ) -> str: ...
 
 class Tool:
     # Optional in the class, but always filled in when it is made.

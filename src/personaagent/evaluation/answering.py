@@ -1,8 +1,11 @@
 """One method answering one user's questions: prepare the program, ask, and make a row of whatever comes of it."""
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dspy
@@ -34,6 +37,8 @@ class Answering:
     bench: Workbench
     turns: asyncio.Semaphore
     """Shared by all that is done at once."""
+    threads: Executor
+    """Where programs run, as many as there are turns: awaited, one call of DSPy's changes threads four times."""
     online: bool
     """Whether each answered question, with its ground truth, joins the history before the next one is asked."""
 
@@ -89,12 +94,12 @@ class Answering:
         if program.result is None:
             return Attempt(None, program.error, Spend())
         async with self.turns:
-            return await attempt(_response(program.result, question.query))
+            return await attempt(self._response(program.result, question.query))
 
-
-async def _response(program: dspy.Module, query: str) -> str | None:
-    prediction = await program.acall(query=query)
-    return None if prediction.response is None else str(prediction.response)
+    async def _response(self, program: dspy.Module, query: str) -> str | None:
+        asked = partial(contextvars.copy_context().run, program, query=query)
+        prediction = await asyncio.get_running_loop().run_in_executor(self.threads, asked)
+        return None if prediction.response is None else str(prediction.response)
 
 
 def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: str | None) -> Status:

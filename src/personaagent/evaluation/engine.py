@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +53,6 @@ class LocalEngine:
 
     async def answer(self, work: MethodWork, hear: Hear) -> None:
         """Answer the users, a few at a time."""
-        with self._bench(work.task) as bench:
-            answering = Answering(work.method, bench, asyncio.Semaphore(work.concurrency), work.online)
+        with self._bench(work.task) as bench, ThreadPoolExecutor(work.concurrency) as threads:
+            answering = Answering(work.method, bench, asyncio.Semaphore(work.concurrency), threads, work.online)
             await a_few_at_once(work.concurrency, work.users, lambda user: answering.answer(user, hear))

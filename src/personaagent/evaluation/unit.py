@@ -3,6 +3,7 @@
 import asyncio
 import platform
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,8 +63,13 @@ def answer_unit(unit: Unit) -> tuple[UserPrepared | Row, ...]:
     heard: list[UserPrepared | Row] = []
     try:
         settings = Settings().model_copy(update=unit.settings)
-        with within(*unit.place), _lms(unit, settings) as lms, Workbench(unit.task, settings, lms.get) as bench:
-            answering = Answering(unit.method, bench, asyncio.Semaphore(1), unit.online)
+        with (
+            within(*unit.place),
+            _lms(unit, settings) as lms,
+            Workbench(unit.task, settings, lms.get) as bench,
+            ThreadPoolExecutor(1) as thread,
+        ):
+            answering = Answering(unit.method, bench, asyncio.Semaphore(1), thread, unit.online)
             asyncio.run(answering.answer(unit.user, heard.append))
     except PersonaAgentError as error:
         raise SetupError(f"on {platform.node()}: {error}") from error
