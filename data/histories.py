@@ -7,12 +7,16 @@ others are the history.
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from .errors import InputError, RecordError
 from .ingest import read_jsonl
 from .interaction import Interaction
 from .lamp.files import LampData, LampUser
+from .lamp.tasks import task_named
 from .task import Task
 
+TASK_FILE = "task.json"
 ASKED = 0.2
 """The part of a user's interactions that is asked, at least one."""
 NOTE = f"Own data: the newest {ASKED:.0%} of each user's interactions are the questions, the others are the history."
@@ -21,6 +25,32 @@ NOTE = f"Own data: the newest {ASKED:.0%} of each user's interactions are the qu
 def history_files(path: Path) -> tuple[Path, ...]:
     """Return the files of users: the file itself, or those of a folder in the order of their names."""
     return (path,) if path.suffix == ".jsonl" else tuple(sorted(path.glob("*.jsonl")))
+
+
+def own_task(path: Path, name: str) -> Task:
+    """Return the task of this name: the one that a folder describes in its `task.json`, or one that is known.
+
+    Args:
+        path: The folder of the users' files, or one of them. Its `task.json` holds the fields of a `Task`:
+            `{"name": "moods", "kind": "label", "labels": ["calm", "tense"]}`.
+        name: What the task is called.
+
+    Raises:
+        InputError: The file cannot be read, or describes no task.
+        UnknownNameError: There is no such task.
+    """
+    file = (path if path.is_dir() else path.parent) / TASK_FILE
+    if not file.exists():
+        return task_named(name)
+    try:
+        task = Task.from_json(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{file}: describes no task: {field}: {first['msg']}") from error
+    return task if task.name == name else task_named(name)
 
 
 def load_histories(files: Sequence[Path], task: Task) -> LampData:

@@ -18,6 +18,8 @@ class Task(Noun):
     """Whether a label names a place in the question: how often it was the answer says nothing about the user."""
     template: str = "{content}"
     """How an item's content becomes a query."""
+    metric: str = ""
+    """Name of the metric of one's own by which answers are scored; empty for those of the kind."""
 
     def query(self, content: str) -> str:
         """Return the query that asks about `content`."""

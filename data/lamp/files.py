@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..errors import InputError, RecordError, UnknownNameError
 from ..interaction import Interaction
+from ..own_metric import OwnMetric
 from ..task import Task
 from . import oppu
 from .record import Record, read_json
@@ -65,6 +66,8 @@ class LampData:
     users: tuple[LampUser, ...]
     notes: tuple[str, ...] = ()
     """What a reader of results must know about how these users were made of the files."""
+    metric: OwnMetric | None = None
+    """Scores answers; None leaves that to the metrics of the task's kind. See `own_metric.scored_by`."""
 
     @property
     def questions(self) -> tuple[Interaction, ...]:

@@ -49,10 +49,16 @@ def live_persona(user: User) -> PersonaVersion:
     return first_persona(user, LatestInteractions().sample(answered, _FIRST_BATCH) if answered else ())
 
 
-def first_persona(user: User, batch: Sequence[Interaction]) -> PersonaVersion:
-    """Record and return a persona made from the interactions that are older than `batch`, the first to be simulated."""
+def first_persona(user: User, batch: Sequence[Interaction], task: Task | None = None) -> PersonaVersion:
+    """Record and return a persona made from the interactions that are older than `batch`, the first to be simulated.
+
+    Args:
+        user: Whose persona.
+        batch: The interactions to be simulated, oldest first; if there are none, the persona may know all others.
+        task: What every interaction asks, if it is a task of one's own, which is not known by its name.
+    """
     memory = user.memory.before(batch[0]) if batch else user.memory
-    _summarise(user, memory)
+    _summarise(user, memory, task)
     reason = f"first persona, from the {len(memory.history())} interactions before the first alignment batch"
     return user.personas.add(initial_persona(memory.statements()), reason=reason, status="live")
 
@@ -169,11 +175,11 @@ def _task_of(user: User) -> Task:
     return task_named(history[-1].task)
 
 
-def _summarise(user: User, memory: Memory) -> None:
+def _summarise(user: User, memory: Memory, only_task: Task | None = None) -> None:
     """Let an LM abstract what is new of each free-text task in the visible history, if enough of it is new."""
     known = {statement.topic: statement for statement in memory.statements()}
     for name in sorted({one.task for one in memory.history()}):
-        task = task_named(name)
+        task = only_task or task_named(name)
         summary = known.get(summary_topic(task))
         summarised = set(summary.evidence) if summary else set[str]()
         new = [one for one in memory.history() if one.task == name and one.interaction_id not in summarised]

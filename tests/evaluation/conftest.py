@@ -1,18 +1,33 @@
 """Made-up users with few words, and methods that answer as a test tells them."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import dspy
 import pytest
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser
+from personaagent.data.store import Store
 from personaagent.data.task import Task
 from personaagent.evaluation import Workbench
 
 TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
 
 Answer = Callable[[str], str | None]
+
+
+ANSWERS = {
+    "search": "films",
+    "argument": "",
+    "response": "classic",
+    "critique": "say more of comedies",
+    "profile": ["likes comedies"],
+    "preferences": [],
+    "tool_use": [],
+    "style": [],
+}
+"""What a scripted LM says to whatever the whole system asks, the choice of a tool excepted."""
 
 
 class Told(dspy.Module):
@@ -37,6 +52,18 @@ class ToldMethod:
 
     async def learn(self, program: dspy.Module, user: LampUser, bench: Workbench) -> dspy.Module:
         return program
+
+
+class MemoryBench(Workbench):
+    """A bench whose store is in memory."""
+
+    def __init__(self, task: Task, store: Store) -> None:
+        super().__init__(task)
+        self._in_memory = store
+
+    @cached_property
+    def store(self) -> Store:
+        return self._in_memory
 
 
 def made_up_user(user_id: str, golds: dict[str, str], history: tuple[str, ...] = ("classic",)) -> LampUser:

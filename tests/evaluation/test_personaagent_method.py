@@ -1,50 +1,26 @@
 """The whole system and its ablations as methods: what each asks, and what each may know."""
 
 from collections.abc import Iterator
-from functools import cached_property
 
 import dspy
 import pytest
 
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import LampUser
-from personaagent.data.store import Store
 from personaagent.evaluation import PersonaAgentMethod, Workbench
 from personaagent.evaluation.sweeps import ABLATIONS, swept
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM, in_memory_store
 
-from .conftest import TASK, made_up_user
+from .conftest import ANSWERS, TASK, MemoryBench, made_up_user
 
 TAGS = ("classic", "classic", "comedy", "action", "classic")
-ANSWERS = {
-    "search": "films",
-    "argument": "",
-    "response": "classic",
-    "critique": "say more of comedies",
-    "profile": ["likes comedies"],
-    "preferences": [],
-    "tool_use": [],
-    "style": [],
-}
-
-
-class MemoryBench(Workbench):
-    """A bench whose store is in memory."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(TASK)
-        self._in_memory = store
-
-    @cached_property
-    def store(self) -> Store:
-        return self._in_memory
 
 
 @pytest.fixture
 def bench() -> Iterator[Workbench]:
     with in_memory_store() as store:
-        yield MemoryBench(store)
+        yield MemoryBench(TASK, store)
 
 
 @pytest.fixture

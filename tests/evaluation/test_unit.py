@@ -19,9 +19,10 @@ from personaagent.evaluation import (
     UserPrepared,
     Workbench,
 )
-from personaagent.evaluation.engine import LocalEngine, MethodWork
+from personaagent.evaluation.engine import LocalEngine
 from personaagent.evaluation.rows import fingerprint
 from personaagent.evaluation.unit import Unit, answer_unit, settings_that_travel
+from personaagent.evaluation.work import MethodWork
 from personaagent.programs.scope import within
 from personaagent.runs import new_run, open_run, role_lms
 from personaagent.settings import Settings
@@ -58,7 +59,7 @@ def run(settings: Settings) -> Iterator[Run]:
 
 
 def unit(method: ListedMethod, user: LampUser, settings: Settings, run: Run | None) -> Unit:
-    return Unit(method, TASK, user, False, (TASK.name,), run, settings_that_travel(settings))
+    return Unit(MethodWork(method, TASK, (user,)), (TASK.name,), run, settings_that_travel(settings))
 
 
 @pytest.mark.parametrize("method", [PromptMethod(), PersonaAgentMethod()], ids=lambda method: method.name)
@@ -72,7 +73,7 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
     ):
         engine = LocalEngine(lambda task: Workbench(task, settings, run.lms.get))
         with within(TASK.name):
-            asyncio.run(engine.answer(MethodWork(method, TASK, data.users, online=False, concurrency=1), here.append))
+            asyncio.run(engine.answer(MethodWork(method, TASK, data.users), here.append))
         asked = len(server.received)
         there = [news for user in data.users for news in answer_unit(unit(method, user, settings, run.run))]
     assert asked > 0

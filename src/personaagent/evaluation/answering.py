@@ -14,13 +14,14 @@ from ..data.alignment import Spend
 from ..data.errors import AnswerError, StoppedError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
+from ..data.own_metric import score_of
 from ..data.store import user_key
 from ..programs.scope import within
 from .attempt import Attempt, attempt
 from .events import UserPrepared
-from .methods import Method
 from .protocol import persona_of
 from .rows import Row, Status
+from .work import MethodWork
 from .workbench import Workbench
 
 _MAX_MESSAGE = 500
@@ -33,19 +34,17 @@ Hear = Callable[[UserPrepared | Row], None]
 class Answering:
     """How one method answers any user."""
 
-    method: Method
+    work: MethodWork
     bench: Workbench
     turns: asyncio.Semaphore
     """Shared by all that is done at once."""
     threads: Executor
     """Where programs run, as many as there are turns: awaited, one call of DSPy's changes threads four times."""
-    online: bool
-    """Whether each answered question, with its ground truth, joins the history before the next one is asked."""
 
     async def answer(self, user: LampUser, hear: Hear) -> None:
         """Prepare the user's program and answer every question, in the order of time."""
-        program = await self._make(user, "preparation", self.method.prepare(user, self.bench), hear)
-        if not self.online:
+        program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
+        if not self.work.online:
             first = user.questions[0]
             asked = (self._answer(user, one, program, hear, costs=one is first) for one in user.questions)
             await together(list(asked))
@@ -54,37 +53,42 @@ class Answering:
             await self._answer(user, question, program, hear, costs=True)
             if program.result is not None and question is not user.questions[-1]:
                 user = replace(user, history=(*user.history, question))
-                learning = self.method.learn(program.result, user, self.bench)
+                learning = self.work.method.learn(program.result, user, self.bench)
                 program = await self._make(user, f"learning {question.interaction_id}", learning, hear)
 
     async def _make(
         self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
     ) -> Attempt[dspy.Module]:
+        method = self.work.method.name
         async with self.turns:
-            with within(self.method.name, place, user_key=user_key(user.user_id)):
+            with within(method, place, user_key=user_key(user.user_id)):
                 made = await attempt(program)
-        persona = persona_of(made.result, self.method.name, user_key(user.user_id))
-        hear(UserPrepared(self.method.name, user_key(user.user_id), made.spend, persona))
+        persona = persona_of(made.result, method, user_key(user.user_id))
+        hear(UserPrepared(method, user_key(user.user_id), made.spend, persona))
         return made
 
     async def _answer(
         self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], hear: Hear, *, costs: bool
     ) -> None:
-        with within(self.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
+        method, task = self.work.method.name, self.work.task
+        with within(method, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
             answer = await self._ask(program, question)
-        parsed = None if answer.result is None else self.bench.task.parse(answer.result)
+            parsed = None if answer.result is None else task.parse(answer.result)
+            scored = await attempt(self._score(question, parsed))
+        error = answer.error or scored.error
         hear(
             Row(
-                method=self.method.name,
-                task=self.bench.task.name,
+                method=method,
+                task=task.name,
                 user_key=user_key(user.user_id),
                 question_id=question.interaction_id,
                 gold=question.ground_truth or "",
-                status=_status(program, answer, parsed),
+                status="failed" if scored.error else _status(program, answer, parsed),
                 prediction=answer.result,
-                parsed=parsed,
-                error=type(answer.error).__name__ if answer.error else None,
-                message=str(answer.error)[:_MAX_MESSAGE] if answer.error else None,
+                parsed=None if scored.error else parsed,
+                score=scored.result,
+                error=type(error).__name__ if error else None,
+                message=str(error)[:_MAX_MESSAGE] if error else None,
                 spend=answer.spend,
                 preparation=program.spend if costs else None,
             )
@@ -95,6 +99,11 @@ class Answering:
             return Attempt(None, program.error, Spend())
         async with self.turns:
             return await attempt(self._response(program.result, question.query))
+
+    async def _score(self, question: Interaction, parsed: str | None) -> float | None:
+        if self.work.metric is None or parsed is None:
+            return None
+        return await asyncio.to_thread(score_of, self.work.metric, question, parsed)
 
     async def _response(self, program: dspy.Module, query: str) -> str | None:
         asked = partial(contextvars.copy_context().run, program, query=query)

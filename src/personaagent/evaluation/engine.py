@@ -1,29 +1,14 @@
 """Engines: where the users of one method are answered. In this process; or on a cluster, see `ray_engine.py`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol
 
-from ..data.lamp import LampUser
 from ..data.task import Task
 from .answering import Answering, Hear, a_few_at_once
-from .methods import Method
+from .work import MethodWork
 from .workbench import Workbench
-
-
-@dataclass(frozen=True)
-class MethodWork:
-    """What one method has to do in an evaluation."""
-
-    method: Method
-    task: Task
-    users: Sequence[LampUser]
-    online: bool
-    """Whether each answered question joins its user's history before the next one is asked."""
-    concurrency: int
-    """How much is done at once."""
 
 
 class Engine(Protocol):
@@ -54,5 +39,5 @@ class LocalEngine:
     async def answer(self, work: MethodWork, hear: Hear) -> None:
         """Answer the users, a few at a time."""
         with self._bench(work.task) as bench, ThreadPoolExecutor(work.concurrency) as threads:
-            answering = Answering(work.method, bench, asyncio.Semaphore(work.concurrency), threads, work.online)
+            answering = Answering(work, bench, asyncio.Semaphore(work.concurrency), threads)
             await a_few_at_once(work.concurrency, work.users, lambda user: answering.answer(user, hear))

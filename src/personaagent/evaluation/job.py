@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
-from ..data.histories import history_files, load_histories
+from ..data.histories import history_files, load_histories, own_task
 from ..data.lamp import LampData, load, task_named
 from ..data.nouns import Noun
+from ..data.own_metric import metric_named, scored_by
 from ..data.store import user_key
 from ..programs.scope import within
 from .engine import Engine, LocalEngine
@@ -46,13 +47,16 @@ class EvaluationJob(Noun):
     """Questions drawn, of each task."""
     seed: int = 0
     online: bool = False
+    metric: str | None = None
+    """Of one's own, as `own_metric.metric_named` takes it; None for those of the task's kind."""
 
     def data(self, task: str) -> LampData:
         """Load the part of a task's data that is drawn."""
         folder = self._folder_of(task)
         own = history_files(folder)
-        whole = load_histories(own, task_named(task)) if own else label_histories(load(folder, task_named(task)))
-        return select(whole, users=self.users, questions=self.questions, seed=self.seed)
+        whole = load_histories(own, own_task(folder, task)) if own else label_histories(load(folder, task_named(task)))
+        scored = whole if self.metric is None else scored_by(whole, metric_named(self.metric))
+        return select(scored, users=self.users, questions=self.questions, seed=self.seed)
 
     def check(self) -> None:
         """Refuse what cannot be evaluated before anything is paid.

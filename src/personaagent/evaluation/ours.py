@@ -7,13 +7,14 @@ unparsed questions have columns of their own; the means are over the scored rows
 from collections.abc import Sequence
 
 from ..data.task import Task
-from .official import Metrics, official_metrics
+from .official import Metrics
 from .rows import Row
+from .scores import metrics
+from .totals import scored
 
 NAME = "scored rows only, answers parsed leniently"
 
 
 def metrics_over_scored(task: Task, rows: Sequence[Row]) -> Metrics:
     """Return the task's metrics over the rows that were scored; none if no row was."""
-    scored = [row for row in rows if row.status == "scored"]
-    return official_metrics(task, [row.parsed for row in scored], [row.gold for row in scored])
+    return metrics(task, scored(rows))

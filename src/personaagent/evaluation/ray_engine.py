@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Generator, Iterable
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ from ..data.store.engines import SHARING, address_of
 from ..lms.budget import Budget
 from ..programs.scope import current_scope
 from .answering import Hear, a_few_at_once
-from .engine import MethodWork
 from .events import UserPrepared
 from .rows import Row
 from .unit import Unit, answer_unit, settings_that_travel
+from .work import MethodWork
 
 if TYPE_CHECKING:
     from ..data.call import Run
@@ -114,7 +115,7 @@ class RayEngine:
         place = current_scope().place
 
         async def answer(user: LampUser) -> None:
-            unit = Unit(work.method, work.task, user, work.online, place, self._run, self._settings)
+            unit = Unit(replace(work, users=(user,)), place, self._run, self._settings)
             for news in await _result(task.remote(unit)):
                 hear(news)
 

@@ -34,6 +34,8 @@ class Row(Noun):
     """What the program answered, as it answered."""
     parsed: str | None
     """The same in the form of the task; None unless `scored`."""
+    score: float | None = None
+    """What one's own metric makes of that, if there is one; see `own_metric`."""
     error: str | None = None
     """Name of the error type."""
     message: str | None = None

@@ -10,11 +10,12 @@ from pathlib import Path
 from ..data.errors import InputError
 from ..data.lamp import LampData
 from ..lms.recorder import recorder_here
-from .engine import Engine, LocalEngine, MethodWork
+from .engine import Engine, LocalEngine
 from .events import EvaluationStarted, Listener, QuestionAnswered, UserPrepared, ignore
 from .methods import Method
 from .rows import Row, RowSink, rows_file
 from .summary import Evaluation, summarise
+from .work import MethodWork
 
 
 async def evaluate(
@@ -57,7 +58,8 @@ async def evaluate(
         record = _Record(keep, listen, total=len(methods) * len(data.questions))
         answering = engine or LocalEngine()
         for method in methods:
-            await answering.answer(MethodWork(method, data.task, data.users, online, concurrency), record.hear)
+            work = MethodWork(method, data.task, data.users, online, data.metric, concurrency)
+            await answering.answer(work, record.hear)
     return summarise(data.task, record.rows)
 
 

@@ -9,10 +9,11 @@ from pydantic import JsonValue
 
 from ..data.alignment import Spend
 from ..data.task import Task
-from . import official, ours
-from .official import Metrics, official_metrics
+from . import ours
+from .official import Metrics
 from .ours import metrics_over_scored
 from .rows import Row, fingerprint
+from .scores import metrics, scorer
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Evaluation:
         """Return task, scorers, counts and the summary of each method as a JSON object."""
         return {
             "task": self.task.name,
-            "scorer": official.NAME,
+            "scorer": scorer(self.task),
             "scored_only": ours.NAME,
             "users": len({row.user_key for row in self.rows}),
             "questions": len({row.question_id for row in self.rows}),
@@ -92,23 +93,19 @@ def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:
         scored=counts["scored"],
         failed=counts["failed"],
         unparsed=counts["unparsed"],
-        official=_official(task, rows),
+        official=metrics(task, rows),
         scored_only=metrics_over_scored(task, rows),
         per_user=_per_user(task, rows),
         spend=sum((spend for row in rows for spend in (row.spend, row.preparation) if spend), start=Spend()),
     )
 
 
-def _official(task: Task, rows: Sequence[Row]) -> Metrics:
-    return official_metrics(task, [row.prediction for row in rows], [row.gold for row in rows])
-
-
 def _per_user(task: Task, rows: Sequence[Row]) -> Metrics:
     by_user: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_user[row.user_key].append(row)
-    of_users = [_official(task, its_rows) for its_rows in by_user.values()]
-    return {name: sum(metrics[name] for metrics in of_users) / len(of_users) for name in of_users[0]}
+    of_users = [metrics(task, its_rows) for its_rows in by_user.values()]
+    return {name: sum(of_user[name] for of_user in of_users) / len(of_users) for name in of_users[0]}
 
 
 def _finite(metrics: Metrics) -> dict[str, JsonValue]:

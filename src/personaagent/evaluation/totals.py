@@ -12,8 +12,9 @@ from itertools import groupby
 import numpy as np
 
 from ..data.task import Task
-from .official import Array, Metrics, metrics_of, official_totals
+from .official import Array, Metrics
 from .rows import Row
+from .scores import metrics_of, totals_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def pooled(task: Task, rows: Iterable[Row]) -> Sample:
         rows: The rows of one method, in any order.
     """
     ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
-    totals = [_totals(task, list(its_rows)) for _, its_rows in groupby(ordered, key=lambda row: row.user_key)]
+    totals = [totals_of(task, list(its_rows)) for _, its_rows in groupby(ordered, key=lambda row: row.user_key)]
     return Sample(np.array(totals), partial(metrics_of, task))
 
 
@@ -76,10 +77,6 @@ def averaged(task: Task, rows: Iterable[Row]) -> Sample:
 def scored(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that were scored, each with its answer as we read it: what "scored only" statistics take."""
     return [row.model_copy(update={"prediction": row.parsed}) for row in rows if row.status == "scored"]
-
-
-def _totals(task: Task, rows: Sequence[Row]) -> Array:
-    return official_totals(task, [row.prediction for row in rows], [row.gold for row in rows])
 
 
 def _averages(names: Sequence[str], totals: Array) -> dict[str, Array]:

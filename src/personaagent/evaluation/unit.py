@@ -12,14 +12,13 @@ from ..data.call import Part, Run
 from ..data.errors import PersonaAgentError, SetupError
 from ..data.lamp import LampUser
 from ..data.store import Store, user_key
-from ..data.task import Task
 from ..programs.scope import within
 from ..runs import join_run, role_lms
 from ..settings import Settings
 from .answering import Answering
 from .events import UserPrepared
-from .methods import Method
 from .rows import Row
+from .work import MethodWork
 from .workbench import Workbench
 
 if TYPE_CHECKING:
@@ -32,10 +31,8 @@ _TRAVEL = {"embedder", "lm", "loss_lm", "revision_lm", "price", "api_base"}
 class Unit:
     """The work at one user, as it travels: no key and no password is in it."""
 
-    method: Method
-    task: Task
-    user: LampUser
-    online: bool
+    work: MethodWork
+    """Of one user."""
     place: tuple[str, ...]
     """The scope of the evaluation."""
     run: Run | None
@@ -44,9 +41,15 @@ class Unit:
     """See `settings_that_travel`."""
 
     @property
+    def user(self) -> LampUser:
+        """The one user."""
+        [user] = self.work.users
+        return user
+
+    @property
     def part(self) -> Part:
         """The part of the run that this is."""
-        return Part(user_key=user_key(self.user.user_id), place="/".join((*self.place, self.method.name)))
+        return Part(user_key=user_key(self.user.user_id), place="/".join((*self.place, self.work.method.name)))
 
 
 def settings_that_travel(settings: Settings) -> dict[str, str | None]:
@@ -66,10 +69,10 @@ def answer_unit(unit: Unit) -> tuple[UserPrepared | Row, ...]:
         with (
             within(*unit.place),
             _lms(unit, settings) as lms,
-            Workbench(unit.task, settings, lms.get) as bench,
+            Workbench(unit.work.task, settings, lms.get) as bench,
             ThreadPoolExecutor(1) as thread,
         ):
-            answering = Answering(unit.method, bench, asyncio.Semaphore(1), thread, unit.online)
+            answering = Answering(unit.work, bench, asyncio.Semaphore(1), thread)
             asyncio.run(answering.answer(unit.user, heard.append))
     except PersonaAgentError as error:
         raise SetupError(f"on {platform.node()}: {error}") from error

@@ -11,10 +11,10 @@ from ...data.alignment import Spend
 from ...data.errors import UnknownNameError
 from ...data.task import Task
 from ..intervals import Estimate, estimates, per_user_estimates
-from ..official import official_metrics
 from ..paired import Difference, differences, holm
 from ..protocol import FinishedEvaluation
 from ..rows import Row
+from ..scores import metrics
 from ..summary import MethodSummary, summarise
 from .names import ablations
 
@@ -88,7 +88,7 @@ class TaskAnalysis:
     @property
     def main_metric(self) -> str:
         """The metric that sentences and figures are about."""
-        return MAIN_METRICS[self.task.kind]
+        return self.task.metric or MAIN_METRICS[self.task.kind]
 
     @cached_property
     def methods(self) -> dict[str, MethodResult]:
@@ -152,10 +152,7 @@ class TaskAnalysis:
         by_user: dict[str, list[Row]] = defaultdict(list)
         for row in self.evaluation.rows_of(method):
             by_user[row.user_key].append(row)
-        return [
-            official_metrics(self.task, [row.prediction for row in rows], [row.gold for row in rows])[self.main_metric]
-            for rows in by_user.values()
-        ]
+        return [metrics(self.task, rows)[self.main_metric] for rows in by_user.values()]
 
 
 def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = None) -> tuple[TaskAnalysis, ...]:
