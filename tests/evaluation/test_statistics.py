@@ -15,7 +15,18 @@ from personaagent.data.errors import InputError
 from personaagent.data.lamp import task_named
 from personaagent.data.task import Task
 from personaagent.evaluation import Row, metrics_over_scored, official_metrics, summarise
-from personaagent.evaluation.intervals import Estimate, estimates, intervals, per_user_estimates
+from personaagent.evaluation.intervals import (
+    EXCESSES,
+    PLAIN,
+    ROOT,
+    SHARE,
+    SHARE_EXCESS,
+    Estimate,
+    Scale,
+    estimates,
+    intervals,
+    per_user_estimates,
+)
 from personaagent.evaluation.official import Array
 from personaagent.evaluation.paired import Difference, differences, per_user_differences, scored_by_both
 from personaagent.evaluation.totals import Sample, averaged, pooled, scored
@@ -71,10 +82,10 @@ def official(task: Task, rows: Sequence[Row]) -> dict[str, float]:
     return official_metrics(task, [one.prediction for one in rows], [one.gold for one in rows])
 
 
-def as_means(values: Array) -> Sample:
+def as_means(values: Array, name: str = "mean") -> Sample:
     """Return users of equal weight whose one metric is a mean."""
     return Sample(
-        np.stack([np.ones(len(values)), values], axis=-1), lambda totals: {"mean": totals[..., 1] / totals[..., 0]}
+        np.stack([np.ones(len(values)), values], axis=-1), lambda totals: {name: totals[..., 1] / totals[..., 0]}
     )
 
 
@@ -173,15 +184,74 @@ def test_an_interval_holds_its_value_and_stays_in_the_range(data: st.DataObject)
             assert 0 <= one.low <= one.value <= one.high <= 1, name
 
 
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_an_interval_of_a_difference_holds_its_value_and_stays_in_the_range(data: st.DataObject) -> None:
+    rows = data.draw(answered(MOVIES))
+    baseline = [one.model_copy(update={"prediction": data.draw(ANSWERS["LaMP-2M"])}) for one in rows]
+    for name, one in differences(MOVIES, rows, baseline).items():
+        if one.low is not None and one.high is not None:
+            assert -1 <= one.low <= one.value <= one.high <= 1, name
+
+
+scales = pytest.mark.parametrize(
+    ("scale", "lowest", "highest"),
+    [(SHARE, 0.0, 1.0), (ROOT, 0.0, math.inf), (SHARE_EXCESS, -1.0, 1.0), (PLAIN, -math.inf, math.inf)],
+)
+
+
+@scales
+@given(value=st.floats(-1e6, 1e6))
+def test_a_scale_leads_back_to_the_value(scale: Scale, lowest: float, highest: float, value: float) -> None:
+    within = np.array(min(max(value, lowest), highest))
+    assert scale.back(scale.to(within)) == pytest.approx(within, rel=1e-9, abs=1e-9)
+
+
+@scales
+@given(first=st.floats(-1e6, 1e6), second=st.floats(-1e6, 1e6))
+def test_a_scale_never_leads_out_of_the_range(
+    scale: Scale, lowest: float, highest: float, first: float, second: float
+) -> None:
+    low, high = scale.back(np.array(sorted([first, second])))
+    assert lowest <= low <= high <= highest
+
+
 @pytest.mark.parametrize("users", [10, 40])
-def test_an_interval_of_a_mean_is_scipys_bias_corrected_one_expanded(users: int) -> None:
+def test_an_interval_of_differences_of_any_size_is_scipys_students_one(users: int) -> None:
     values = np.random.default_rng(5).gamma(2.0, size=users)
-    found = intervals(as_means(values), resamples=40_000)["mean"]
-    margin = math.sqrt(users / (users - 1)) * float(stats.t.ppf(0.975, users - 1))
+    found = intervals(as_means(values), 0, 40_000, EXCESSES)["mean"]
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.02 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.02 * width)
+
+
+def test_an_interval_of_an_error_is_the_one_of_its_root() -> None:
+    values = np.random.default_rng(5).gamma(2.0, size=10)
+    found = intervals(as_means(values, "mae"), resamples=40_000)["mae"]
     drawn = stats.bootstrap((values,), np.mean, n_resamples=40_000, rng=np.random.default_rng(1)).bootstrap_distribution
-    bias = 2 * stats.norm.ppf(np.mean(drawn < values.mean()))
-    expected = np.quantile(drawn, stats.norm.cdf([bias - margin, bias + margin]))
-    assert (found.low, found.high) == (pytest.approx(expected[0], rel=0.02), pytest.approx(expected[1], rel=0.02))
+    root = math.sqrt(values.mean())
+    off = math.sqrt(10 / 9 * np.mean((np.sqrt(drawn) - root) ** 2)) * float(stats.t.ppf(0.975, 9))
+    assert (found.low, found.high) == (
+        pytest.approx((root - off) ** 2, rel=0.02),
+        pytest.approx((root + off) ** 2, rel=0.02),
+    )
+
+
+@pytest.mark.parametrize(("most", "scale"), [(1.0, SHARE), (1.5, ROOT)])
+def test_a_metric_of_ones_own_is_a_share_unless_a_user_has_more_than_one(most: float, scale: Scale) -> None:
+    values = np.array([most, *[0.96] * 8, 0.5])
+    found = intervals(as_means(values), resamples=500)["mean"]
+    assert found.low is not None and found.high is not None
+    off = np.diff(scale.to(np.array([found.low, found.value, found.high])))
+    assert off[0] == pytest.approx(off[1])
+
+
+@given(seed=st.integers(0, 99))
+def test_an_interval_of_wrong_answers_mirrors_that_of_right_ones(seed: int) -> None:
+    right = np.random.default_rng(seed).beta(2.0, 0.5, 10)
+    there, back = (intervals(as_means(of, "accuracy"), resamples=500)["accuracy"] for of in (right, 1 - right))
+    assert (there.low, there.high) == (pytest.approx(1 - (back.high or 0)), pytest.approx(1 - (back.low or 0)))
 
 
 def test_with_many_users_an_interval_is_scipys_bca() -> None:

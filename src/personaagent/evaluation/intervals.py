@@ -1,13 +1,13 @@
 """How far a number of an evaluation can be trusted: 95 % intervals by a bootstrap over users."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.task import Task
-from .official import Array
+from .official import ERRORS, Array
 from .rows import Row
 from .totals import Sample, averaged, pooled
 
@@ -28,24 +28,32 @@ class Scale:
 
     to: Callable[[Array], Array]
     back: Callable[[Array], Array]
-    """Returns the nearest end of the metric's range for what lies beyond it."""
+    """Returns the nearest end of the range for what lies beyond it."""
 
 
-SHARE = Scale(
-    lambda share: np.arcsin(np.sqrt(np.clip(share, 0, 1))), lambda angle: np.sin(np.clip(angle, 0, np.pi / 2)) ** 2
-)
-ERROR = Scale(np.sqrt, lambda root: np.maximum(root, 0) ** 2)
-SHARE_EXCESS = Scale(
-    lambda excess: np.arcsin(np.clip(excess, -1, 1)), lambda angle: np.sin(np.clip(angle, -np.pi / 2, np.pi / 2))
-)
-"""Of the difference of two shares."""
+SHARE = Scale(lambda share: np.arcsin(np.sqrt(np.clip(share, 0, 1))), lambda angle: np.sin(_within(angle, 0)) ** 2)
+SHARE_EXCESS = Scale(lambda excess: np.arcsin(np.clip(excess, -1, 1)), lambda angle: np.sin(_within(angle, -np.pi / 2)))
+"""Of one share less another."""
+ROOT = Scale(np.sqrt, lambda root: np.maximum(root, 0) ** 2)
 PLAIN = Scale(lambda value: value, lambda value: value)
 
-_SHARES = ("accuracy", "macro_f1", "rouge1", "rougeL")
-SCALES = {**dict.fromkeys(_SHARES, SHARE), "mae": ERROR, "rmse": ERROR}
-"""Of metrics, by name."""
-EXCESS_SCALES = dict.fromkeys(_SHARES, SHARE_EXCESS)
-"""Of differences between two methods in a metric, by the metric's name."""
+
+@dataclass(frozen=True)
+class Scales:
+    """The scale of a metric that is a share, and that of one that may be of any size."""
+
+    share: Scale
+    size: Scale
+
+    def of(self, metric: str, of_users: Array) -> Scale:
+        """Return the scale of a metric, which is a share if it is no error and no user has more than 1 of it."""
+        return self.share if metric not in ERRORS and (np.abs(of_users) <= 1 + TINY).all() else self.size
+
+
+METRICS = Scales(SHARE, ROOT)
+"""Of metrics, which are 0 or more."""
+EXCESSES = Scales(SHARE_EXCESS, PLAIN)
+"""Of one method's metrics less another's."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,19 @@ def per_user_estimates(task: Task, rows: Iterable[Row], seed: int = 0) -> dict[s
 
 
 def intervals(
-    sample: Sample, seed: int = 0, resamples: int = RESAMPLES, scales: Mapping[str, Scale] = SCALES
+    sample: Sample, seed: int = 0, resamples: int = RESAMPLES, scales: Scales = METRICS
 ) -> dict[str, Estimate]:
     """Return the metrics of a sample of users with their 95 % intervals.
 
-    The interval is Student's, on a scale that suits the metric, and its standard error is how far the resamples of a
-    bootstrap over users lie from the value (root mean square, so that a metric's bias counts too), expanded for small
-    samples. It takes the sample for as many users as it is worth (`Sample.effective_users`): few users who have most of
-    the questions tell little. It never leaves the metric's range and always holds the value.
+    The interval is Student's, on a scale that suits the metric. Its standard error is how far the resamples of a
+    bootstrap over users lie from the value (root mean square: a metric's bias counts too), expanded for small samples.
+    It takes the sample for as many users as it is worth (`Sample.effective_users`): few users who have most of the
+    questions tell little. It never leaves the metric's range and always holds the value.
 
-FIGURES
+    In simulations (tests/evaluation/test_statistics_coverage.py) it holds the truth in 93 to 97 % of samples of ten or
+    more users, and of a few kinds of ten users in up to 97.7 %. It holds it less often where errors are rare (a rating
+    off by 0.2, thirty users with uneven questions: 90 %), and macro-F1 while users are too few to show every label (15
+    labels, thirty users: 91 to 94 %).
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 12 (standard error; intervals
     on another scale); Hesterberg, What Teachers Should Know about the Bootstrap, arXiv 1411.5279 (expansion).
@@ -97,14 +108,18 @@ FIGURES
         sample: The users.
         seed: Of the resamples: the same seed, the same interval.
         resamples: How many; the default keeps the seed's share in an interval's end to a few hundredths of its width.
-        scales: By metric; the others are taken as they are, without a range.
+        scales: On which the intervals are made.
     """
     values = sample.values
     if sample.users < 2:
         return {name: Estimate(value, None, None) for name, value in values.items()}
     drawn = _resampled(sample, np.random.default_rng(seed), resamples)
     margin = _margin(sample.effective_users)
-    return {name: _interval(value, drawn[name], margin, scales.get(name, PLAIN)) for name, value in values.items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        of_users = sample.metrics(sample.totals)
+    return {
+        name: _interval(value, drawn[name], margin, scales.of(name, of_users[name])) for name, value in values.items()
+    }
 
 
 def batches(total: int) -> Iterator[int]:
@@ -132,6 +147,10 @@ def _margin(users: float) -> float:
     at_least_two = max(users, 2.0)
     student = float(stdtrit(at_least_two - 1, (1 + LEVEL) / 2))
     return student * math.sqrt(at_least_two / (at_least_two - 1))
+
+
+def _within(angle: Array, least: float) -> Array:
+    return np.clip(angle, least, np.pi / 2)
 
 
 def _interval(value: float, drawn: Array, margin: float, scale: Scale) -> Estimate:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .intervals import EXCESS_SCALES, RESAMPLES, TINY, batches, intervals
+from .intervals import EXCESSES, RESAMPLES, TINY, batches, intervals
 from .official import Array
 from .power import users_needed
 from .rows import Row
@@ -89,7 +89,7 @@ def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = RESAM
         np.concatenate([sample.totals, baseline.totals], axis=-1),
         partial(_excess, sample.metrics, sample.totals.shape[-1]),
     )
-    estimated, needed = intervals(together, seed, draws, EXCESS_SCALES), users_needed(together)
+    estimated, needed = intervals(together, seed, draws, EXCESSES), users_needed(together)
     p_values = _p_values(together, np.random.default_rng(seed), draws)
     return {
         name: Difference(one.value, one.low, one.high, p_values[name], together.users, needed[name])

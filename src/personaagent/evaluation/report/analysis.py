@@ -11,6 +11,7 @@ from ...data.alignment import Spend
 from ...data.errors import UnknownNameError
 from ...data.task import Task
 from ..intervals import Estimate, estimates, per_user_estimates
+from ..official import ERRORS
 from ..paired import Difference, differences, holm
 from ..protocol import FinishedEvaluation
 from ..rows import Row
@@ -20,9 +21,6 @@ from .names import ablations
 
 MAIN_METRICS = {"label": "accuracy", "rating": "mae", "text": "rouge1"}
 """The metric that sentences and figures are about, by kind of task."""
-
-ERRORS = frozenset({"mae", "rmse"})
-"""Metrics of which less is better."""
 
 SIGNIFICANT = 0.05
 

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .analysis import ERRORS, TaskAnalysis, is_better
+from ..official import ERRORS
+from .analysis import TaskAnalysis, is_better
 from .canvas import BASE, BETTER, COLOURS, WORSE, drawn
 from .document import Figure
 from .names import Series, ablations

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from ...data.alignment import Spend
+from ..official import ERRORS
 from ..protocol import Protocol
 from . import figures
-from .analysis import ERRORS, Compared, MethodResult, TaskAnalysis
+from .analysis import Compared, MethodResult, TaskAnalysis
 from .document import Block, Part, Section, Table, Words
 from .names import ablations, is_variant, series
 from .words import number, probability, reading, signed, with_interval
