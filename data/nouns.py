@@ -2,13 +2,19 @@
 
 from typing import ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+
+def _with_schema_version(schema: dict[str, JsonValue]) -> None:
+    properties = schema.setdefault("properties", {})
+    if isinstance(properties, dict):
+        properties["schema_version"] = {"type": "integer", "title": "Schema Version"}
 
 
 class Noun(BaseModel):
     """A frozen value that is written with its `schema_version` and refuses one that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_with_schema_version)
 
     schema_version: ClassVar[int] = 1
 

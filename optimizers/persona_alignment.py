@@ -33,12 +33,13 @@ class PersonaAlignment(Teleprompter):
     2. simulate each: the agent answers it again, seeing only what came before it;
     3. measure the textual loss of each response against the ground truth;
     4. revise the whole persona from all losses;
-    5. accept the candidate (`mode="paper"` always does; one that cannot be read leaves the persona as it was).
+    5. accept the candidate (always; one that cannot be read leaves the persona as it was).
 
     Where a budget ends the calls, the result is the persona of the last finished round, and says so (`stopped`).
 
     Args:
-        mode: `paper`, the algorithm as published.
+        mode: `paper`, the algorithm as published. `served`, the same, but the answer that a user was given under the
+            same persona version and by the same LM is its simulation: it was paid for then.
         n: Interactions in a batch.
         iterations: Rounds of the loop (E in the paper).
         sampling: Which interactions are simulated.
@@ -59,7 +60,7 @@ class PersonaAlignment(Teleprompter):
     def __init__(
         self,
         *,
-        mode: Literal["paper"] = "paper",
+        mode: Literal["paper", "served"] = "paper",
         n: int = 3,
         iterations: int = 1,
         sampling: Sampling | None = None,
@@ -88,7 +89,7 @@ class PersonaAlignment(Teleprompter):
             student: The program, with the memory of its user.
             trainset: Past interactions as examples (see `examples`); those without a ground truth are passed over.
             teacher: Not used.
-            valset: Not used by `mode="paper"`, which accepts every candidate.
+            valset: Not used: every candidate is accepted.
 
         Returns:
             The aligned program; `program.alignment` is the whole record.
@@ -142,7 +143,7 @@ class PersonaAlignment(Teleprompter):
         return (yield from self._revise(program, losses, round_))
 
     def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction], round_: str) -> Body[list[str | None]]:
-        simulate = Simulate()
+        simulate = Simulate(reuse_served=self.mode == "served")
         simulations = yield tuple(
             Call(simulate, {"agent": program, "interaction": one}, place=_place(round_, one)) for one in batch
         )
@@ -173,7 +174,7 @@ class PersonaAlignment(Teleprompter):
             losses=tuple(losses),
             candidate=revised.candidate,
             accepted=accepted,
-            reason="every rewrite is accepted (paper)" if accepted else revised.reason,
+            reason=f"every rewrite is accepted ({self.mode})" if accepted else revised.reason,
         )
 
     def _record(
@@ -198,7 +199,7 @@ class PersonaAlignment(Teleprompter):
 
     def _check(self, valset: Sequence[dspy.Example] | None) -> None:
         if valset:
-            _log.warning("mode='paper' accepts every candidate: the %d examples of valset are not used", len(valset))
+            _log.warning("every candidate is accepted: the %d examples of valset are not used", len(valset))
 
     def _tell(self, event: Simulated | LossMeasured | IterationEnded) -> None:
         if self.listener is not None:

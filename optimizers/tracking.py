@@ -7,14 +7,16 @@ Nothing is pickled: a program is its JSON.
 
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.alignment import Alignment
 from ..data.errors import TrackingError
 from ..data.persona import PersonaVersion, persona_diff
 from ..data.redact import without_secrets
+from ..data.sqlite_files import compact
 from ..data.store import User
 from ..programs import PersonaAgent
 
@@ -23,9 +25,19 @@ if TYPE_CHECKING:
 
 _EXPERIMENT = "personaagent"
 _ALL = 1000
+_ALL_RUNS = 50_000
 _NUMBER = "persona_version"
 _QUICK_TO_GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _PRIVATE = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+class Erased(NamedTuple):
+    """What MLflow had of a user."""
+
+    prompt_versions: int
+    runs: int
+    kept: tuple[str, ...]
+    """Deleted runs, by their ids, of which a server keeps names and numbers until its own `mlflow gc`."""
 
 
 class PersonaTracker:
@@ -52,11 +64,11 @@ class PersonaTracker:
         Raises:
             TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
         """
-        with _mlflow_errors(self.uri):
+        with _mlflow_errors(self.uri, "run `personaagent persona sync` when it is back"):
             client = self._client()
             experiment_id = self._experiment_id(client)
             versions = user.personas.versions()
-            missing = [one for one in versions if one.number not in _registered(client, user)]
+            missing = [one for one in versions if one.number not in _registered(client, user.key)]
             for version in missing:
                 _register(client, user, version, experiment_id)
             last_of = {one.alignment_id: one for one in versions if one.alignment_id is not None}
@@ -65,6 +77,34 @@ class PersonaTracker:
                 _log_run(client, experiment_id, user, version, program_of(version))
             _point_to_live(client, user)
         return len(missing)
+
+    def erase(self, user_key: str) -> Erased:
+        """Delete what is mirrored of a user: the prompt with all its versions, the runs and their artifacts.
+
+        Where MLflow is a database of our own, nothing of it stays in the database. A server has no call for that.
+
+        Raises:
+            TrackingError: MLflow could not be reached or refused; erasing again goes on.
+            StorageError: What was deleted is still in MLflow's SQLite file.
+        """
+        file = self._file()
+        if file is not None and not file.exists():
+            return Erased(0, 0, ())
+        with _mlflow_errors(self.uri, "erase again"):
+            client = self._client()
+            erased = Erased(_delete_prompt(client, user_key), *_delete_runs(client, self.uri, user_key))
+        if file is not None:
+            compact(file)
+        return erased
+
+    def _file(self) -> Path | None:
+        """Return MLflow's SQLite file, if that is what it is."""
+        from sqlalchemy import make_url
+
+        if not self.uri.startswith("sqlite:"):
+            return None
+        name = make_url(self.uri).database
+        return Path(name) if name else None
 
     def _client(self) -> "MlflowClient":
         for name, value in {**_QUICK_TO_GIVE_UP, **_PRIVATE}.items():
@@ -79,16 +119,16 @@ class PersonaTracker:
         return client.create_experiment(_EXPERIMENT, artifact_location=self.artifacts)
 
 
-def _prompt_name(user: User) -> str:
-    return f"persona.{user.key}"
+def _prompt_name(user_key: str) -> str:
+    return f"persona.{user_key}"
 
 
-def _registered(client: "MlflowClient", user: User) -> dict[int, int]:
+def _registered(client: "MlflowClient", user_key: str) -> dict[int, int]:
     """Return MLflow's version numbers by ours."""
     from mlflow.exceptions import MlflowException
 
     try:
-        mirrored = client.search_prompt_versions(_prompt_name(user), max_results=_ALL)
+        mirrored = client.search_prompt_versions(_prompt_name(user_key), max_results=_ALL)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
@@ -105,7 +145,7 @@ def _logged(client: "MlflowClient", user: User, experiment_id: str) -> set[str]:
 
 def _point_to_live(client: "MlflowClient", user: User) -> None:
     if (live := user.personas.live) is not None:
-        client.set_prompt_alias(_prompt_name(user), "live", _registered(client, user)[live.number])
+        client.set_prompt_alias(_prompt_name(user.key), "live", _registered(client, user.key)[live.number])
 
 
 def _register(client: "MlflowClient", user: User, version: PersonaVersion, experiment_id: str) -> None:
@@ -117,7 +157,7 @@ def _register(client: "MlflowClient", user: User, version: PersonaVersion, exper
         "fingerprint": version.persona.fingerprint,
         "_mlflow_experiment_ids": f",{experiment_id},",
     }
-    client.register_prompt(_prompt_name(user), version.persona.text, commit_message=version.reason, tags=tags)
+    client.register_prompt(_prompt_name(user.key), version.persona.text, commit_message=version.reason, tags=tags)
 
 
 def _log_run(
@@ -138,6 +178,49 @@ def _log_run(
     client.set_terminated(run_id)
 
 
+def _delete_prompt(client: "MlflowClient", user_key: str) -> int:
+    """Delete a user's prompt; return how many versions it had."""
+    from mlflow.exceptions import MlflowException
+
+    versions = len(_registered(client, user_key))
+    try:
+        client.delete_prompt(_prompt_name(user_key))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    return versions
+
+
+def _delete_runs(client: "MlflowClient", uri: str, user_key: str) -> tuple[int, tuple[str, ...]]:
+    """Delete a user's runs and their artifacts; return how many they were, and which of them MLflow still keeps."""
+    from mlflow.entities import ViewType
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    if (experiment := client.get_experiment_by_name(_EXPERIMENT)) is None:
+        return 0, ()
+    mine = f"tags.user = '{user_key}'"
+    runs = client.search_runs([experiment.experiment_id], mine, ViewType.ALL, max_results=_ALL_RUNS)
+    for run in runs:
+        artifacts: Any = get_artifact_repository(run.info.artifact_uri or "", tracking_uri=uri)
+        artifacts.delete_artifacts()
+        if run.info.lifecycle_stage == "active":
+            client.delete_run(run.info.run_id)
+    run_ids = tuple(run.info.run_id for run in runs)
+    return len(runs), () if _forgotten(client, run_ids) else run_ids
+
+
+def _forgotten(client: "MlflowClient", run_ids: Sequence[str]) -> bool:
+    """Take deleted runs out of the database, if MLflow's is one and not a server; return whether that is done."""
+    # MLflow has no public call for it but the command `mlflow gc`, which takes out what others have deleted too.
+    private: Any = client
+    store = private._tracking_client.store
+    if not hasattr(store, "_hard_delete_run"):
+        return not run_ids
+    for run_id in run_ids:
+        store._hard_delete_run(run_id)
+    return True
+
+
 def _metrics(alignment: Alignment, version: PersonaVersion) -> dict[str, float]:
     spend: dict[str, Any] = alignment.spend.model_dump(exclude_none=True)
     return {
@@ -149,7 +232,7 @@ def _metrics(alignment: Alignment, version: PersonaVersion) -> dict[str, float]:
 
 
 @contextmanager
-def _mlflow_errors(uri: str) -> Generator[None]:
+def _mlflow_errors(uri: str, remedy: str) -> Generator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -157,5 +240,5 @@ def _mlflow_errors(uri: str) -> Generator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0][:300]
-        message = f"MLflow at {uri} failed ({reason}): run `personaagent persona sync` when it is back"
+        message = f"MLflow at {uri} failed ({reason}): {remedy}"
         raise TrackingError(without_secrets(message)) from error

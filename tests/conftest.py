@@ -14,6 +14,7 @@ os.environ |= {
 
 import pytest
 
+from .chroma import chroma_server, chroma_url  # noqa: F401
 from .postgres import new_url, postgres, url  # noqa: F401
 
 _LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104

@@ -95,7 +95,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         made = subprocess.run([*initdb, "--no-sync"], check=False, capture_output=True, cwd=folder, **as_user)
         if made.returncode:
             raise CannotStartError(f"initdb failed: {made.stderr.decode()}")
-        serve = [*_tied_to_us(), programs / "postgres", "-D", folder / "data", "-k", folder, "-h", ""]
+        serve = [*tied_to_us(), programs / "postgres", "-D", folder / "data", "-k", folder, "-h", ""]
         with (folder / "log").open("wb") as log:
             # In a session of its own: Ctrl-C ends the tests first.
             process = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, start_new_session=True, **as_user)
@@ -129,7 +129,7 @@ def _owner(folder: Path) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _tied_to_us() -> list[str]:
+def tied_to_us() -> list[str]:
     """Return what to put before a command so that, on Linux, it is told to end when the tests are killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "INT"] if setpriv else []

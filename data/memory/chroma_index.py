@@ -1,47 +1,35 @@
 """Episodes by meaning: the vectors of interactions in Chroma, derived from the store and rebuilt from it.
 
 The store is the truth and is written first. Users share a few collections (shards): a collection per user costs 3 MB of
-memory and four open files, one collection for all takes 90 ms a search. One process owns a folder.
+memory and four open files, one collection for all takes 90 ms a search. One process owns a folder; a Chroma server is
+for any number of processes that share one store.
 """
 
 import logging
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 from ..errors import SetupError, StorageError
 from ..interaction import Interaction
+from .chroma_server import ChromaServer
+from .claims import claim, release
 from .embedder import Embedder
+from .leftovers import DATABASE, remove_leftovers
 from .nearest import Match, nearest
-from .rows import Row, contents_of, row_id, row_of, visible_rows
+from .rows import Row, StoredInteractions, contents_of, row_id, visible_rows
+from .shard import batches, count_of, delete, make_equal, rows_in, rows_of, write, write_again
 
 if TYPE_CHECKING:
-    from chromadb.api.client import Client
-    from chromadb.api.models.Collection import Collection
+    from .chroma_server import Client, Collection
 
 _LAYOUT = 1
-_BATCH = 1_000
 _HNSW = {"space": "cosine"}
 
-_Item = TypeVar("_Item")
-
 _log = logging.getLogger(__name__)
-_open_folders: "WeakValueDictionary[Path, EpisodeIndex]" = WeakValueDictionary()
-_opening = threading.Lock()
-
-
-class StoredInteractions(Protocol):
-    """One user's interactions in the store: the truth that the index follows."""
-
-    def __len__(self) -> int: ...
-
-    def all(self) -> tuple[Interaction, ...]:
-        """Return all of them, oldest first."""
-        ...
 
 
 class EpisodeIndex:
@@ -51,25 +39,27 @@ class EpisodeIndex:
     user's rows back from the store. Threads may share it; copies of it are itself.
 
     Args:
-        folder: Where Chroma keeps its files; None keeps all in memory until this index is closed.
+        place: A `Path` is the folder where Chroma keeps its files, a text the URL of a Chroma server that only the
+            processes of one store use; None keeps all in memory until this index is closed.
         embedder: Makes the vectors. Nothing is asked of it before the first row or search.
         shards: How many collections the users are spread over.
 
     Raises:
-        SetupError: This process has the folder open already.
+        SetupError: This process has the folder open already, or the URL cannot be used.
     """
 
-    def __init__(self, folder: Path | None, embedder: Embedder, *, shards: int = 64) -> None:
-        self._folder = folder.resolve() if folder else None
+    def __init__(self, place: Path | str | None, embedder: Embedder, *, shards: int = 64) -> None:
+        self._folder = place.resolve() if isinstance(place, Path) else None
+        self._server = ChromaServer(place) if isinstance(place, str) else None
         self._embedder = embedder
-        self._prefix = "mem" if folder else f"mem-{uuid4().hex}"
+        self._prefix = f"mem-{uuid4().hex}" if place is None else "mem"
         self._locks = [threading.RLock() for _ in range(shards)]
         self._known_rows: dict[str, int] = {}
         self._client: Client | None = None
         self._connecting = threading.Lock()
         self._closed = False
         if self._folder:
-            _claim(self._folder, self)
+            claim(self._folder, self)
 
     def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Write the rows of interactions that were just stored.
@@ -82,35 +72,69 @@ class EpisodeIndex:
         Raises:
             StorageError: Chroma cannot write. The next `heal` writes the rows.
         """
-        for batch in _batches(_rows(user_key, interactions, contents)):
+        for batch in batches(rows_of(user_key, interactions, contents)):
             vectors = self._vectors(batch)
             with self._shard(user_key) as shard:
-                _write(shard, batch, vectors)
+                write(shard, batch, vectors)
                 self._count(user_key, len(batch))
 
     def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
-        """Drop the rows of interactions that were just forgotten. Their vectors stay in Chroma's files.
+        """Drop the rows of interactions that were just forgotten. Their vectors stay in Chroma's files until `erase`.
 
         Raises:
             StorageError: Chroma cannot write. The next `heal` drops the rows.
         """
         with self._shard(user_key) as shard:
-            _delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
+            delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
             self._count(user_key, -len(interaction_ids))
+
+    def erase(self, user_key: str) -> int:
+        """Drop the user's rows, those that were dropped before too, out of Chroma's files.
+
+        Chroma takes no vector out of a file. So the user's shard is made anew from the rows of its other users, while
+        these wait; cut off in between, their `heal` brings them back. Then the files are cleaned, while everyone waits.
+        The files of a server are out of reach (`is_elsewhere`): they keep vectors that no collection uses any more.
+
+        Returns:
+            How many rows of the user there were.
+
+        Raises:
+            StorageError: Chroma cannot read or write.
+        """
+        if self._folder and not (self._folder / DATABASE).exists():
+            return 0
+        with self._shard(user_key) as shard:
+            number = self._number(user_key)
+            erased = len(rows_in(shard, user_key))
+            kept = shard.get(where={"user": {"$ne": user_key}}, include=["embeddings", "metadatas"])
+            for neighbour in [key for key in list(self._known_rows) if self._number(key) == number]:
+                del self._known_rows[neighbour]
+            self._connected().delete_collection(shard.name)
+            with self._shard(user_key) as anew:
+                write_again(anew, kept)
+        with self._everything() as client:
+            if self._folder:
+                client.close()  # It has the files open; whoever comes next opens it again.
+                self._client = None
+                remove_leftovers(self._folder)
+        return erased
 
     def heal(self, user_key: str, stored: StoredInteractions) -> None:
         """Make the user's rows equal to what is stored, unless they are known to be.
 
         They are known to be once this process has compared them, and for as long as their number is the store's. So
-        what a crash left undone between store and index is done before anyone searches.
+        what a crash left undone between store and index is done before anyone searches. A server's rows are counted
+        each time, since other processes write them too: what one of them left undone changes their number.
 
         Raises:
             StorageError: Chroma cannot read or write.
         """
-        with self._shard(user_key):
-            if self._known_rows.get(user_key) != len(stored):
-                interactions = stored.all()
-                self.sync(user_key, interactions, contents_of(interactions))
+        with self._shard(user_key) as shard:
+            if self._rows_now(shard, user_key) != len(stored):
+                # The rows first: another process stores before it writes them, so none of its new ones looks extra.
+                found, interactions = rows_in(shard, user_key), stored.all()
+                make_equal(shard, found, rows_of(user_key, interactions, contents_of(interactions)), self._vectors)
+                self._known_rows[user_key] = len(interactions)
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Make the user's rows equal to these: write what is missing or differs, drop what is extra.
@@ -118,13 +142,9 @@ class EpisodeIndex:
         Raises:
             StorageError: Chroma cannot read or write.
         """
-        wanted = {row.row_id: row for row in _rows(user_key, interactions, contents)}
         with self._shard(user_key) as shard:
-            found = _read(shard, user_key)
-            _delete(shard, [extra for extra in found if extra not in wanted])
-            for batch in _batches([row for row in wanted.values() if found.get(row.row_id) != row.metadata]):
-                _write(shard, batch, self._vectors(batch))
-            self._known_rows[user_key] = len(wanted)
+            make_equal(shard, rows_in(shard, user_key), rows_of(user_key, interactions, contents), self._vectors)
+            self._known_rows[user_key] = len(interactions)
 
     def search(self, user_key: str, text: str, k: int, *, before: Sequence[Interaction] = ()) -> list[Match]:
         """Return at most `k` of the user's interactions, nearest in meaning first.
@@ -149,23 +169,20 @@ class EpisodeIndex:
         Raises:
             StorageError: Chroma cannot write.
         """
-        with ExitStack() as held, _storage_errors(self._folder):
-            for lock in self._locks:
-                held.enter_context(lock)
-            client = self._connected()
+        with self._everything() as client:
             self._known_rows.clear()
             for collection in self._ours(client):
                 client.delete_collection(collection.name)
 
     def close(self) -> None:
         """Let go of the folder. What was kept in memory is gone, and the index cannot be used any more."""
-        if self._client is not None:
-            if self._folder is None:
+        if (client := self._client or self._server) is not None:
+            if not (self._folder or self._server):
                 self.rebuild()
-            self._client.close()
+            client.close()
         self._closed, self._client = True, None
-        if self._folder and _open_folders.get(self._folder) is self:
-            del _open_folders[self._folder]
+        if self._folder:
+            release(self._folder, self)
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +196,11 @@ class EpisodeIndex:
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
+    def _rows_now(self, shard: "Collection", user_key: str) -> int | None:
+        """Return how many rows the user has; None if this process has not compared them yet."""
+        known = self._known_rows.get(user_key)
+        return known if known is None or self._server is None else count_of(shard, user_key)
+
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
         return self._embedder.embed([row.content for row in rows]).tolist()
 
@@ -186,24 +208,44 @@ class EpisodeIndex:
         if user_key in self._known_rows:
             self._known_rows[user_key] += change
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a server has the files."""
+        return self._server is not None
+
+    def _number(self, user_key: str) -> int:
+        return int(user_key, 16) % len(self._locks)
+
+    @contextmanager
+    def _everything(self) -> "Generator[Client, None, None]":
+        """Hold all shards while the block runs."""
+        with ExitStack() as held, _storage_errors(self._server or self._folder):
+            for lock in self._locks:
+                held.enter_context(lock)
+            yield self._connected()
+
     @contextmanager
     def _shard(self, user_key: str) -> "Generator[Collection, None, None]":
         """Hold the user's shard while the block runs: nobody else reads or writes it."""
-        number = int(user_key, 16) % len(self._locks)
-        with self._locks[number], _storage_errors(self._folder):
-            yield self._connected().get_or_create_collection(
+        number = self._number(user_key)
+        with self._locks[number], _storage_errors(self._server or self._folder):
+            shard = self._connected().get_or_create_collection(
                 f"{self._prefix}-{number:04d}",
                 configuration={"hnsw": _HNSW},
                 metadata=self._built_from,
                 embedding_function=None,
             )
+            if shard.metadata != self._built_from:
+                both = f"from {shard.metadata} in another process, from {self._built_from} in this one"
+                raise SetupError(f"the memory index is made {both}: stop both, and start them with one embedder")
+            yield shard
 
     def _connected(self) -> "Client":
         with self._connecting:
             if self._closed:
                 raise SetupError("this memory index is closed: open a new one")
             if self._client is None:
-                client = _chroma_client(self._folder)
+                client = self._server or _chroma_client(self._folder)
                 self._drop_stale(client)
                 self._client = client
             return self._client
@@ -223,13 +265,6 @@ class EpisodeIndex:
         return {"layout": _LAYOUT, "shards": len(self._locks), "embedder": self._embedder.fingerprint}
 
 
-def _claim(folder: Path, index: EpisodeIndex) -> None:
-    with _opening:
-        if folder in _open_folders:
-            raise SetupError(f"{folder}: this process has the memory index open already: close that one first")
-        _open_folders[folder] = index
-
-
 def _chroma_client(folder: Path | None) -> "Client":
     import chromadb
     from chromadb.config import Settings
@@ -239,36 +274,16 @@ def _chroma_client(folder: Path | None) -> "Client":
 
 
 @contextmanager
-def _storage_errors(folder: Path | None) -> Generator[None, None, None]:
+def _storage_errors(place: ChromaServer | Path | None) -> Generator[None, None, None]:
+    if isinstance(place, ChromaServer):
+        yield  # Its errors are ours already, and without Chroma's library a process is 80 MB smaller.
+        return
     from chromadb.errors import ChromaError
 
     try:
         yield
     except ChromaError as error:
         raise StorageError(
-            f"{folder or 'memory'}: the memory index failed ({error}): free space on the disk, or delete the folder, "
+            f"{place or 'memory'}: the memory index failed ({error}): free space on the disk, or delete the folder, "
             "which is rebuilt from the store"
         ) from error
-
-
-def _rows(user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> list[Row]:
-    return [row_of(user_key, one, content) for one, content in zip(interactions, contents, strict=True)]
-
-
-def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
-
-
-def _read(shard: "Collection", user_key: str) -> dict[str, dict[str, object]]:
-    found = shard.get(where={"user": user_key}, include=["metadatas"])
-    return {row: dict(metadata) for row, metadata in zip(found["ids"], found["metadatas"], strict=True)}
-
-
-def _write(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]]) -> None:
-    shard.upsert(ids=[row.row_id for row in rows], embeddings=vectors, metadatas=[row.metadata for row in rows])
-
-
-def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
-    for batch in _batches(row_ids):
-        shard.delete(ids=batch)

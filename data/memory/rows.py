@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..interaction import Interaction, normalised
 from ..lamp.tasks import TASKS
@@ -13,6 +13,16 @@ Filter = dict[str, object]
 """A filter in Chroma's form."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StoredInteractions(Protocol):
+    """One user's interactions in the store: the truth that the index follows."""
+
+    def __len__(self) -> int: ...
+
+    def all(self) -> tuple[Interaction, ...]:
+        """Return all of them, oldest first."""
+        ...
 
 
 class Row(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Protocol, Self
 from ..errors import InputError
 from ..interaction import Interaction, normalised
 from ..statement import Episode, Statement
-from .chroma_index import EpisodeIndex, StoredInteractions
+from .chroma_index import EpisodeIndex
 from .nearest import Match
+from .rows import StoredInteractions
 from .statements import StoredStatements, derive_statements
 
 

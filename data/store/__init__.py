@@ -4,19 +4,25 @@ It is the truth: memory's index and MLflow are copies that can be made again fro
 """
 
 from .alignments import AlignmentLog
+from .idempotency import IdempotencyLog
 from .interactions import InteractionLog
+from .keys import KeyRing
 from .personas import PersonaLog, Promotion
 from .statements import StatementLog
 from .store import Store
+from .usage import UsageLedger
 from .user import User, user_key
 
 __all__ = [
     "AlignmentLog",
+    "IdempotencyLog",
     "InteractionLog",
+    "KeyRing",
     "PersonaLog",
     "Promotion",
     "StatementLog",
     "Store",
+    "UsageLedger",
     "User",
     "user_key",
 ]

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import SetupError, StorageError
+from .compacting import compacted
 from .engines import HOLD_NAME, SHARING, address_of, engines_at
 from .failures import explained
 from .handle import Handle
@@ -81,6 +82,20 @@ class Database(Handle):
         with self._transaction(self._engines.appending) as connection:
             connection.execute(HOLD_NAME, {"number": number})
             yield
+
+    def compact(self) -> None:
+        """Leave nothing in the database's files of what was deleted: they are written anew without it.
+
+        SQLite's are the file and its write-ahead log. In PostgreSQL they are those of the tables, each of which is
+        locked meanwhile; what the server's own write-ahead log and backups hold goes when its administrator lets it.
+
+        Raises:
+            SetupError: The database is closed.
+            StorageError: There is no room for a copy, or others have been reading or writing for too long.
+        """
+        with self._transaction(self._engines.maintaining) as connection:
+            if not compacted(connection):
+                raise StorageError(f"{self.location}: others have been reading for too long; try again when they ended")
 
     def close(self) -> None:
         """Let go of the file or server. Closing twice does no harm."""

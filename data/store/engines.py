@@ -44,11 +44,12 @@ SHARING = "set PERSONAAGENT_DATABASE to postgresql://USER@HOST/NAME"
 
 
 class Engines(NamedTuple):
-    """One database's engine for each kind of transaction. Both have the same connections."""
+    """One database's engine for each kind of transaction, and for none. All have the same connections."""
 
     reading: Engine
     writing: Engine
     appending: Engine
+    maintaining: Engine
 
 
 def address_of(url: str | Path) -> URL:
@@ -88,7 +89,8 @@ def _sqlite(address: URL) -> Engines:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     writing = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-    return Engines(reading=engine.execution_options(**{_BEGIN: "BEGIN"}), writing=writing, appending=writing)
+    reading = engine.execution_options(**{_BEGIN: "BEGIN"})
+    return Engines(reading=reading, writing=writing, appending=writing, maintaining=engine)
 
 
 def _postgresql(address: URL) -> Engines:
@@ -105,6 +107,7 @@ def _postgresql(address: URL) -> Engines:
         reading=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
         writing=appending.execution_options(**{_BEGIN: _TAKE_LOCK}),
         appending=appending,
+        maintaining=engine.execution_options(isolation_level="AUTOCOMMIT"),
     )
 
 

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class InteractionLog(Handle):
-    """One user's interactions. An interaction that was added is on disk, and is never changed."""
+    """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known."""
 
     def __init__(self, database: Database, user_key: str, index: "EpisodeIndex | None" = None) -> None:
         self._database, self._user_key, self._index = database, user_key, index
@@ -65,10 +65,31 @@ class InteractionLog(Handle):
             InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
             StorageError: The disk is full or refuses to write.
         """
-        with self._database.write() as connection:
-            added = add_interactions(connection, self._user_key, interactions)
+        added = self.record(interactions)
         self.index_added(added)
         return len(added)
+
+    def record(self, interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
+        """Store as `add` does, and return what was newly stored; the index is told by `index_added`, or catches up."""
+        with self._database.write() as connection:
+            return add_interactions(connection, self._user_key, interactions)
+
+    def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
+        """Store what the user really did where only the query was known, or another answer was; return it all.
+
+        Raises:
+            InputError: The user has no interaction of this id, or the text cannot be stored.
+            StorageError: The disk is full or refuses to write.
+        """
+        learnt = self.get(interaction_id).model_copy(update={"ground_truth": ground_truth})
+        _check([learnt])
+        with self._database.write() as connection:
+            forgotten = connection.execute(delete(_table).where(self._is(interaction_id))).rowcount == 0
+            if forgotten:
+                raise _unknown(interaction_id)
+            connection.execute(insert(_table).values(_row(self._user_key, learnt)))
+            retract(connection, self._user_key, interaction_id)
+        return learnt
 
     def forget(self, interaction_id: str) -> None:
         """Delete an interaction from index and store, and with it every statement that has it as evidence.

@@ -113,7 +113,42 @@ def m003_journal(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas, m003_journal)
+def m004_serving(connection: Connection) -> None:
+    """Make the tables of who may ask a server, what it answered, and what it does in the background."""
+    _execute(
+        connection,
+        """CREATE TABLE api_keys (
+            key_id TEXT NOT NULL PRIMARY KEY,
+            user_key TEXT REFERENCES users (key),
+            noun TEXT NOT NULL
+        )""",
+        """CREATE TABLE usage (
+            key_id TEXT NOT NULL,
+            day TEXT NOT NULL,
+            calls INTEGER NOT NULL,
+            dollars DOUBLE PRECISION,
+            PRIMARY KEY (key_id, day)
+        )""",
+        """CREATE TABLE idempotency (
+            key_id TEXT NOT NULL REFERENCES api_keys (key_id),
+            token TEXT NOT NULL,
+            user_key TEXT REFERENCES users (key),
+            at TEXT NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (key_id, token)
+        )""",
+        "CREATE INDEX idempotency_by_age ON idempotency (at)",
+        """CREATE TABLE jobs (
+            user_key TEXT NOT NULL REFERENCES users (key),
+            job_id TEXT NOT NULL,
+            at TEXT NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (user_key, job_id)
+        )""",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas, m003_journal, m004_serving)
 """All steps, oldest first."""
 
 

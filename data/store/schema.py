@@ -1,7 +1,8 @@
 """The tables, as queries name them. What they are made of stands in `migrations.py`, once.
 
 A row is a noun's JSON beside the columns by which it is found. Those columns are an index: they are written together
-with the noun and never apart from it. Rows are added and, where something is forgotten, deleted; none is ever changed.
+with the noun and never apart from it. Rows are added and, where something is forgotten, deleted; none is ever changed,
+but for those of a server: an API key is revoked, usage is counted, a job goes on.
 
     users               everyone of whom something is stored; `ordinal` is the order of creation
     interactions        one row each; `position` is the place in the user's history
@@ -13,6 +14,10 @@ with the noun and never apart from it. Rows are added and, where something is fo
     run_ends            append-only: how each stretch of a run ended; a run without one was interrupted
     calls               append-only: what was asked, a row for each attempt, written before it is sent
     attempts            append-only: how each attempt ended; one without a row here was under way at a crash
+    api_keys            one row each; `user_key` only of a user's key
+    usage               one row for each API key and day (UTC); `dollars` is NULL once a price was not known
+    idempotency         what a server answered to writes; `user_key` is whom it was about
+    jobs                alignments that a server was asked for
     migrations          the migrations that this database has had
 """
 
@@ -40,4 +45,8 @@ calls = table(
     column("noun"),
 )
 attempts = table("attempts", column("run_id"), column("key"), column("number"), column("answered"), column("noun"))
+api_keys = table("api_keys", column("key_id"), column("user_key"), column("noun"))
+usage = table("usage", column("key_id"), column("day"), column("calls"), column("dollars"))
+idempotency = table("idempotency", column("key_id"), column("token"), column("user_key"), column("at"), column("noun"))
+jobs = table("jobs", column("user_key"), column("job_id"), column("at"), column("noun"))
 migrations = table("migrations", column("name"))

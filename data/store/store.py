@@ -11,10 +11,14 @@ from ..errors import UnknownUserError
 from ..interaction import Interaction
 from . import schema
 from .database import Database
+from .idempotency import IdempotencyLog
 from .interactions import add_interactions
 from .journal import Journal
+from .keys import KeyRing
 from .migrations import migrate
+from .people import People
 from .rows import check_id, next_number
+from .usage import UsageLedger
 from .user import User, user_key
 
 if TYPE_CHECKING:
@@ -36,10 +40,22 @@ class Store:
 
     journal: Journal
     """What was paid for, call by call."""
+    keys: KeyRing
+    """Who may ask a server."""
+    usage: UsageLedger
+    """What each API key has used, day by day."""
+    idempotency: IdempotencyLog
+    """What a server answered to writes."""
+    people: People
+    """Its users, each as a whole."""
 
     def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
         self._database, self._index = database, index
         self.journal = Journal(database)
+        self.keys = KeyRing(database, _add)
+        self.usage = UsageLedger(database)
+        self.idempotency = IdempotencyLog(database)
+        self.people = People(database, index, _add)
 
     @classmethod
     def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:
@@ -116,6 +132,15 @@ class Store:
         for user_id, interactions in added.items():
             handles[user_id].interactions.index_added(interactions)
         return sum(len(interactions) for interactions in added.values())
+
+    def ping(self) -> None:
+        """Read something.
+
+        Raises:
+            StorageError: The database cannot be read.
+        """
+        with self._database.read() as connection:
+            connection.scalar(select(_table.c.ordinal).limit(1))
 
     def close(self) -> None:
         """Let go of the database. The index, which was passed in, stays open."""

@@ -9,6 +9,7 @@ from .alignments import AlignmentLog
 from .database import Database
 from .handle import Handle
 from .interactions import InteractionLog
+from .jobs import JobLog
 from .personas import PersonaLog
 from .statements import StatementLog
 
@@ -28,6 +29,8 @@ class User(Handle):
     """The persona versions, and which one is live."""
     alignments: AlignmentLog
     """How the versions came about."""
+    jobs: JobLog
+    """Which alignments a server was asked for."""
 
     def __init__(self, user_id: str, database: Database, index: "EpisodeIndex | None") -> None:
         self._user_id, self._index = user_id, index
@@ -37,6 +40,7 @@ class User(Handle):
         self.statements = StatementLog(database, self.key)
         self.personas = PersonaLog(database, self.key)
         self.alignments = AlignmentLog(database, self.key)
+        self.jobs = JobLog(database, self.key)
 
     @property
     def user_id(self) -> str:

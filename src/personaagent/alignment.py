@@ -94,13 +94,23 @@ def align(
 
 
 async def aalign(
-    user: User, optimizer: PersonaAlignment, alignment_id: str | None = None
+    user: User,
+    optimizer: PersonaAlignment,
+    alignment_id: str | None = None,
+    settings: AgentSettings | None = None,
 ) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
-    """Do what `align` does; the simulations of a batch run at once, and so do its critiques."""
+    """Do what `align` does; the simulations of a batch run at once, and so do its critiques.
+
+    Args:
+        user: Whose persona.
+        optimizer: How it is aligned.
+        alignment_id: As for `align`.
+        settings: How the program works that is aligned.
+    """
     with within(user_key=user.key):
         if (recorded := await asyncio.to_thread(_recorded, user, alignment_id)) is not None:
             return recorded
-        student = await asyncio.to_thread(_student, user, optimizer, alignment_id)
+        student = await asyncio.to_thread(_student, user, optimizer, alignment_id, settings)
         aligned = await optimizer.acompile(student, trainset=examples(user.interactions.all()))
         return await asyncio.to_thread(_keep, user, aligned.alignment, alignment_id)
 
@@ -140,7 +150,9 @@ def _recorded(user: User, alignment_id: str | None) -> tuple[Alignment, tuple[Pe
     return done, tuple(version for version in user.personas.versions() if version.alignment_id == alignment_id)
 
 
-def _student(user: User, optimizer: PersonaAlignment, alignment_id: str | None) -> PersonaAgent:
+def _student(
+    user: User, optimizer: PersonaAlignment, alignment_id: str | None, settings: AgentSettings | None = None
+) -> PersonaAgent:
     """Return the program to align: under the live persona, or the one that an interrupted alignment began with."""
     history = user.interactions.all()
     batch = optimizer.sampling.sample(history, optimizer.n)
@@ -152,7 +164,7 @@ def _student(user: User, optimizer: PersonaAlignment, alignment_id: str | None) 
         base = first_persona(user, batch)
     else:
         _summarise(user, user.memory.before(batch[0]))
-    return program(user, base, task_named(batch[-1].task))
+    return program(user, base, task_named(batch[-1].task), settings)
 
 
 def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[Alignment, tuple[PersonaVersion, ...]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
-from .data.errors import HomeLockedError, TrackingError
+from .data.errors import HomeLockedError, SetupError, TrackingError
 from .data.store import Store, User
+from .data.store.engines import address_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -17,21 +18,23 @@ if TYPE_CHECKING:
     from .data.task import Task
     from .lms.budget import Budget
     from .optimizers import PersonaAlignment
+    from .optimizers.tracking import PersonaTracker
     from .programs import PersonaAgent
     from .runs import OpenRun
 
+_FILES = {"sqlite", "file"}
 _log = logging.getLogger(__name__)
 
 
 class Home:
-    """A home folder, open in this process alone.
+    """A home folder, open in this process alone unless nothing in it is written by several; see `is_shared`.
 
     Args:
         settings: Where things are; by default from the environment.
 
     Raises:
         HomeLockedError: Another process has the folder open.
-        SetupError: A model file or the store is not as it must be.
+        SetupError: A model file, the store or what is shared is not as it must be.
 
     Example:
         >>> with Home(Settings(home=Path("demo"))) as home, home.run(budget=Budget(max_calls=100)):
@@ -45,7 +48,9 @@ class Home:
         self.settings = settings or Settings()
         self.folder = self.settings.home.resolve()
         with ExitStack() as opening:
-            _lock(self.folder, opening)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not is_shared(self.settings):
+                _lock(self.folder, opening)
             self.store = opening.enter_context(open_store(self.folder, self.settings))
             self._closing = opening.pop_all()
 
@@ -118,11 +123,17 @@ class Home:
             TrackingError: MLflow could not be reached.
         """
         from .alignment import program
+
+        return self.tracker.mirror(user, lambda version: program(user, version))
+
+    @property
+    def tracker(self) -> "PersonaTracker":
+        """What mirrors personas to MLflow."""
         from .optimizers.tracking import PersonaTracker
 
         is_server = self.tracking_uri.startswith("http")
         artifacts = None if is_server else (self.folder / "mlflow-artifacts").as_uri()
-        return PersonaTracker(self.tracking_uri, artifacts).mirror(user, lambda version: program(user, version))
+        return PersonaTracker(self.tracking_uri, artifacts)
 
     @property
     def tracking_uri(self) -> str:
@@ -130,11 +141,33 @@ class Home:
         return self.settings.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
 
 
+def is_shared(settings: Settings) -> bool:
+    """Return whether several processes, on one machine or many, may open a home with these settings at once.
+
+    They may if the store is in PostgreSQL and the index on a Chroma server. MLflow must not be a file then, either; a
+    PostgreSQL database will do for processes that see the same home folder, where its artifacts are.
+
+    Raises:
+        SetupError: They may, and MLflow is a file.
+    """
+    if settings.chroma is None or settings.database is None:
+        return False
+    if address_of(settings.database).get_backend_name() != "postgresql":
+        return False
+    scheme, has_scheme, _ = (settings.tracking_uri or "").partition("://")
+    if not has_scheme or scheme.partition("+")[0] in _FILES:
+        raise SetupError(
+            "several processes may share this store and this index, and MLflow in a file is for one: set "
+            "PERSONAAGENT_TRACKING_URI to the URL of an MLflow server"
+        )
+    return True
+
+
 @contextmanager
 def scratch_store(settings: Settings) -> Generator[Store]:
     """Open an empty store that is gone afterwards."""
     with TemporaryDirectory(prefix="personaagent-") as folder:
-        elsewhere = settings.model_copy(update={"database": None})
+        elsewhere = settings.model_copy(update={"database": None, "chroma": None})
         with open_store(Path(folder), elsewhere) as store:
             yield store
 
@@ -155,12 +188,12 @@ def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int
 
 @contextmanager
 def open_store(folder: Path, settings: Settings) -> Generator[Store]:
-    """Open a store in `folder`, or where the settings say, with its index of episodes beside it."""
+    """Open a store and its index of episodes, each in `folder` or where the settings say."""
     from .data.memory.chroma_index import EpisodeIndex
     from .lms import open_embedder
 
     with (
-        EpisodeIndex(folder / "chroma", open_embedder(settings.embedder)) as index,
+        EpisodeIndex(settings.chroma or folder / "chroma", open_embedder(settings.embedder)) as index,
         Store.open(settings.database or folder / "store.db", index=index) as store,
     ):
         yield store
@@ -169,7 +202,6 @@ def open_store(folder: Path, settings: Settings) -> Generator[Store]:
 def _lock(folder: Path, opening: ExitStack) -> None:
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "home.lock")
     try:
         opening.enter_context(lock.acquire(timeout=0))

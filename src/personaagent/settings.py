@@ -14,8 +14,10 @@ class Settings(BaseSettings):
     """The folder that holds the store, the index, MLflow's database and evaluations."""
     database: str | None = None
     """URL of the store's database; by default a SQLite file in the home folder."""
+    chroma: str | None = None
+    """URL of a Chroma server that only this store's processes use; by default files in the home folder."""
     tracking_uri: str | None = None
-    """MLflow's URI; by default a SQLite file in the home folder."""
+    """MLflow's URI; by default a SQLite file in the home folder. Several processes need a server's."""
     embedder: str = "minilm"
     """`minilm` (in process) or any DSPy embedding model, `openai/text-embedding-3-small` say."""
     lm: str = "embedded"

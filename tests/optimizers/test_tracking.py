@@ -14,7 +14,7 @@ from personaagent.data.persona import Persona, PersonaLine, PersonaVersion, pers
 from personaagent.data.store import Store, User
 from personaagent.data.task import OPEN
 from personaagent.optimizers import PersonaAlignment, examples
-from personaagent.optimizers.tracking import PersonaTracker
+from personaagent.optimizers.tracking import Erased, PersonaTracker
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM
 
@@ -149,6 +149,48 @@ def test_mlflow_out_of_reach_is_a_tracking_error_without_the_password(user: User
     with pytest.raises(TrackingError, match="persona sync") as failure:
         nobody_listens.mirror(user, program_of(user))
     assert "hunter2" not in str(failure.value)
+
+
+def test_an_erased_user_is_in_no_file_and_the_others_are(
+    tracker: PersonaTracker, uri: str, store: Store, lm: ScriptedLM
+) -> None:
+    users = [store.add_user("erased"), store.add_user("kept")]
+    for user in users:
+        user.interactions.add(_history())
+        aligned(user, lm)
+        tracker.mirror(user, program_of(user))
+    erased, kept = users
+    experiment = client(uri).get_experiment_by_name("personaagent")
+    assert experiment is not None
+    artifacts = Path(experiment.artifact_location.removeprefix("file://"))
+    losses = len(list(artifacts.rglob("losses.json")))
+    assert tracker.erase(erased.key) == Erased(prompt_versions=2, runs=1, kept=())
+    assert tracker.erase(erased.key) == Erased(prompt_versions=0, runs=0, kept=())
+    database = Path(uri.removeprefix("sqlite:///"))
+    files = [*database.parent.iterdir(), *(path for path in artifacts.rglob("*") if path.is_file())]
+    assert not [path for path in files if erased.key.encode() in path.read_bytes()]
+    assert [path for path in files if kept.key.encode() in path.read_bytes()] == [database]
+    assert tracker.mirror(kept, program_of(kept)) == 0
+    assert len(list(artifacts.rglob("losses.json"))) == losses - 1
+
+
+def test_an_erased_user_can_be_mirrored_again(tracker: PersonaTracker, store: Store, lm: ScriptedLM) -> None:
+    user = store.add_user("back again")
+    user.interactions.add(_history())
+    aligned(user, lm)
+    for _ in range(2):
+        assert tracker.mirror(user, program_of(user)) == 2
+        assert tracker.erase(user.key).prompt_versions == 2
+
+
+def test_nothing_is_made_where_nothing_was_mirrored(tmp_path: Path) -> None:
+    assert PersonaTracker(f"sqlite:///{tmp_path / 'none.db'}").erase("0" * 16) == Erased(0, 0, ())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_out_of_reach_says_to_erase_again() -> None:
+    with pytest.raises(TrackingError, match="erase again"):
+        PersonaTracker("http://127.0.0.1:9").erase("0" * 16)
 
 
 def test_the_diff_shows_what_came_and_went() -> None:

@@ -6,7 +6,7 @@ from types import TracebackType
 import typer
 
 from ..data.errors import InputError, PersonaAgentError, SetupError
-from . import align, ask, data, demo, evaluate, ingest, memory, models, persona, report, runs
+from . import align, ask, data, demo, evaluate, ingest, keys, memory, models, persona, report, runs, serve, user
 from .context import Debug, Setup, print_error
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ app.command()(ask.ask)
 app.command()(align.align)
 app.add_typer(persona.app, name="persona")
 app.add_typer(memory.app, name="memory")
+app.add_typer(user.app, name="user")
+app.command()(serve.serve)
+app.add_typer(keys.app, name="keys")
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(runs.spend)

@@ -49,6 +49,20 @@ class OpenRun:
         """What it has spent until now, in all its stretches."""
         return self._recorder.purse.spent
 
+    @contextmanager
+    def inside(self) -> Generator[None]:
+        """Let what is done inside ask the LMs of the run, in a task or thread that did not begin inside `open_run`."""
+        import dspy
+
+        from ..lms.recorder import recorder_here
+
+        token = recorder_here.set(self._recorder)
+        try:
+            with dspy.context(lm=self.lms[AGENT], trace=None, disable_history=True):
+                yield
+        finally:
+            recorder_here.reset(token)
+
     def lm(self, role: str) -> "dspy.LM":
         """Return the journalled LM of a role: `agent`, `loss` or `revision`."""
         return self.lms[role]
@@ -160,18 +174,14 @@ def _recording(
     recorder: "Recorder", run: Run, players: "Mapping[str, dspy.LM]", price: str | None
 ) -> Generator[OpenRun]:
     """Let what is done inside ask the LMs of a run through its recorder."""
-    import dspy
-
     from ..lms.journal import journalled
-    from ..lms.recorder import recorder_here
 
-    token = recorder_here.set(recorder)
     try:
         roles = {role: journalled(lm, recorder, role, players.get(role), price) for role, lm in run.lms.items()}
-        with dspy.context(lm=roles[AGENT], trace=None, disable_history=True):
-            yield OpenRun(run, recorder, roles)
+        going_on = OpenRun(run, recorder, roles)
+        with going_on.inside():
+            yield going_on
     finally:
-        recorder_here.reset(token)
         recorder.close()
 
 

@@ -1,0 +1,59 @@
+"""What API keys have used, by day."""
+
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy import select, text
+
+from . import schema
+from .database import Database
+from .handle import Handle
+
+_table = schema.usage
+# A sum with NULL is NULL: once a price was not known, the day's dollars are not known.
+_ADD = text(
+    "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, :calls, :dollars) "
+    "ON CONFLICT (key_id, day) DO UPDATE "
+    "SET calls = usage.calls + excluded.calls, dollars = usage.dollars + excluded.dollars RETURNING calls, dollars"
+)
+
+
+class Usage(NamedTuple):
+    """What one key has used on one day."""
+
+    calls: int
+    dollars: float | None
+    """None once the price of a call was not known."""
+
+
+class UsageLedger(Handle):
+    """The sums by API key and day (UTC). Any number of processes may add to them at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, key_id: str, day: date, calls: int, dollars: float | None) -> Usage:
+        """Add to what a key has used on a day, in one step that no other adding overlaps.
+
+        Args:
+            key_id: The key.
+            day: The day, in UTC.
+            calls: How many.
+            dollars: What they cost; None if that is not known.
+
+        Returns:
+            The sums, this included.
+
+        Raises:
+            StorageError: The disk is full or refuses to write.
+        """
+        row = {"key_id": key_id, "day": day.isoformat(), "calls": calls, "dollars": dollars}
+        with self._database.append() as connection:
+            return Usage._make(connection.execute(_ADD, row).one())
+
+    def of(self, key_id: str, day: date) -> Usage:
+        """Return what a key has used on a day (UTC)."""
+        mine = (_table.c.key_id == key_id, _table.c.day == day.isoformat())
+        with self._database.read() as connection:
+            row = connection.execute(select(_table.c.calls, _table.c.dollars).where(*mine)).first()
+        return Usage(0, 0.0) if row is None else Usage._make(row)

@@ -1,0 +1,141 @@
+"""`personaagent serve`: one API for many users."""
+
+import logging
+import os
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..data.errors import SetupError
+from .context import Asking, settings_asking
+from .grouped import grouped
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ..serving.configuration import Serving
+    from ..serving.deployment import Deployment
+    from ..settings import Settings
+
+_CONFIGURED = "PERSONAAGENT_SERVING"
+"""Tells the worker processes how to serve; settings travel as themselves."""
+_DRAIN_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens."""
+
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every one.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 for any that is free.", min=0, max=65535)] = 8000
+    workers: Annotated[
+        int, typer.Option(help="Processes; several need PostgreSQL and a Chroma server.", min=1, max=256)
+    ] = 1
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How it learns, and what its keys may use."""
+
+    align_every: Annotated[
+        int, typer.Option(help="Ground truths of a user between two alignments; 0 for never.", min=0)
+    ] = 10
+    n: Annotated[int, typer.Option(help="Latest interactions that an alignment simulates.", min=1)] = 3
+    action: Annotated[bool, typer.Option("--action/--no-action", help="Whether answers take tools.")] = True
+    calls_per_minute: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
+    calls_per_day: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
+    dollars_per_day: Annotated[float | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
+
+
+@grouped
+def serve(context: typer.Context, place: Place, learning: Learning, asking: Asking) -> None:
+    """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
+    import uvicorn
+
+    from ..home import is_shared
+
+    configured = settings_asking(context, asking)
+    serving = _serving(place, learning)
+    if place.workers > 1 and not is_shared(configured):
+        raise SetupError(
+            "several workers need a store and an index that they can share: set PERSONAAGENT_DATABASE to "
+            "postgresql://USER@HOST/NAME and PERSONAAGENT_CHROMA to the URL of a Chroma server, or leave out --workers"
+        )
+    logging.getLogger("personaagent").setLevel(logging.INFO)
+    with ExitStack() as stack:
+        _tell_workers(configured, serving, stack if place.workers > 1 else None)
+        uvicorn.run(
+            f"{__name__}:application",
+            factory=True,
+            host=place.host,
+            port=place.port,
+            workers=place.workers,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+
+
+def application() -> "FastAPI":
+    """Return the application of this process, as the environment says."""
+    from ..home import Home
+    from ..serving.app import create_app
+    from ..serving.configuration import Serving
+    from ..serving.deployment import deployed
+    from ..settings import Settings
+
+    _log_lines()
+    serving = Serving.from_json(os.environ[_CONFIGURED])
+
+    @contextmanager
+    def deploy() -> "Generator[Deployment]":
+        with Home(Settings()) as home, deployed(home, serving) as deployment:
+            yield deployment
+
+    return create_app(deploy)
+
+
+def _serving(place: Place, learning: Learning) -> "Serving":
+    from ..data.api_key import KeyLimits
+    from ..programs import AgentSettings
+    from ..serving.configuration import Serving
+
+    return Serving(
+        align_every=learning.align_every,
+        n=learning.n,
+        agent=AgentSettings(action=learning.action),
+        alone=place.workers == 1,
+        limits=KeyLimits(
+            calls_per_minute=learning.calls_per_minute,
+            calls_per_day=learning.calls_per_day,
+            dollars_per_day=learning.dollars_per_day,
+        ),
+    )
+
+
+def _tell_workers(configured: "Settings", serving: "Serving", counting: ExitStack | None) -> None:
+    """Write down for the worker processes how to serve, and where they count together."""
+    from ..serving.observing import MULTIPROCESS
+
+    for name, value in configured.model_dump(exclude_none=True).items():
+        os.environ[f"PERSONAAGENT_{name.upper()}"] = str(value)
+    os.environ[_CONFIGURED] = serving.to_json()
+    if counting is not None:
+        os.environ[MULTIPROCESS] = counting.enter_context(TemporaryDirectory(prefix="personaagent-metrics-"))
+
+
+def _log_lines() -> None:
+    """Write the lines of requests to standard output, and everything else to standard error."""
+    requests = logging.getLogger("personaagent.requests")
+    requests.setLevel(logging.INFO)
+    requests.propagate = False
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    requests.handlers = [lines]
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)

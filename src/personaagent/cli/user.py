@@ -1,0 +1,107 @@
+"""`personaagent user`: a user as a whole: erased, exported, imported."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..data.errors import StorageError
+from .context import Json, err, opened, out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..people import Receipt
+
+app = typer.Typer(help="Erase, export and import a user.", no_args_is_help=True)
+UserId = Annotated[str, typer.Argument(metavar="USER", help="Who.")]
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    user: UserId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase a user with every trace: store, journal, index, MLflow, and the files under them.
+
+    Exit code 1 says that something is left: do it again when what the receipt names can be reached.
+    """
+    from ..people import erase as erase_user
+
+    with opened(context) as home:
+        known = user in {one.user_id for one in home.store.users()}
+        if not yes:
+            who = "and all that is known of this user" if known else "of whom nothing is stored, wherever a trace is"
+            typer.confirm(f"Erase {user!r}, {who}? Nothing brings it back.", abort=True, err=True)
+        receipt = erase_user(home, user)
+    if as_json:
+        print_json(receipt.model_dump(mode="json"))
+    else:
+        _print(receipt)
+    if receipt.left:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    user: UserId,
+    file: Annotated[str, typer.Argument(help="To write; - for standard output.")],
+) -> None:
+    """Write all that is known of a user to one portable file of JSON lines."""
+    from ..people import export_user
+
+    with opened(context) as home:
+        _write(file, export_user(home.store, user))
+    if file != "-":
+        out.print(f"user {user}: written to {file}", markup=False)
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="From `user export`; - for standard input.")],
+    user: Annotated[str | None, typer.Option("--user", help="Under another id than the user had.")] = None,
+) -> None:
+    """Store a user from a file that `user export` wrote: all of it, or nothing."""
+    from ..people import import_user
+
+    lines = _read(file)
+    with opened(context) as home:
+        imported = import_user(home.store, lines, user, source=file)
+        count = len(imported.interactions)
+    out.print(f"user {imported.user_id}: {count} interactions imported", markup=False)
+
+
+def _print(receipt: "Receipt") -> None:
+    for what, count in receipt.removed.items():
+        if count:
+            out.print(f"{count:6}  {what}", markup=False)
+    if not any(receipt.removed.values()):
+        out.print("nothing of this user was here")
+    for what in receipt.left:
+        err.print(f"left: {what}; erase again", style="yellow", markup=False)
+
+
+def _write(name: str, lines: "Iterable[str]") -> None:
+    if name == "-":
+        sys.stdout.writelines(lines)
+        return
+    try:
+        with Path(name).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise StorageError(f"{name}: cannot be written: {error.strerror}") from error
+
+
+def _read(name: str) -> list[str]:
+    if name == "-":
+        return sys.stdin.readlines()
+    try:
+        with Path(name).open(encoding="utf-8", newline="\n") as file:
+            return file.readlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{name}: cannot be read: {error}") from error

@@ -1,0 +1,171 @@
+"""Whole users: erased with every trace, or written to JSON lines and read back."""
+
+import json
+import logging
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError
+
+from .data.alignment import Alignment
+from .data.errors import PersonaAgentError, RecordError
+from .data.interaction import Interaction
+from .data.nouns import Noun
+from .data.persona import PersonaVersion
+from .data.statement import Statement
+from .data.store import Promotion, Store, User, user_key
+from .data.store.journal import now
+
+if TYPE_CHECKING:
+    from .home import Home
+
+_KINDS: dict[str, type[Noun]] = {
+    "interaction": Interaction,
+    "statement": Statement,
+    "alignment": Alignment,
+    "persona_version": PersonaVersion,
+    "promotion": Promotion,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_REMEDY = "give what `personaagent user export` wrote"
+
+_log = logging.getLogger(__name__)
+
+
+class Receipt(Noun):
+    """What was removed of a user, and what was not."""
+
+    user_key: str
+    removed: dict[str, int]
+    """By what it was: rows of each table, `episodes` of the index, `prompt_versions` and `tracked_runs` of MLflow."""
+    left: tuple[str, ...] = ()
+    """What could not be removed yet, in words; erasing again goes on."""
+    at: datetime
+
+
+class _Header(Noun):
+    """The first line of an export."""
+
+    format: Literal["personaagent user"] = "personaagent user"
+    user_id: str
+    records: int = Field(ge=0)
+    """How many lines follow: a file that was cut off shows."""
+
+
+def erase(home: "Home", user_id: str) -> Receipt:
+    """Erase a user with every trace: from store, journal, index and MLflow, and from the files under them.
+
+    The store, which is the truth, forgets the user first and all at once. What fails after that is named in the
+    receipt; erasing again goes on, as it does after a process that was killed. Whatever works for the user must have
+    ended before: what it records later is not erased. What evaluations keep of the people in their data stays.
+
+    Args:
+        home: The home folder.
+        user_id: Whom; nobody of this id need be stored any more.
+
+    Raises:
+        InputError: This cannot be a user id.
+        StorageError: The store could not be written; nothing was erased.
+    """
+    people, key = home.store.people, user_key(user_id)
+    removed = people.erase(user_id)
+    left: list[str] = []
+    with _going_on(key, left, "vectors in the files of the index"):
+        removed["episodes"] = people.erase_episodes(user_id)
+        if people.index_is_elsewhere:
+            left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
+    with _going_on(key, left, "prompt versions, runs and artifacts in MLflow"):
+        erased = home.tracker.erase(key)
+        removed |= {"prompt_versions": erased.prompt_versions, "tracked_runs": erased.runs}
+        if erased.kept:
+            left.append(
+                f"names and numbers of {len(erased.kept)} deleted runs on the MLflow server: run its `mlflow gc`"
+            )
+    with _going_on(key, left, "deleted rows in the files of the database"):
+        people.compact()
+    return Receipt(user_key=key, removed=removed, left=tuple(left), at=now())
+
+
+def export_user(store: Store, user_id: str) -> Iterator[str]:
+    """Return all that the store knows of a user as JSON lines, each with its line break.
+
+    The first line says whose they are, each other is one record: interactions, statements, alignments, persona versions
+    and promotions. What was paid for stays in the journal, what opens a server stays here.
+
+    Raises:
+        UnknownUserError: Nobody of this id is stored.
+    """
+    records = store.people.records(user_id)
+    return _lines(_Header(user_id=user_id, records=len(records)), records)
+
+
+def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, *, source: str = "the export") -> User:
+    """Store a user from the lines of an export: all of it, or on any error nothing.
+
+    Args:
+        store: Where to.
+        lines: What `export_user` gave.
+        user_id: Under which id; by default the one that the user had.
+        source: Where the lines are from, as errors name it.
+
+    Returns:
+        The user, whose logs are equal to the exported ones.
+
+    Raises:
+        RecordError: A line is not one of an export, or lines are missing.
+        InputError: Something is stored of this user, or the records do not fit each other.
+        StorageError: The disk is full or refuses to write.
+    """
+    numbered = enumerate(lines, 1)
+    header = next((_header(source, line) for _, line in numbered), None)
+    if header is None:
+        raise RecordError(source, "line 1", None, f"nothing is here: {_REMEDY}")
+    records = [_record(source, f"line {number}", line) for number, line in numbered]
+    if len(records) != header.records:
+        raise RecordError(source, "line 1", "records", f"{header.records} are promised and {len(records)} are here")
+    store.people.add(user_id or header.user_id, records)
+    return store.user(user_id or header.user_id)
+
+
+@contextmanager
+def _going_on(key: str, left: list[str], what: str) -> Generator[None]:
+    """Note what could not be removed, and go on."""
+    try:
+        yield
+    except PersonaAgentError as error:
+        _log.warning("user %s: not erased yet: %s: %s", key, what, error)
+        left.append(what)
+
+
+def _lines(header: _Header, records: Iterable[Noun]) -> Iterator[str]:
+    yield header.to_json() + "\n"
+    for record in records:
+        fields = {"kind": _NAMES[type(record)], **json.loads(record.to_json())}
+        yield json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _header(source: str, line: str) -> _Header:
+    try:
+        return _Header.from_json(line)
+    except ValidationError as error:
+        raise RecordError(source, "line 1", None, f"{_first(error)}: {_REMEDY}") from error
+
+
+def _record(source: str, where: str, line: str) -> Noun:
+    try:
+        fields = json.loads(line)
+        kind = _KINDS[fields.pop("kind")]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RecordError(source, where, "kind", f"this is not a record of a user: {_REMEDY}") from error
+    try:
+        return kind.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        raise RecordError(source, where, _NAMES[kind], _first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    """Return what is wrong first, and where; never the value, which is a user's own words."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")

@@ -1,0 +1,1 @@
+"""The server: many users behind one API that learns while it answers."""

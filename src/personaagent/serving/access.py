@@ -1,0 +1,101 @@
+"""Who asks: a key, and the one user whom it may reach with this request."""
+
+from typing import Annotated, NamedTuple
+from urllib.parse import unquote
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from ..data.api_key import ApiKey, user_of_tenant
+from ..data.errors import UnknownUserError
+from ..data.store import User
+from .deployment import Deployment
+from .problems import Problem
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
+
+
+class Caller(NamedTuple):
+    """Who asks, and for whom."""
+
+    key: ApiKey
+    user: User
+
+
+def deployment(request: Request) -> Deployment:
+    """Return what all requests share."""
+    return request.app.state.deployment
+
+
+Deployed = Annotated[Deployment, Depends(deployment)]
+
+
+def api_key(
+    deployed: Deployed, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> ApiKey:
+    """Return the key of a request; any key at all is refused once it is revoked.
+
+    Raises:
+        Problem: There is no key, or it is not one of ours.
+    """
+    key = deployed.store.keys.find(credentials.credentials) if credentials else None
+    if key is None:
+        detail = "Send an API key of this server as `Authorization: Bearer KEY`."
+        raise Problem(401, detail, {"WWW-Authenticate": "Bearer"})
+    return key
+
+
+Key = Annotated[ApiKey, Depends(api_key)]
+ForUser = Annotated[
+    str | None,
+    Header(
+        alias="X-PersonaAgent-User",
+        description="For whom a tenant's or an admin's key asks, percent-encoded; a user's key needs none.",
+        max_length=2048,
+    ),
+]
+
+
+def caller(request: Request, deployed: Deployed, key: Key, named: ForUser = None) -> Caller:
+    """Return the caller, and note the user's key for what is kept of the answer.
+
+    A user's key reaches its own user, whatever the request says.
+
+    Raises:
+        Problem: A tenant's or an admin's key names nobody.
+        UnknownUserError: Nothing is stored of the user yet, and this request only reads.
+    """
+    user = _user_of(deployed, key, named, may_be_new=request.method == "POST")
+    request.state.user_key = user.key
+    return Caller(key, user)
+
+
+def _user_of(deployed: Deployment, key: ApiKey, named: str | None, *, may_be_new: bool) -> User:
+    if key.role == "user" and key.user_id is not None:
+        return deployed.store.user(key.user_id)
+    if not named:
+        raise Problem(403, "Say for whom this is: a tenant's or an admin's key needs the header X-PersonaAgent-User.")
+    user_id = user_of_tenant(key.tenant, unquote(named))
+    try:
+        return deployed.store.user(user_id)
+    except UnknownUserError:
+        if not may_be_new:
+            raise
+        return deployed.store.add_user(user_id)
+
+
+Called = Annotated[Caller, Depends(caller)]
+
+
+def charged(deployed: Deployed, called: Called) -> Caller:
+    """Return the caller, who may make one more call to an LM.
+
+    Raises:
+        Problem: A limit of the key is reached.
+    """
+    if (refusal := deployed.limiter.take(called.key)) is not None:
+        raise Problem(429, refusal.detail, {"Retry-After": str(refusal.retry_after_seconds)})
+    return called
+
+
+Charged = Annotated[Caller, Depends(charged)]

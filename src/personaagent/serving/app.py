@@ -1,0 +1,72 @@
+"""The application: routes, and what is opened while it runs."""
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from . import alignments, chat, interactions, me, memory, personas
+from .configuration import MAX_BODY_BYTES
+from .deployment import Deployment
+from .observing import MULTIPROCESS, Metrics, Observed, add_observation
+from .page import add_page
+from .problems import ProblemDetails, add_problems
+
+_ABOUT = """Answers as one particular user would want, and learns what that is.
+
+A key stands for a user. `/v1/chat/completions` is OpenAI's, so its clients work unchanged; everything else is about
+what is remembered of the user, the persona that comes of it, and how it is aligned. Errors are
+`application/problem+json`. A POST with an `Idempotency-Key` is done once, however often it is sent within a day."""
+
+
+def create_app(deploy: Callable[[], AbstractContextManager[Deployment]]) -> FastAPI:
+    """Return the application.
+
+    Args:
+        deploy: Opens what the requests share, when the server starts, and closes it when it ends.
+
+    Example:
+        >>> app = create_app(lambda: deployed(home, Serving()))
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        with deploy() as deployment:
+            app.state.deployment = deployment
+            try:
+                yield
+            finally:
+                await deployment.drained()
+
+    app = FastAPI(
+        title="PersonaAgent",
+        description=_ABOUT,
+        version=version("personaagent"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    metrics = Metrics()
+    app.add_middleware(Observed, metrics=metrics, most_bytes=MAX_BODY_BYTES)
+    add_problems(app)
+    for room in (chat, interactions, memory, personas, alignments, me):
+        app.include_router(room.router)
+    add_observation(app, metrics, shared=MULTIPROCESS in os.environ)
+    add_page(app)
+    _describe_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the form of a problem into the OpenAPI document, where the responses refer to it."""
+    usual = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = usual()
+        document["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,27 @@
+"""How a server answers and learns."""
+
+from pydantic import Field
+
+from ..data.api_key import KeyLimits
+from ..data.nouns import Noun
+from ..programs import AgentSettings
+
+MAX_BODY_BYTES = 1_048_576
+MAX_TEXT = 100_000
+"""Characters of one text in a request."""
+
+
+class Serving(Noun):
+    """How a server answers and learns."""
+
+    align_every: int = Field(default=10, ge=0)
+    """Ground truths that a user must have given since the last alignment before the next one begins; 0 for never."""
+    n: int = Field(default=3, ge=1)
+    """Interactions in an alignment batch."""
+    alignments_at_once: int = Field(default=1, ge=1)
+    """Of all users, in this process."""
+    agent: AgentSettings = AgentSettings()
+    alone: bool = True
+    """Whether no other process serves the same store."""
+    limits: KeyLimits = KeyLimits()
+    """Of a key that has none of its own."""

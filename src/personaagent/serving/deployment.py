@@ -1,0 +1,233 @@
+"""What all requests share: the store, the LMs, and the programs that answer."""
+
+import asyncio
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import dspy
+
+from ..data.alignment import Spend
+from ..data.api_key import ApiKey
+from ..data.errors import StorageError
+from ..data.interaction import Interaction
+from ..data.store import Store, User
+from ..data.task import Task
+from ..lms.prices import Price, price_of
+from ..optimizers.simulation import SERVED_BY
+from ..people import erase
+from ..programs.scope import within
+from ..programs.spend import measure
+from ..runs import AGENT, OpenRun
+from .learning import Learner
+from .limits import Limiter
+
+if TYPE_CHECKING:
+    from ..home import Home
+    from ..people import Receipt
+    from ..programs import PersonaAgent
+    from .access import Caller
+    from .configuration import Serving
+
+_PROGRAMS = 2_000
+"""Programs that are kept ready; one takes about 50 kB."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that is stored."""
+
+    interaction: Interaction
+    spend: Spend
+    without_memory: bool = False
+    """Whether it was given without the user's episodes, which could not be reached."""
+
+
+class Deployment:
+    """Answers for any user of a store, and stores what was asked and answered.
+
+    Args:
+        store: Everything about the users.
+        run: The run that pays for the answers.
+        serving: How it is done.
+        price: Dollars for the LM's tokens; None if not known.
+        mirror: Copies a user's new persona versions to MLflow.
+        erase: Removes a user of this id with every trace.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: OpenRun,
+        serving: "Serving",
+        *,
+        price: Price | None = None,
+        mirror: Callable[[User], object] = lambda _user: None,
+        erase: "Callable[[str], Receipt]",
+    ) -> None:
+        self.store, self.run, self.serving, self._price = store, run, serving, price
+        self._erase = erase
+        self.limiter = Limiter(store.usage, serving.limits)
+        self.learner = Learner(run, serving, mirror)
+        self.is_draining = False
+        self._answering: dict[str, set[asyncio.Task[Any]]] = {}
+        self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
+        self._first_personas: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
+        self._guard = threading.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @property
+    def lm(self) -> str:
+        """The model that answers."""
+        return self.run.lms[AGENT].model
+
+    async def answer(self, caller: "Caller", query: str, task: Task) -> Answer:
+        """Answer under the live persona and store the exchange; the index of episodes follows afterwards.
+
+        Args:
+            caller: For whom, and whose key pays; also for what failed.
+            query: What is asked.
+            task: In which form the answer comes.
+
+        Raises:
+            AnswerError: The LM did not answer in the form of the task.
+            LMError: The LM failed.
+            StorageError: The exchange could not be stored.
+        """
+        user, interaction_id = caller.user, secrets.token_hex(12)
+        with self._noting(user), measure() as meter:
+            try:
+                with self.run.inside(), within(f"request {interaction_id}", user_key=user.key):
+                    prediction, without_memory = await self._predict(user, query, task)
+            finally:
+                self._charge_soon(caller.key, meter.spend)
+        exchange = Interaction(
+            interaction_id=interaction_id,
+            query=query,
+            response=prediction.response,
+            persona_version=prediction.persona_version,
+            at=datetime.now(UTC),
+            task=task.name,
+            metadata={SERVED_BY: self.lm},
+        )
+        [stored] = await asyncio.to_thread(user.interactions.record, [exchange])
+        self.index_soon(user, [stored])
+        return Answer(stored, meter.spend, without_memory)
+
+    def index_soon(self, user: User, added: Sequence[Interaction]) -> None:
+        """Tell the index what was stored, and do not wait for it."""
+        self._soon(user.interactions.index_added, added)
+
+    async def erase(self, user: User) -> "Receipt":
+        """End whatever is under way for a user in this process, and remove the user with every trace."""
+        await self.learner.stop(user)
+        answering = self._answering.pop(user.key, set())
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
+        with self._guard:
+            for known in [one for one in self._programs if one[0] == user.key]:
+                del self._programs[known]
+        return await asyncio.to_thread(self._erase, user.user_id)
+
+    async def drained(self) -> None:
+        """Stop the alignments, and wait until nothing is left to do."""
+        self.is_draining = True
+        await self.learner.stop()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _charge_soon(self, key: ApiKey, spend: Spend) -> None:
+        known = self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens)
+        self._soon(self.limiter.charge, key, known)
+
+    async def _predict(self, user: User, query: str, task: Task) -> tuple[dspy.Prediction, bool]:
+        """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
+        from ..alignment import program
+
+        agent = await asyncio.to_thread(self._agent, user, task)
+        try:
+            return await agent.acall(query=query), False
+        except StorageError as error:
+            _log.warning("user %s: answered without memory: %s", user.key, type(error).__name__)
+            version = user.personas.get(agent.persona_version) if agent.persona_version else user.personas.live
+            if version is None:
+                raise
+            forgetful = self.serving.agent.model_copy(update={"memory": False})
+            return await program(user, version, task, forgetful).acall(query=query), True
+
+    @contextmanager
+    def _noting(self, user: User) -> Generator[None]:
+        """Know the task as one that answers for a user, while it does."""
+        tasks = self._answering.setdefault(user.key, set())
+        if (task := asyncio.current_task()) is not None:
+            tasks.add(task)
+        try:
+            yield
+        finally:
+            tasks.difference_update({task})
+            if not tasks and self._answering.get(user.key) is tasks:
+                del self._answering[user.key]
+
+    def _agent(self, user: User, task: Task) -> "PersonaAgent":
+        """Return the program of the live version, which may have changed since the last request."""
+        from ..alignment import live_persona, program
+
+        version = user.personas.live
+        if version is None:
+            with self._first_persona_lock(user):
+                version = live_persona(user)
+        name = (user.key, version.number, task.name)
+        with self._guard:
+            known = self._programs.get(name)
+            if known is not None:
+                self._programs.move_to_end(name)
+                return known
+        made = program(user, version, task, self.serving.agent)
+        with self._guard:
+            self._programs[name] = made
+            while len(self._programs) > _PROGRAMS:
+                self._programs.popitem(last=False)
+        return made
+
+    def _first_persona_lock(self, user: User) -> "_Lock":
+        with self._guard:
+            return self._first_personas.setdefault(user.key, _Lock())
+
+    def _soon(self, work: Callable[..., object], *arguments: Any) -> None:
+        async def done() -> None:
+            await asyncio.to_thread(work, *arguments)
+
+        task = asyncio.create_task(done())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+
+class _Lock:
+    """A lock that nobody holds on to once nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@contextmanager
+def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
+    """Serve an open home folder while the block runs."""
+    with home.run("serve") as run:
+        price = price_of(run.lms[AGENT], home.settings.price)
+        yield Deployment(home.store, run, serving, price=price, mirror=home.mirror, erase=partial(erase, home))

@@ -1,0 +1,155 @@
+"""What users did and what they say of answers."""
+
+import asyncio
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Path
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from ..data.errors import InputError, UnknownNameError
+from ..data.interaction import Interaction
+from ..data.lamp.tasks import TASKS, task_named
+from ..data.store import User
+from ..data.task import OPEN
+from .access import Called, Deployed
+from .configuration import MAX_TEXT
+from .idempotency import IdempotentRoute
+from .problems import Problem, documented
+
+router = APIRouter(tags=["Interactions"], route_class=IdempotentRoute)
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+InteractionId = Annotated[str, Path(max_length=200, description="Of an interaction of this user.")]
+
+
+class NewInteraction(BaseModel):
+    """Something that the user asked, and what the user really did if that is known."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"query": "Which tag suits this film?", "ground_truth": "dark comedy", "task": "LaMP-2M"}]
+        },
+    )
+
+    query: Text
+    ground_truth: Text | None = None
+    response: Text | None = Field(default=None, description="What another agent had answered.")
+    at: AwareDatetime | None = Field(default=None, description="When it happened; by default now.")
+    task: str = Field(default=OPEN.name, json_schema_extra={"enum": [OPEN.name, *TASKS]})
+    id: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[ -~]+$")
+    metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=50)
+
+
+class Feedback(BaseModel):
+    """What the user says of an answer; at least one thing."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"interaction_id": "5f1c0a9be2d34c67", "correction": "dark comedy"}]},
+    )
+
+    interaction_id: str = Field(min_length=1, max_length=200)
+    rating: Literal["good", "bad"] | None = None
+    correction: Text | None = Field(default=None, description="What the answer should have been.")
+    text: Text | None = Field(default=None, description="Anything else: it becomes an interaction of its own.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.rating is None and self.correction is None and self.text is None:
+            raise ValueError("give a rating, a correction or a text")
+        return self
+
+
+class Learnt(BaseModel):
+    """What came of a feedback."""
+
+    interaction: Interaction
+    learnt: bool = Field(description="Whether the ground truth is known now.")
+
+
+@router.post("/v1/interactions", status_code=201, responses=documented(409))
+async def add_interaction(new: NewInteraction, called: Called, deployed: Deployed) -> Interaction:
+    """Store an interaction. It is on disk when this answers; sent again with the same `id`, it is stored once."""
+    try:
+        task = task_named(new.task)
+    except UnknownNameError as error:
+        raise Problem(422, f"task: use one of {', '.join(error.known)}.") from error
+    if task.labels and new.ground_truth is not None and new.ground_truth not in task.labels:
+        raise Problem(422, f"ground_truth: must be one of {', '.join(task.labels)}.")
+    interaction = Interaction(
+        interaction_id=new.id or secrets.token_hex(12),
+        query=new.query,
+        ground_truth=new.ground_truth,
+        response=new.response,
+        at=new.at or datetime.now(UTC),
+        task=new.task,
+        metadata=new.metadata,
+    )
+    stored, added = await asyncio.to_thread(_stored, called.user, interaction, dated=new.at is not None)
+    deployed.index_soon(called.user, added)
+    if stored.ground_truth is not None:
+        await deployed.learner.notice(called.user)
+    return stored
+
+
+@router.get("/v1/interactions/{interaction_id:path}", responses=documented())
+def get_interaction(interaction_id: InteractionId, called: Called) -> Interaction:
+    """Return one interaction."""
+    return found(called.user, interaction_id)
+
+
+@router.post("/v1/feedback", responses=documented())
+async def give_feedback(feedback: Feedback, called: Called, deployed: Deployed) -> Learnt:
+    """Take what the user says of an answer: a correction is the ground truth, and a good answer was it already."""
+    learnt = await asyncio.to_thread(_learn, called.user, feedback)
+    if learnt.learnt or feedback.text is not None:
+        await deployed.learner.notice(called.user)
+    return learnt
+
+
+def _stored(user: User, interaction: Interaction, *, dated: bool) -> tuple[Interaction, tuple[Interaction, ...]]:
+    """Store an interaction, and return it with what was newly stored: nothing, if it was stored before."""
+    if not dated and (known := _known(user, interaction.interaction_id)) is not None:
+        interaction = interaction.model_copy(update={"at": known.at})
+    added = user.interactions.record([interaction])
+    return user.interactions.get(interaction.interaction_id), added
+
+
+def _learn(user: User, feedback: Feedback) -> Learnt:
+    one = found(user, feedback.interaction_id)
+    truth = feedback.correction or (one.response if feedback.rating == "good" else None)
+    if truth is not None:
+        labels = task_named(one.task).labels
+        if labels and truth not in labels:
+            raise Problem(422, f"correction: must be one of {', '.join(labels)}.")
+        one = user.interactions.learn(one.interaction_id, truth)
+    if feedback.text is not None:
+        remark = Interaction(
+            interaction_id=secrets.token_hex(12),
+            query=f"What do you say of the answer to this? {one.query}"[:MAX_TEXT],
+            ground_truth=feedback.text,
+            at=datetime.now(UTC),
+            metadata={"feedback_on": one.interaction_id},
+        )
+        user.interactions.add([remark])
+    return Learnt(interaction=one, learnt=truth is not None)
+
+
+def found(user: User, interaction_id: str) -> Interaction:
+    """Return one interaction.
+
+    Raises:
+        Problem: The user has none of this id.
+    """
+    if (one := _known(user, interaction_id)) is None:
+        raise Problem(404, "There is no such interaction.")
+    return one
+
+
+def _known(user: User, interaction_id: str) -> Interaction | None:
+    try:
+        return user.interactions.get(interaction_id)
+    except InputError:
+        return None

@@ -1,0 +1,163 @@
+"""Learning while answering: alignments in the background, one at a time for each user."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
+
+from ..data.errors import PersonaAgentError
+from ..data.job import Job
+from ..data.store import User
+from ..optimizers import PersonaAlignment
+from ..runs import LOSS, REVISION, OpenRun
+from .problems import explained
+
+if TYPE_CHECKING:
+    from .configuration import Serving
+
+_log = logging.getLogger(__name__)
+
+
+class AlignmentPolicy(Protocol):
+    """Decides when a user's persona is aligned without being asked."""
+
+    def due(self, user: User) -> str | None:
+        """Return why it is to be aligned now, in one sentence; None if it is not."""
+        ...
+
+
+class EveryN:
+    """When the user has given n more ground truths than there were when the last alignment began.
+
+    Args:
+        n: How many; 0 is never.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def due(self, user: User) -> str | None:
+        """Return why."""
+        if self._n == 0:
+            return None
+        counted = [job.known for job in user.jobs.all() if job.state not in {"failed", "interrupted", "cancelled"}]
+        new = known_of(user) - max(counted, default=0)
+        return f"{new} ground truths are new" if new >= self._n else None
+
+
+class Learner:
+    """Begins, follows and ends the alignments of one process.
+
+    Args:
+        run: The run that pays.
+        serving: How many at once, with how large a batch, how often.
+        mirror: Copies a user's new persona versions elsewhere.
+        policy: When a user is aligned without being asked; by default as `serving` says.
+    """
+
+    def __init__(
+        self,
+        run: OpenRun,
+        serving: "Serving",
+        mirror: Callable[[User], object],
+        policy: AlignmentPolicy | None = None,
+    ) -> None:
+        self._run, self._serving, self._mirror = run, serving, mirror
+        self._policy = policy or EveryN(serving.align_every)
+        self._turns = asyncio.Semaphore(serving.alignments_at_once)
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._users: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def notice(self, user: User) -> Job | None:
+        """Begin an alignment if one is due, since the user has said something new."""
+        reason = await asyncio.to_thread(self._policy.due, user)
+        return None if reason is None or self._is_busy(user) else await self.begin(user, reason)
+
+    async def begin(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
+        """Begin an alignment, which waits until the user's earlier ones are over; return it as it stands."""
+        known = await asyncio.to_thread(known_of, user)
+        job = Job(
+            job_id=secrets.token_hex(8),
+            reason=reason,
+            n=n or self._serving.n,
+            iterations=iterations,
+            known=known,
+            worker=self._run.run_id,
+            started_at=datetime.now(UTC),
+        )
+        await asyncio.to_thread(user.jobs.put, job)
+        name = (user.key, job.job_id)
+        self._tasks[name] = asyncio.create_task(self._align(user, job))
+        self._tasks[name].add_done_callback(lambda _task: self._tasks.pop(name, None))
+        return job
+
+    async def cancel(self, user: User, job: Job) -> Job:
+        """End an alignment of this process before its time, and return it as it stands then."""
+        task = self._tasks.get((user.key, job.job_id))
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return await asyncio.to_thread(user.jobs.get, job.job_id)
+
+    def does(self, user: User, job: Job) -> bool:
+        """Whether a job is under way in this process."""
+        return (user.key, job.job_id) in self._tasks
+
+    async def stop(self, user: User | None = None) -> None:
+        """End the alignments of a user, or of all."""
+        tasks = [task for (key, _), task in self._tasks.items() if user is None or key == user.key]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_busy(self, user: User) -> bool:
+        return any(key == user.key for key, _ in self._tasks)
+
+    async def _align(self, user: User, job: Job) -> None:
+        try:
+            async with self._users.setdefault(user.key, asyncio.Lock()), self._turns:
+                job = await asyncio.to_thread(user.jobs.put, job.model_copy(update={"state": "running"}))
+                ended = await self._aligned(user, job)
+            await asyncio.to_thread(self._mirror, user)
+        except asyncio.CancelledError:
+            user.jobs.put(_ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
+            _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
+            await asyncio.to_thread(user.jobs.put, _ended(job, "failed", _why(error)))
+        else:
+            _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
+
+    async def _aligned(self, user: User, job: Job) -> Job:
+        from ..alignment import aalign
+
+        optimizer = PersonaAlignment(
+            mode="served",
+            n=job.n,
+            iterations=job.iterations,
+            loss_lm=self._run.lm(LOSS),
+            revision_lm=self._run.lm(REVISION),
+        )
+        with self._run.inside():
+            alignment, versions = await aalign(user, optimizer, job.job_id, self._serving.agent)
+        live = next((one.number for one in versions if one.status == "live"), None)
+        done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
+            update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
+        )
+        return await asyncio.to_thread(user.jobs.put, done)
+
+
+def known_of(user: User) -> int:
+    """Return how many ground truths a user has given."""
+    return sum(one.ground_truth is not None for one in user.interactions.all())
+
+
+def _ended(job: Job, state: str, reason: str) -> Job:
+    return job.model_copy(update={"state": state, "reason": reason, "ended_at": datetime.now(UTC)})
+
+
+def _why(error: Exception) -> str:
+    return explained(error)[1] if isinstance(error, PersonaAgentError) else f"unexpected {type(error).__name__}"

@@ -1,0 +1,68 @@
+"""The user as a whole: what there is, all of it to take along, and nothing any more."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from ..people import Receipt, export_user
+from .access import Called, Deployed
+from .learning import known_of
+from .problems import documented
+
+router = APIRouter(tags=["User"])
+
+
+class Learning(BaseModel):
+    """When the persona is aligned by itself."""
+
+    every: int
+    """Ground truths between two alignments; 0 for never."""
+    known: int
+    """Ground truths that the user has given in all."""
+
+
+class Me(BaseModel):
+    """Who the key stands for, and what is stored."""
+
+    role: Literal["user", "tenant", "admin"]
+    tenant: str
+    user: str
+    """A hash that stands for the user."""
+    interactions: int
+    persona_version: int | None
+    lm: str
+    learning: Learning
+
+
+@router.get(
+    "/v1/export",
+    response_class=StreamingResponse,
+    responses={**documented(), 200: {"content": {"application/x-ndjson": {}}}},
+)
+def export_me(called: Called, deployed: Deployed) -> StreamingResponse:
+    """Return all that is known of the user as JSON lines, which `personaagent user import` reads."""
+    lines = export_user(deployed.store, called.user.user_id)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+@router.delete("/v1/me", responses=documented())
+async def erase_me(called: Called, deployed: Deployed) -> Receipt:
+    """Erase the user with every trace, keys included. Nothing brings it back; the receipt says what was removed."""
+    return await deployed.erase(called.user)
+
+
+@router.get("/v1/me", responses=documented())
+def get_me(called: Called, deployed: Deployed) -> Me:
+    """Say who the key stands for."""
+    user, live = called.user, called.user.personas.live
+    return Me(
+        role=called.key.role,
+        tenant=called.key.tenant,
+        user=user.key,
+        interactions=len(user.interactions),
+        persona_version=live and live.number,
+        lm=deployed.lm,
+        learning=Learning(every=deployed.serving.align_every, known=known_of(user)),
+    )

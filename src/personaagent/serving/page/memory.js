@@ -1,0 +1,96 @@
+/* Memory: the interactions, newest first or by meaning; what was gathered from them; and forgetting one. */
+
+import { json, path, request } from "./api.js";
+import { button, byId, confirmed, count, el, meta, on, say, time } from "./dom.js";
+
+const PAGE = 20;
+const FOUND = 8;
+
+let next = null;
+let changed;
+
+/** Begin; `tell` is called when something was forgotten. */
+export function startMemory(tell) {
+  changed = tell;
+  on(byId("more"), "click", () => showPage(next));
+  on(byId("newest"), "click", showMemory);
+  on(byId("search"), "submit", search);
+}
+
+/** Show the newest interactions and what was gathered from all. */
+export async function showMemory() {
+  byId("search").reset();
+  byId("newest").hidden = true;
+  byId("interactions").replaceChildren();
+  await showPage(null);
+}
+
+async function showPage(before) {
+  const page = await json(
+    "GET",
+    `v1/memory?${new URLSearchParams({ limit: PAGE, ...(before !== null && { before }) })}`,
+  );
+  const first = before === null && page.interactions.length === 0;
+  byId("interactions").append(...(first ? [nothing()] : page.interactions.map((one) => item(one))));
+  next = page.next;
+  byId("more").hidden = next === null;
+  if (before === null) showStatements(page.statements);
+}
+
+async function search() {
+  const { episodes } = await json("POST", "v1/memory/search", { query: byId("words").value, k: FOUND });
+  const found = episodes.map(({ interaction, similarity }) => item(interaction, `similarity ${similarity.toFixed(2)}`));
+  byId("interactions").replaceChildren(...(found.length ? found : [nothing()]));
+  byId("more").hidden = true;
+  byId("newest").hidden = false;
+}
+
+function showStatements(statements) {
+  const items = statements.map(({ text, evidence, at }) =>
+    el("li", {}, el("p", {}, text), meta(`from ${count(evidence.length, "interaction")}`, time(at))),
+  );
+  const empty = el(
+    "li",
+    { class: "empty" },
+    "Nothing yet: statements are gathered from several interactions when you are aligned.",
+  );
+  byId("statements").replaceChildren(...(items.length ? items : [empty]));
+}
+
+const nothing = () =>
+  el("li", { class: "empty" }, "Nothing is remembered yet. Ask something, and say what you would have wanted.");
+
+function item(interaction, ...more) {
+  const { interaction_id: id, query } = interaction;
+  const forget = button("Forget…", () => forgetOne(id), {
+    class: "quiet",
+    "aria-label": `Forget: ${query.slice(0, 80)}`,
+  });
+  return el("li", { class: "interaction" }, ...exchange(interaction, ...more), forget);
+}
+
+/** Show one interaction: what was asked, what was said, what the user really wanted. */
+export function exchange({ query, response, ground_truth: truth, at, task, persona_version: version }, ...more) {
+  const said = (name, text) =>
+    text !== null && el("p", { class: "said" }, el("span", { class: "who" }, name), " ", text);
+  return [
+    el("p", { class: "query" }, query),
+    truth === response ? null : said("Answer", response),
+    said("You", truth),
+    meta(...more, time(at), task !== "open" && task, version !== null && `under version ${version}`),
+  ].filter(Boolean);
+}
+
+async function forgetOne(id) {
+  const agreed = await confirmed({
+    title: "Forget this interaction?",
+    text: "It is removed from memory for good, with every statement that rests on it. Personas that learnt from it stay.",
+    action: "Forget it",
+  });
+  if (!agreed) return;
+  await request("DELETE", path`v1/memory/${id}`);
+  await showMemory();
+  byId("interactions").focus();
+  say("Forgotten.");
+  await changed();
+}

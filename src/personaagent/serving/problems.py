@@ -1,0 +1,131 @@
+"""What goes wrong, as `application/problem+json` (RFC 9457): a sentence for the client and an id for whoever runs it.
+
+The sentences are ours. What an error of somebody else's code says never leaves the server: it stands in the log, under
+the id, by its type alone.
+"""
+
+import logging
+import secrets
+import traceback
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from ..data.errors import (
+    AnswerError,
+    BudgetError,
+    InputError,
+    LMError,
+    PersonaAgentError,
+    ServiceError,
+    UnknownNameError,
+    UnknownUserError,
+)
+
+_ANSWERS = {
+    UnknownUserError: (404, "Nothing is stored of this user yet."),
+    BudgetError: (503, "The server has spent what it may spend."),
+    AnswerError: (502, "The language model did not answer in the form that was asked for."),
+    LMError: (502, "The language model could not be reached, or refused."),
+    ServiceError: (502, "A service that this server needs did not answer."),
+}
+"""The first kind that an error is decides."""
+
+_log = logging.getLogger(__name__)
+
+
+class ProblemDetails(BaseModel):
+    """What the body of every error holds."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no persona version 7."])
+    id: str = Field(description="Names the request in the server's log.", examples=["3f2a9c01d4e5b677"])
+
+
+class Problem(Exception):
+    """Ends a request with a problem.
+
+    Args:
+        status: HTTP's number.
+        detail: What is wrong and what to do, in one sentence.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of an endpoint that may end in these problems, beside those that any may end in."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    every = {400, 401, 403, 404, 413, 422, 429, 500, 503}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted({*every, *statuses})
+    }
+
+
+def add_problems(app: FastAPI) -> None:
+    """Let every error of an app end as a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, problem: Problem) -> JSONResponse:
+        return problem_response(request, problem.status, problem.detail, problem.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return problem_response(request, 422, f"{place}: {first['msg']}.")
+
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, error: HTTPException) -> JSONResponse:
+        detail = f"{HTTPStatus(error.status_code).phrase}: see /openapi.json for what there is."
+        return problem_response(request, error.status_code, detail, dict(error.headers or {}))
+
+    @app.exception_handler(PersonaAgentError)
+    async def _ours(request: Request, error: PersonaAgentError) -> JSONResponse:
+        status, detail = explained(error)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.warning("request %s: %s", request_id(request), type(error).__name__)
+        return problem_response(request, status, detail)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _log.error(
+            "request %s: unexpected %s at %s", request_id(request), type(error).__name__, f"{place[0]}:{place[1]}"
+        )
+        return problem_response(request, 500, "Something went wrong here; the log has more under this id.")
+
+
+def explained(error: PersonaAgentError) -> tuple[int, str]:
+    """Return the status and the sentence for one of our errors."""
+    if isinstance(error, UnknownNameError):
+        return 404, f"There is no such {error.kind}."
+    known = next((answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)), None)
+    if known is None and isinstance(error, InputError):
+        return 422, f"{error}."
+    return known or (503, "The server cannot store or read just now: try again.")
+
+
+def problem_response(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return a problem as a response."""
+    body = ProblemDetails(
+        type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, id=request_id(request)
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def request_id(request: Request) -> str:
+    """Return the id of a request, which it gets when it is first asked for."""
+    if not hasattr(request.state, "request_id"):
+        request.state.request_id = secrets.token_hex(8)
+    return request.state.request_id

@@ -1,0 +1,99 @@
+"""Who may open a home: one process, or any number if nothing in its folder is written by several."""
+
+from pathlib import Path
+
+import pytest
+
+from personaagent import lms
+from personaagent.data.errors import HomeLockedError, SetupError
+from personaagent.data.interaction import Interaction
+from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.home import Home, copy_user, is_shared, scratch_store
+from personaagent.settings import Settings
+from personaagent.testing import HashEmbedder
+
+from ..postgres import PostgresServer
+
+POSTGRES, CHROMA, MLFLOW = "postgresql://nobody@127.0.0.1:9/store", "http://127.0.0.1:9", "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def _embeds_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lms, "open_embedder", lambda _: HashEmbedder())
+
+
+@pytest.fixture
+def shared(tmp_path: Path, postgres: PostgresServer, chroma_url: str) -> Settings:
+    """Settings under which nothing in the folder is written by several."""
+    return Settings(home=tmp_path, database=postgres.new_url(), chroma=chroma_url, tracking_uri=MLFLOW)
+
+
+def asked(name: str, query: str) -> Interaction:
+    return Interaction(interaction_id=name, query=query)
+
+
+def recalled(home: Home) -> set[str]:
+    episodes = home.store.user("maya").memory.recall("film", 9)
+    return {one.interaction.interaction_id for one in episodes}
+
+
+def test_a_home_with_files_is_open_once(tmp_path: Path) -> None:
+    with Home(Settings(home=tmp_path)), pytest.raises(HomeLockedError, match="another process"):
+        Home(Settings(home=tmp_path))
+    Home(Settings(home=tmp_path)).close()
+
+
+def test_a_shared_home_is_open_several_times_and_each_sees_what_the_others_did(shared: Settings) -> None:
+    with Home(shared) as here, Home(shared) as there:
+        here.store.add_user("maya").interactions.add([asked("1", "a film"), asked("2", "a new film")])
+        assert recalled(there) == {"1", "2"}
+        there.store.user("maya").interactions.add([asked("3", "a late film")])
+        here.store.user("maya").interactions.forget("1")
+        assert recalled(here) == recalled(there) == {"2", "3"}
+
+
+def test_a_shared_home_writes_no_store_and_no_index_to_its_folder(shared: Settings) -> None:
+    with Home(shared) as home:
+        home.store.add_user("maya").interactions.add([asked("1", "a film")])
+        assert recalled(home) == {"1"}
+    assert list(shared.home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("database", "chroma"),
+    [(POSTGRES, None), (None, CHROMA), ("sqlite:////tmp/elsewhere.db", CHROMA)],
+    ids=["index in the folder", "store in the folder", "store in a file"],
+)
+def test_a_home_is_not_shared_by_half(tmp_path: Path, database: str | None, chroma: str | None) -> None:
+    assert not is_shared(Settings(home=tmp_path, database=database, chroma=chroma, tracking_uri=MLFLOW))
+
+
+@pytest.mark.parametrize("tracking_uri", [None, "", "sqlite:///mlflow.db", "sqlite+pysqlite:///x", "file:///x", "runs"])
+def test_mlflow_in_a_file_is_not_for_several_processes(tmp_path: Path, tracking_uri: str | None) -> None:
+    settings = Settings(home=tmp_path, database=POSTGRES, chroma=CHROMA, tracking_uri=tracking_uri)
+    with pytest.raises(SetupError, match="PERSONAAGENT_TRACKING_URI"):
+        Home(settings)
+
+
+@pytest.mark.parametrize("tracking_uri", [MLFLOW, "https://mlflow", POSTGRES, "postgresql+psycopg://nobody@host/x"])
+def test_mlflow_on_a_server_is_for_several_processes(tmp_path: Path, tracking_uri: str) -> None:
+    assert is_shared(Settings(home=tmp_path, database=POSTGRES, chroma=CHROMA, tracking_uri=tracking_uri))
+
+
+def test_a_scratch_store_touches_nothing_that_is_shared(shared: Settings) -> None:
+    with Home(shared) as home:
+        maya = home.store.add_user("maya")
+        maya.interactions.add([asked("1", "a film"), asked("2", "a new film")])
+        with scratch_store(shared) as scratch:
+            copy = copy_user(maya, scratch, None, most=1)
+            copy.memory.rebuild()
+            assert len(copy.memory.recall("film", 9)) == 1
+        assert [one.user_id for one in home.store.users()] == ["maya"]
+        with EpisodeIndex(shared.chroma, HashEmbedder()) as index:
+            assert len(index.search(maya.key, "film", 9)) == 2
+
+
+def test_a_chroma_server_that_cannot_be_named_so_is_refused_at_once(shared: Settings) -> None:
+    wrong = shared.model_copy(update={"chroma": "127.0.0.1:8000"})
+    with pytest.raises(SetupError, match="write http://HOST:PORT"):
+        Home(wrong)

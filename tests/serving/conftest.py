@@ -1,0 +1,87 @@
+"""A server on a port of this machine, over a store in memory and an LM whose answers are written down."""
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from personaagent.data.store import Store, user_key
+from personaagent.people import Receipt
+from personaagent.programs import AgentSettings
+from personaagent.runs import AGENT, new_run, open_run
+from personaagent.serving.app import create_app
+from personaagent.serving.configuration import Serving
+from personaagent.serving.deployment import Deployment
+from personaagent.testing import ScriptedLM, in_memory_store
+
+ANSWERS = {
+    "search": "films",
+    "tool": "look_up_profile",
+    "argument": "",
+    "response": "Watch a quiet film.",
+    "statements": ["likes films in which little happens"],
+    "critique": "say more of quiet films",
+    "profile": ["likes quiet films"],
+    "preferences": [],
+    "tool_use": [],
+    "style": [],
+}
+QUICK = Serving(align_every=0, agent=AgentSettings(action=False))
+
+
+class Server(NamedTuple):
+    """A server, and what is behind it."""
+
+    client: httpx.Client
+    store: Store
+    lm: ScriptedLM
+
+    def key_of(self, user: str, tenant: str = "") -> dict[str, str]:
+        """Return the headers of a user's new key."""
+        _, token = self.store.keys.create("user", user_id=user, tenant=tenant)
+        return {"Authorization": f"Bearer {token}"}
+
+
+@contextmanager
+def serving(lm: ScriptedLM, how: Serving = QUICK) -> Generator[Server]:
+    """Serve while the block runs."""
+    with in_memory_store() as store, open_run(store.journal, new_run("serve"), {AGENT: lm}) as run:
+
+        def erase(user_id: str) -> Receipt:
+            return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
+
+        @contextmanager
+        def deploy() -> Generator[Deployment]:
+            yield Deployment(store, run, how, erase=erase)
+
+        with listening(create_app(deploy)) as url, httpx.Client(base_url=url, timeout=30) as client:
+            yield Server(client, store, lm)
+
+
+@contextmanager
+def listening(app: FastAPI) -> Generator[str]:
+    """Listen at a free port while the block runs, and yield the URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving(ScriptedLM(ANSWERS)) as up:
+        yield up

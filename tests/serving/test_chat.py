@@ -1,0 +1,120 @@
+"""OpenAI's API."""
+
+import json
+
+import pytest
+from dspy.lm15 import RateLimitError
+
+from personaagent.data.errors import StorageError
+from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.testing import ScriptedLM
+
+from .conftest import ANSWERS, Server, serving
+
+ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film for tonight?"}]}
+
+
+def test_an_answer_has_openais_form_and_is_remembered(server: Server) -> None:
+    key = server.key_of("maya")
+    answered = server.client.post("/v1/chat/completions", json=ASKED, headers=key)
+    assert answered.status_code == 200, answered.text
+    body = answered.json()
+    assert body["object"] == "chat.completion"
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": "Watch a quiet film."}
+    assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + body["usage"]["completion_tokens"] > 0
+    origin = body["personaagent"]
+    assert body["id"] == f"chatcmpl-{origin['interaction_id']}"
+    [stored] = server.store.user("maya").interactions.all()
+    assert (stored.interaction_id, stored.query) == (origin["interaction_id"], "A film for tonight?")
+    assert (stored.response, stored.ground_truth) == ("Watch a quiet film.", None)
+    assert stored.persona_version == origin["persona_version"] == 1
+
+
+def test_a_stream_says_the_same_in_pieces(server: Server) -> None:
+    asked = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
+    with server.client.stream("POST", "/v1/chat/completions", json=asked, headers=server.key_of("maya")) as answered:
+        lines = [line.removeprefix("data: ") for line in answered.iter_lines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    *chunks, usage = [json.loads(line) for line in lines[:-1]]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "Watch a quiet film."
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-1] == "stop"
+    assert usage["choices"] == []
+    assert usage["usage"]["total_tokens"] > 0
+
+
+def test_a_conversation_is_asked_as_a_whole(server: Server) -> None:
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "I like the sea."}]},
+        {"role": "assistant", "content": "Noted."},
+        {"role": "user", "content": "A film?"},
+    ]
+    server.client.post("/v1/chat/completions", json={**ASKED, "messages": turns}, headers=server.key_of("maya"))
+    [stored] = server.store.user("maya").interactions.all()
+    assert stored.query == (
+        "The conversation so far:\nsystem: Be brief.\nuser: I like the sea.\nassistant: Noted.\n\nuser: A film?"
+    )
+
+
+def test_the_name_of_a_task_asks_for_an_answer_in_its_form() -> None:
+    with serving(ScriptedLM({**ANSWERS, "response": "comedy"})) as server:
+        asked = {**ASKED, "model": "personaagent/LaMP-2M"}
+        answered = server.client.post("/v1/chat/completions", json=asked, headers=server.key_of("maya"))
+    assert answered.json()["choices"][0]["message"]["content"] == "comedy"
+
+
+def test_the_models_are_listed(server: Server) -> None:
+    listed = server.client.get("/v1/models", headers=server.key_of("maya")).json()
+    assert [model["id"] for model in listed["data"]][:2] == ["personaagent", "personaagent/LaMP-1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "detail"),
+    [
+        ({"model": "gpt-5"}, 404, "no such model"),
+        ({"messages": []}, 422, "body.messages"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, 422, "the last one must be the user's"),
+        ({"messages": [{"role": "user", "content": " "}]}, 422, "say something"),
+        ({"messages": [{"role": "user", "content": "a\0b"}]}, 422, "NUL"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_problem(
+    server: Server, change: dict[str, object], status: int, detail: str
+) -> None:
+    answered = server.client.post("/v1/chat/completions", json={**ASKED, **change}, headers=server.key_of("maya"))
+    assert answered.status_code == status, answered.text
+    assert answered.headers["content-type"] == "application/problem+json"
+    assert detail in answered.json()["detail"]
+    assert answered.json()["id"] == answered.headers["x-request-id"]
+    assert len(server.store.user("maya").interactions) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_lm_that_fails_is_told_without_its_words(stream: bool) -> None:
+    with serving(ScriptedLM(lambda _request: RateLimitError("the secret reason"))) as server:
+        asked = {**ASKED, "stream": stream}
+        answered = server.client.post("/v1/chat/completions", json=asked, headers=server.key_of("maya"))
+        assert len(server.store.user("maya").interactions) == 0
+    assert "could not be reached, or refused" in answered.text
+    assert "secret reason" not in answered.text
+    assert answered.status_code == (200 if stream else 502)
+
+
+def test_without_its_index_it_answers_from_the_persona_alone_and_says_so(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise StorageError("http://chroma: cannot be reached")
+
+    key = server.key_of("maya")
+    assert (
+        server.client.post("/v1/chat/completions", json=ASKED, headers=key).json()["personaagent"]["without_memory"]
+        is False
+    )
+    with monkeypatch.context() as down:
+        down.setattr(EpisodeIndex, "search", unreachable)
+        answered = server.client.post("/v1/chat/completions", json=ASKED, headers=key)
+    assert answered.status_code == 200
+    assert answered.json()["personaagent"]["without_memory"] is True
+    again = server.client.post("/v1/chat/completions", json=ASKED, headers=key)
+    assert again.json()["personaagent"]["without_memory"] is False
