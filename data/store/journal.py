@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, insert, select, text
 
 from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import InputError, UnknownNameError
@@ -24,6 +24,13 @@ _ADD_CALL = text(
 _ADD_ATTEMPT = text(
     "INSERT INTO attempts (run_id, key, number, answered, noun) "
     "VALUES (:run_id, :key, :number, :answered, :noun) ON CONFLICT DO NOTHING"
+)
+# Whoever a call was made for may have been erased since: then nothing of it comes back, and what is appended together
+# with it is for others.
+_ADD_ATTEMPT_IF_CALLED = text(
+    "INSERT INTO attempts (run_id, key, number, answered, noun) "
+    "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
+    "WHERE run_id = :run_id AND key = :key AND number = :number ON CONFLICT DO NOTHING"
 )
 
 
@@ -59,7 +66,7 @@ class Journal(Handle):
             _add_run(connection, run)
             for end in ends:
                 _add_end(connection, run.run_id, end)
-            _append(connection, entries)
+            _append(connection, entries, _ADD_ATTEMPT)
 
     def run(self, run_id: str) -> Run:
         """Return one run.
@@ -97,12 +104,14 @@ class Journal(Handle):
     def append(self, entries: Sequence[Call | Attempt]) -> None:
         """Append calls and attempts in one transaction: all of them are on disk at the end, or none.
 
+        Only the attempts at calls that are not recorded, since whoever they were made for was erased, are left out.
+
         Raises:
             InputError: One of them cannot be written, such as a failure's message with half of a Unicode pair.
             StorageError: The disk is full or refuses to write.
         """
         with self._database.append() as connection:
-            _append(connection, entries)
+            _append(connection, entries, _ADD_ATTEMPT_IF_CALLED)
 
     @contextmanager
     def alone(self, run_id: str, part: Part) -> Generator[None]:
@@ -206,7 +215,9 @@ def _add_end(connection: Connection, run_id: str, end: RunEnd) -> None:
     connection.execute(insert(_ends).values(run_id=run_id, ordinal=ordinal, noun=written(end)))
 
 
-def _append(connection: Connection, entries: Sequence[Call | Attempt]) -> None:
+def _append(
+    connection: Connection, entries: Sequence[Call | Attempt], add_attempt: TextClause = _ADD_ATTEMPT_IF_CALLED
+) -> None:
     # Appends may overlap: those with the same entries must come to them in the same order, or one waits for the other.
     in_order = sorted(entries, key=lambda entry: (entry.key, entry.number))
     calls = [_call_row(entry) for entry in in_order if isinstance(entry, Call)]
@@ -214,7 +225,7 @@ def _append(connection: Connection, entries: Sequence[Call | Attempt]) -> None:
     if calls:
         connection.execute(_ADD_CALL, calls)
     if attempts:
-        connection.execute(_ADD_ATTEMPT, attempts)
+        connection.execute(add_attempt, attempts)
 
 
 def _of_run(run_id: str, user_key: str | None) -> Sequence[ColumnElement[bool]]:

@@ -200,12 +200,22 @@ def test_what_could_not_be_read_back_is_refused_and_nothing_of_the_append_stays(
     assert journal.calls("r") == ()
 
 
-@pytest.mark.parametrize("wrong", [attempt(9), call(9, run_id="never")], ids=["attempt", "call"])
-def test_an_append_that_fails_leaves_nothing(journal: Journal, wrong: Call | Attempt) -> None:
+def test_an_append_that_fails_leaves_nothing(journal: Journal) -> None:
     before = held(journal)
     with pytest.raises(StorageError, match="nothing of this call was stored"):
-        journal.append([call(1), attempt(1), call(2), wrong])
+        journal.append([call(1), attempt(1), call(2), call(9, run_id="never")])
     assert held(journal) == before
+
+
+def test_an_attempt_at_a_call_that_was_erased_meanwhile_is_left_out_and_costs_the_others_nothing(
+    journal: Journal,
+) -> None:
+    journal.append([call(1), attempt(9), attempt(1)])
+    kept = held(journal)
+    journal.append([attempt(9)])
+    assert held(journal) == kept
+    assert journal.last_attempt("r", attempt(1).key) is not None
+    assert journal.last_attempt("r", attempt(9).key) is None
 
 
 def test_a_whole_run_is_added_or_nothing_of_it(journal: Journal) -> None:

@@ -118,7 +118,7 @@ class Deployment:
             persona_version=prediction.persona_version,
             at=datetime.now(UTC),
             task=task.name,
-            metadata={SERVED_BY: self.lm},
+            metadata={} if without_memory else {SERVED_BY: self.lm},
         )
         [stored] = await asyncio.to_thread(user.interactions.record, [exchange])
         self.index_soon(user, [stored])
