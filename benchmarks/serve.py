@@ -9,43 +9,43 @@ import asyncio
 import os
 import platform
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from importlib.metadata import version
 from itertools import count
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import mlflow
 import psutil
 
 from personaagent.data.interaction import Interaction
+from personaagent.data.persona import Persona
 from personaagent.home import Home
 from personaagent.settings import Settings
+
+sys.path.append(str(Path(__file__).parent))
+from _servers import NotReadyError, loopback_lm, mlflows, ours
 
 LATENCY_SECONDS = 0.2
 MOST_MS = {0.5: 25.0, 0.99: 150.0}
 """What the server may add to the LM's time, by the share of the answers that hold it."""
 MOST_GROWTH_MIB = 50.0
-REGULARS, HISTORY = 100, 8
-"""Users who have a history, and its length: of them is every other question."""
+REGULARS, HISTORY = 50, 8
+"""Users who have a history, and its length: every other question is theirs. The rest begin with nothing."""
 CLOSED_CLIENTS, CLOSED_SECONDS = 16, 5.0
-READY_SECONDS = 120
-OURS, MLFLOWS = "personaagent serve", "mlflow models serve"
+OURS, MLFLOWS = "personaagent serve", "mlflow models serve"  # each with one worker
 
 _numbers = count()
 Ask = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 
 
-class Home10k(NamedTuple):
+class Served(NamedTuple):
     """A home folder with users, and the tokens of their keys, those of the regulars first."""
 
     folder: Path
@@ -86,65 +86,74 @@ def main() -> int:
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory(dir=Path.cwd(), ignore_cleanup_errors=True) as folder:
+        (Path(folder) / ".gitignore").write_text("*\n")
         began = time.perf_counter()
         home = made_up(Path(folder) / "ours", options.users)
         print(
-            f"{options.users} users, {REGULARS} of them with {HISTORY} interactions and every other question: "
-            f"made in {time.perf_counter() - began:.0f} s"
+            f"{options.users} users, made in {time.perf_counter() - began:.0f} s; every other question is from one of "
+            f"{REGULARS} who have {HISTORY} interactions each, the rest from anyone"
         )
         passed = [*under_load(home, options), *beside_mlflow(home, options.rounds)]
     return 1 - all(passed)
 
 
-def under_load(home: Home10k, options: argparse.Namespace) -> Iterator[bool]:
+def under_load(home: Served, options: argparse.Namespace) -> Iterator[bool]:
     """Raise the rate step by step until the server adds too much twice, and hold what was measured to the promises."""
     log = home.folder.parent / "lm.jsonl"
     with loopback_lm(LATENCY_SECONDS, log) as api_base, ours(home.folder, api_base) as (url, process):
-        resident = psutil.Process(process.pid).memory_info
-        at_start = resident().rss
+        server = psutil.Process(process.pid)
+        memory = [server.memory_info().rss]
         waves = [asyncio.run(at_once(url, home, options.clients)) for _ in range(2)]
-        errors, warm = sum(wave.errors for wave in waves), resident().rss
-        print(f"  {options.clients} clients at once, twice: {errors} errors, the last answered after {waves[1][0][-1]:.1f} s")
-        highest, too_much, answers = 0.0, 0, 0
+        memory.append(server.memory_info().rss)
+        slowest = max((wave.seconds[-1] for wave in waves if wave.seconds), default=float("nan"))
+        errors = sum(wave.errors for wave in waves)
+        print(f"  {options.clients} clients at once, twice: {errors} errors, the last answer after {slowest:.1f} s")
+        steps: dict[float, Step] = {}
+        fitting: list[float] = []
         for rate in options.rates:
-            before = lines_of(log)
-            step = asyncio.run(at_rate(url, home, rate, options.seconds, options.clients))
-            fits = shown(rate, step, lines_of(log) - before)
-            errors, answers = errors + step.errors, answers + len(step.seconds)
-            highest, too_much = (rate, too_much) if fits else (highest, too_much + 1)
-            if too_much == 2:
+            before, cpu = lines_of(log), cpu_seconds(server)
+            steps[rate] = asyncio.run(at_rate(url, home, rate, options.seconds, options.clients))
+            if shown(rate, steps[rate], lines_of(log) - before, cpu_seconds(server) - cpu):
+                fitting.append(rate)
+            if len(steps) - len(fitting) == 2:
                 break
-        at_end = resident().rss
-    print(
-        f"  resident: {at_start / 2**20:.0f} MiB at the start, {warm / 2**20:.0f} MiB once warm, {at_end / 2**20:.0f} "
-        f"MiB {answers} answers later"
-    )
-    yield held("highest rate with p50 and p99 as promised, in questions a second", highest, at_least=options.rates[0])
+        memory.append(server.memory_info().rss)
+    at_start, warm, at_end = (size / 2**20 for size in memory)
+    answers = sum(len(step.seconds) for step in steps.values())
+    print(f"  resident: {at_start:.0f} MiB at first, {warm:.0f} once warm, {at_end:.0f} {answers} answers later")
+    errors += sum(step.errors for step in steps.values())
+    yield held("questions a second, p50 and p99 as promised", max(fitting, default=0.0), at_least=min(options.rates))
     yield held("errors", errors, at_most=0)
-    yield held("memory once warm in MiB, growth", (at_end - warm) / 2**20, at_most=MOST_GROWTH_MIB)
+    yield held("MiB that memory grew once warm", at_end - warm, at_most=MOST_GROWTH_MIB)
 
 
-def shown(rate: float, step: Step, calls: int) -> bool:
+def shown(rate: float, step: Step, calls: int, cpu: float) -> bool:
     """Print what the server added at a rate, and return whether that is as promised.
 
     Every answer takes as many calls to the LM, one after another. One that took more (tried again, say) is not
     excused: the whole number of calls that each had at least is what counts as the LM's time.
     """
-    each = calls // max(1, len(step.seconds) + step.errors)
     if not step.seconds:
         print(f"  {rate:4g} /s: {step.errors} errors, no answer")
         return False
+    answers = len(step.seconds)
+    each = calls // (answers + step.errors)
     added = {share: step.quantile_ms(share, each * LATENCY_SECONDS) for share in MOST_MS}
     fits = step.errors == 0 and all(added[share] <= most for share, most in MOST_MS.items())
     quantiles = ", ".join(f"p{share * 100:g} {ms:6.1f} ms" for share, ms in added.items())
     print(
-        f"  {rate:4g} /s: {quantiles} over the {each} x {LATENCY_SECONDS * 1000:.0f} ms of the LM; "
-        f"{len(step.seconds)} answers, {step.errors} errors{'' if fits else ': too much'}"
+        f"  {rate:4g} /s: {quantiles} over {each} x {LATENCY_SECONDS * 1000:.0f} ms of the LM; {answers} answers, "
+        f"{step.errors} errors, {cpu / answers * 1000:.0f} ms CPU each{'' if fits else ': too much'}"
     )
     return fits
 
 
-def beside_mlflow(home: Home10k, rounds: int) -> Iterator[bool]:
+def cpu_seconds(server: psutil.Process) -> float:
+    times = server.cpu_times()
+    return times.user + times.system
+
+
+def beside_mlflow(home: Served, rounds: int) -> Iterator[bool]:
     """Ask both servers as much as they answer, in turns; the LM takes no time, the users have the same history."""
     theirs_home = made_up(home.folder.parent / "theirs", 1).folder
     with ExitStack() as up:
@@ -157,15 +166,21 @@ def beside_mlflow(home: Home10k, rounds: int) -> Iterator[bool]:
             yield False
             return
         kinds = {OURS: (our_url, home.regular), MLFLOWS: (their_url, asked_of_mlflow)}
-        best = dict.fromkeys(kinds, 0.0)
-        for number in range(rounds + 1):
+        for url, questions in kinds.values():
+            asyncio.run(closed_loop(url, questions, CLOSED_SECONDS))
+        best, errors = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0)
+        for _ in range(rounds):
             for name, (url, questions) in kinds.items():
-                step = asyncio.run(closed_loop(url, questions, CLOSED_SECONDS if number else 1.0))
-                rate = len(step.seconds) / (CLOSED_SECONDS if number else 1.0)
-                if number:
-                    best[name] = max(best[name], rate)
-                    print(f"  {name:20} {rate:6.1f} answers a second to {CLOSED_CLIENTS} clients, {step.errors} errors")
-    yield held(f"answers a second, against {MLFLOWS}", best[OURS] / (best[MLFLOWS] or float("inf")), at_least=1.0)
+                step = asyncio.run(closed_loop(url, questions, CLOSED_SECONDS))
+                rate = len(step.seconds) / CLOSED_SECONDS
+                best[name], errors[name] = max(best[name], rate), errors[name] + step.errors
+                print(f"  {name:20} {rate:6.1f} answers a second to {CLOSED_CLIENTS} clients, {step.errors} errors")
+    yield held("errors of either", sum(errors.values()), at_most=0)
+    if best[MLFLOWS]:
+        yield held(f"answers a second, against {MLFLOWS}", best[OURS] / best[MLFLOWS], at_least=1.0)
+    else:
+        print(f"NOT MEASURED: {MLFLOWS} gave no answer")
+        yield False
 
 
 def held(what: str, value: float, *, at_least: float = 0.0, at_most: float = float("inf")) -> bool:
@@ -175,12 +190,12 @@ def held(what: str, value: float, *, at_least: float = 0.0, at_most: float = flo
     return passed
 
 
-async def at_once(url: str, home: Home10k, clients: int) -> Step:
+async def at_once(url: str, home: Served, clients: int) -> Step:
     """Let every client ask one question, all at the same time."""
     return await open_loop(url, [(0.0, home.anyone()) for _ in range(clients)], clients)
 
 
-async def at_rate(url: str, home: Home10k, rate: float, seconds: float, clients: int) -> Step:
+async def at_rate(url: str, home: Served, rate: float, seconds: float, clients: int) -> Step:
     """Ask at chance moments, as clients who know nothing of each other do, whether answers come or not."""
     moments = sorted(random.uniform(0, seconds) for _ in range(round(rate * seconds)))
     return await open_loop(url, [(moment, home.anyone()) for moment in moments], clients)
@@ -246,7 +261,7 @@ def asked(token: str) -> Ask:
 
 
 def asked_of_mlflow() -> Ask:
-    body = {"dataframe_records": [{"query": question()}]}
+    body = {"inputs": [question()]}
     return lambda http: http.post("/invocations", json=body)
 
 
@@ -254,13 +269,15 @@ def question() -> str:
     return f"Is there a film like number {next(_numbers)} for a long evening with an old friend?"
 
 
-def made_up(folder: Path, users: int) -> Home10k:
+def made_up(folder: Path, users: int) -> Served:
     """Store users, each with a key; the regulars have a history, which is in the index too."""
     with Home(Settings(home=folder, embedder="minilm")) as home:
         tokens = [home.store.keys.create("user", user_id=f"user {number}")[1] for number in range(users)]
         for number in range(min(users, REGULARS)):
-            home.store.user(f"user {number}").interactions.add([_seen(number, place) for place in range(HISTORY)])
-    return Home10k(folder, tokens)
+            user = home.store.user(f"user {number}")
+            user.interactions.add([_seen(number, place) for place in range(HISTORY)])
+            user.personas.add(Persona(), reason="made up", status="live")
+    return Served(folder, tokens)
 
 
 def _seen(number: int, place: int) -> Interaction:
@@ -270,3 +287,7 @@ def _seen(number: int, place: int) -> Interaction:
 
 def lines_of(log: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

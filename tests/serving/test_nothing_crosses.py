@@ -37,7 +37,11 @@ USERS = (
     "\u7528\u6237",
 )
 CANARY = re.compile(r"canary-(\d+)-\d+")
-CHANGING = re.compile(r'"(?:interaction_id|id|at|created|job_id|started_at|ended_at|alignment_id)": ?(?:"[^"]*"|\d+)')
+CHANGING = re.compile(
+    r"(?:chatcmpl-)?\b[0-9a-f]{12,32}\b"  # ids
+    r"|\d{4}-\d\d-\d\dT[0-9:.]+Z"  # times
+    r'|"created": ?\d+'
+)
 
 
 def echo(request: ScriptedRequest) -> dict[str, object]:
