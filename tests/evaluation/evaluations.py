@@ -29,8 +29,8 @@ class Outcome(NamedTuple):
     """What an evaluation came to, and what it asked for that."""
 
     fingerprint: str
-    rows: Counter[tuple[str, str]]
-    """How many rows there are of each method and question."""
+    rows: Counter[tuple[str, str, str, str | None]]
+    """How many rows there are of each method and question, with what became of it."""
     asked: Counter[str]
     """How often each request reached the LM."""
 
@@ -70,7 +70,7 @@ class Evaluations:
         assert process.returncode == 0, err
         said: dict[str, Any] = json.loads(out)
         lines = [json.loads(line) for line in Path(said["rows"]).read_text(encoding="utf-8").splitlines()]
-        rows = Counter((row["method"], row["question_id"]) for row in lines)
+        rows = Counter((row["method"], row["question_id"], row["status"], row["message"]) for row in lines)
         return Outcome(said["fingerprint"], rows, self.asked - asked_before)
 
     def whole(self, run_id: str, *options: str) -> Outcome:
