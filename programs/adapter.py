@@ -52,10 +52,11 @@ class TerseJSONAdapter(dspy.JSONAdapter):
         """Ask for the schema that DSPy would ask for, but make it once for each form of answer, not at every call."""
         fields = tuple((name, field.annotation) for name, field in signature.output_fields.items())
         form = (fields, lm.supports_response_schema, "response_format" in lm.supported_params)
-        if form not in self._formats:
-            self._formats[form] = {}
-            super()._prepare_response_format(lm, self._formats[form], signature)
-        lm_kwargs.update(self._formats[form])
+        if (made := self._formats.get(form)) is None:
+            made = dict[str, Any]()
+            super()._prepare_response_format(lm, made, signature)
+            self._formats[form] = made  # Whole: other threads look here too.
+        lm_kwargs.update(made)
 
 
 def _line(name: str, extra: Any, kind: str = "") -> str:
