@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..data.alignment import Alignment
 from ..data.errors import TrackingError
@@ -27,8 +27,11 @@ _EXPERIMENT = "personaagent"
 _ALL = 1000
 _ALL_RUNS = 50_000
 _NUMBER = "persona_version"
-_QUICK_TO_GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-_PRIVATE = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+_QUIET = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 
 class Erased(NamedTuple):
@@ -40,16 +43,38 @@ class Erased(NamedTuple):
     """Deleted runs, by their ids, of which a server keeps names and numbers until its own `mlflow gc`."""
 
 
-class PersonaTracker:
-    """Mirrors persona versions and alignments to an MLflow server or database.
+class Tracker:
+    """A mirror in an MLflow server or database, in an experiment of its own.
 
     Args:
         uri: MLflow's tracking and registry URI, `sqlite:///...` or a server's.
         artifacts: Where runs keep their artifacts, as a URI; by default where the server says.
     """
 
+    experiment: ClassVar[str]
+
     def __init__(self, uri: str, artifacts: str | None = None) -> None:
         self.uri, self.artifacts = uri, artifacts
+
+    def client(self) -> "MlflowClient":
+        """Return a client that is quick to give up."""
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def experiment_id(self, client: "MlflowClient") -> str:
+        """Return MLflow's id of the experiment, which is made if it is not there."""
+        if (experiment := client.get_experiment_by_name(self.experiment)) is not None:
+            return experiment.experiment_id
+        return client.create_experiment(self.experiment, artifact_location=self.artifacts)
+
+
+class PersonaTracker(Tracker):
+    """Mirrors persona versions and alignments."""
+
+    experiment = _EXPERIMENT
 
     def mirror(self, user: User, program_of: Callable[[PersonaVersion], PersonaAgent]) -> int:
         """Mirror what MLflow does not have yet of one user, and point the alias `live` to the live version.
@@ -64,9 +89,9 @@ class PersonaTracker:
         Raises:
             TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
         """
-        with _mlflow_errors(self.uri, "run `personaagent persona sync` when it is back"):
-            client = self._client()
-            experiment_id = self._experiment_id(client)
+        with mlflow_errors(self.uri, "run `personaagent persona sync` when it is back"):
+            client = self.client()
+            experiment_id = self.experiment_id(client)
             versions = user.personas.versions()
             missing = [one for one in versions if one.number not in _registered(client, user.key)]
             for version in missing:
@@ -90,8 +115,8 @@ class PersonaTracker:
         file = self._file()
         if file is not None and not file.exists():
             return Erased(0, 0, ())
-        with _mlflow_errors(self.uri, "erase again"):
-            client = self._client()
+        with mlflow_errors(self.uri, "erase again"):
+            client = self.client()
             erased = Erased(_delete_prompt(client, user_key), *_delete_runs(client, self.uri, user_key))
         if file is not None:
             compact(file)
@@ -105,18 +130,6 @@ class PersonaTracker:
             return None
         name = make_url(self.uri).database
         return Path(name) if name else None
-
-    def _client(self) -> "MlflowClient":
-        for name, value in {**_QUICK_TO_GIVE_UP, **_PRIVATE}.items():
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-
-    def _experiment_id(self, client: "MlflowClient") -> str:
-        if (experiment := client.get_experiment_by_name(_EXPERIMENT)) is not None:
-            return experiment.experiment_id
-        return client.create_experiment(_EXPERIMENT, artifact_location=self.artifacts)
 
 
 def _prompt_name(user_key: str) -> str:
@@ -232,7 +245,12 @@ def _metrics(alignment: Alignment, version: PersonaVersion) -> dict[str, float]:
 
 
 @contextmanager
-def _mlflow_errors(uri: str, remedy: str) -> Generator[None]:
+def mlflow_errors(uri: str, remedy: str) -> Generator[None]:
+    """Let MLflow's failures out as ours, with what to do, and without secrets.
+
+    Raises:
+        TrackingError: MLflow could not be reached or refused.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -131,14 +131,12 @@ class Home:
         """What mirrors personas to MLflow."""
         from .optimizers.tracking import PersonaTracker
 
-        is_server = self.tracking_uri.startswith("http")
-        artifacts = None if is_server else (self.folder / "mlflow-artifacts").as_uri()
-        return PersonaTracker(self.tracking_uri, artifacts)
+        return PersonaTracker(*self.settings.mlflow)
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's URI: what the settings say, else a SQLite file in the home folder."""
-        return self.settings.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+        """MLflow's URI."""
+        return self.settings.mlflow[0]
 
 
 def is_shared(settings: Settings) -> bool:

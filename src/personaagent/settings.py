@@ -30,3 +30,13 @@ class Settings(BaseSettings):
     """Dollars for a million tokens of prompts and of answers, `2.5,10` say, for LMs that the price table lacks."""
     api_base: str | None = None
     """Base URL of an OpenAI-compatible server for these LMs."""
+
+    @property
+    def mlflow(self) -> tuple[str, str | None]:
+        """MLflow's URI, by default a SQLite file in the home folder, and where runs keep artifacts.
+
+        None is where the server says.
+        """
+        home = self.home.resolve()
+        uri = self.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+        return uri, None if uri.startswith("http") else (home / "mlflow-artifacts").as_uri()

@@ -5,13 +5,10 @@ The files are the truth and this is a copy: what could not be mirrored is mirror
 
 import hashlib
 import json
-import os
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..data.errors import TrackingError
-from ..data.redact import without_secrets
+from ..optimizers.tracking import Tracker, mlflow_errors
 from .report.analysis import Compared, MethodResult, TaskAnalysis, compared_as_json, result_as_json
 from .rows import fingerprint
 
@@ -24,23 +21,13 @@ EXPERIMENT = "personaagent-evaluation"
 
 _ALL = 1000
 _PARENT = "mlflow.parentRunId"
-_QUIET = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
+_REMEDY = "run `personaagent report` again when it is back"
 
 
-class EvaluationTracker:
-    """Mirrors evaluations to an MLflow server or database.
+class EvaluationTracker(Tracker):
+    """Mirrors evaluations."""
 
-    Args:
-        uri: MLflow's tracking URI, `sqlite:///...` or a server's.
-        artifacts: Where runs keep their artifacts, as a URI; by default where the server says.
-    """
-
-    def __init__(self, uri: str, artifacts: str | None = None) -> None:
-        self.uri, self.artifacts = uri, artifacts
+    experiment = EXPERIMENT
 
     def mirror(self, analyses: Sequence[TaskAnalysis]) -> int:
         """Mirror the methods that MLflow does not have yet of these evaluations.
@@ -56,36 +43,22 @@ class EvaluationTracker:
             TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
         """
         identity = evaluation_fingerprint(analyses)
-        with _mlflow_errors(self.uri):
-            client = self._client()
-            experiment_id = self._experiment_id(client)
+        with mlflow_errors(self.uri, _REMEDY):
+            client = self.client()
+            experiment_id = self.experiment_id(client)
             mirrored = _finished_else_removed(client, experiment_id, identity)
             missing = [name for name in _methods(analyses) if name not in mirrored]
             for name in missing:
                 _log_method(client, experiment_id, identity, name, analyses)
         return len(missing)
 
-    def _client(self) -> "MlflowClient":
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.uri)
-
-    def _experiment_id(self, client: "MlflowClient") -> str:
-        if (experiment := client.get_experiment_by_name(EXPERIMENT)) is not None:
-            return experiment.experiment_id
-        return client.create_experiment(EXPERIMENT, artifact_location=self.artifacts)
-
 
 def open_tracker(settings: "Settings") -> EvaluationTracker:
     """Return the mirror that the settings name: MLflow's URI, else a SQLite file in the home folder."""
-    home = settings.home.resolve()
-    uri = settings.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
-    if uri.startswith("http"):
-        return EvaluationTracker(uri)
-    home.mkdir(parents=True, exist_ok=True)
-    return EvaluationTracker(uri, (home / "mlflow-artifacts").as_uri())
+    uri, artifacts = settings.mlflow
+    if artifacts is not None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    return EvaluationTracker(uri, artifacts)
 
 
 def evaluation_fingerprint(analyses: Sequence[TaskAnalysis]) -> str:
@@ -162,16 +135,3 @@ def _differences(compared: Sequence[Compared]) -> Iterator[tuple[str, float | No
     for one in compared:
         yield (f"{one.metric}.difference", one.difference.value)
         yield (f"{one.metric}.difference.p_holm", one.adjusted_p)
-
-
-@contextmanager
-def _mlflow_errors(uri: str) -> Generator[None]:
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0][:300]
-        message = f"MLflow at {uri} failed ({reason}): run `personaagent report` again when it is back"
-        raise TrackingError(without_secrets(message)) from error
