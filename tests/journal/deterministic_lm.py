@@ -141,10 +141,11 @@ class _Server:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").casefold()
                 length = int(head.partition("content-length:")[2].partition("\r\n")[0])
                 body = json.loads(await reader.readexactly(length))
+                due = time.monotonic() + self._latency_seconds
                 if self._log:
                     self._log.write(json.dumps({"at": time.time(), "body": body}) + "\n")
-                await asyncio.sleep(self._latency_seconds)
                 text = json.dumps(_answered(body)).encode()
+                await asyncio.sleep(due - time.monotonic())
                 head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
                 writer.write(head.encode() + text)
                 await writer.drain()
