@@ -100,7 +100,7 @@ class PersonaAgent(DrivenModule):
         """Recall, use tools, respond.
 
         Returns:
-            A prediction with `response` (str), `episodes`, `statements`, `trajectory`, `persona_version` and `spend`.
+            A prediction with `response` (str), `episodes`, `trajectory`, `persona_version` and `spend`.
 
         Raises:
             AnswerError: The LM's final answer is not in the task's form.
@@ -115,14 +115,13 @@ class PersonaAgent(DrivenModule):
         return dspy.Prediction(
             response=answered.response,
             episodes=recalled.episodes,
-            statements=recalled.statements,
             trajectory=used.trajectory,
             persona_version=self.persona_version,
         )
 
     def _recall(self, subject: str) -> Body[Any]:
         if not self.settings.memory:
-            return dspy.Prediction(episodes=(), statements=())
+            return dspy.Prediction(episodes=())
         return (yield Call(self.recall_memory, {"query": subject, "memory": self.memory}))
 
     def _act(self, subject: str, episodes: Sequence[Episode]) -> Body[Any]:

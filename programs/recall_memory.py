@@ -1,6 +1,6 @@
 """Recall: the user's persona decides what to look for in the user's memory."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import dspy
 
@@ -25,24 +25,24 @@ class RecallMemory(SpeakingModule):
         self.k = k
 
     def body(self, *, query: str, memory: Memory) -> Body[dspy.Prediction]:
-        """Yield the searches; return a prediction with `episodes` (nearest first), `statements` and `search`.
+        """Yield the searches; return a prediction with `episodes` (nearest first) and `search`.
 
         Args:
             query: What the user asks about, without the fixed words of the task.
             memory: Where to look; masked during a simulation.
         """
+        found_for_query = Call(memory.recall, {"query": query, "k": self.k})
         try:
-            written: Any = yield Call(self.predict, {"query": query})
+            written, found = yield Call(self.predict, {"query": query}), found_for_query
             search = written.search.strip()
         except AnswerError:
-            search = ""
-        searches = dict.fromkeys(text for text in (query, search) if text)
-        found = yield tuple(Call(memory.recall, {"query": text, "k": self.k}) for text in searches)
-        episodes = _nearest([episode for episodes in found for episode in episodes], self.k)
-        return dspy.Prediction(episodes=episodes, statements=memory.statements(), search=search)
+            found, search = (yield found_for_query), ""
+        if search and search != query:
+            found += yield Call(memory.recall, {"query": search, "k": self.k})
+        return dspy.Prediction(episodes=_nearest(found, self.k), search=search)
 
 
-def _nearest(episodes: list[Episode], k: int) -> tuple[Episode, ...]:
+def _nearest(episodes: Sequence[Episode], k: int) -> tuple[Episode, ...]:
     best: dict[str, Episode] = {}
     for episode in sorted(episodes, key=lambda episode: -episode.similarity):
         best.setdefault(episode.interaction.interaction_id, episode)

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
+from cachetools import LRUCache
+
 from ..errors import SetupError, StorageError
 from ..interaction import Interaction
 from .chroma_server import ChromaServer
 from .claims import claim, release
 from .embedder import Embedder
 from .leftovers import DATABASE, remove_leftovers
-from .nearest import Match, nearest
-from .rows import Row, StoredInteractions, contents_of, row_id, visible_rows
+from .nearest import Match, UserRows, nearest
+from .rows import Row, StoredInteractions, contents_of, row_id
 from .shard import batches, count_of, delete, make_equal, rows_in, rows_of, write, write_again
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _LAYOUT = 1
 _HNSW = {"space": "cosine"}
+_MOST_HELD = 20_000
+"""Rows that are held in memory, some 3 kB each: Chroma takes 0.1 ms to hand one out."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +59,10 @@ class EpisodeIndex:
         self._prefix = f"mem-{uuid4().hex}" if place is None else "mem"
         self._locks = [threading.RLock() for _ in range(shards)]
         self._known_rows: dict[str, int] = {}
+        self._held: LRUCache[str, UserRows] = LRUCache(_MOST_HELD, getsizeof=len)
+        self._holding = threading.Lock()
         self._client: Client | None = None
+        self._collections: dict[int, Collection] = {}
         self._connecting = threading.Lock()
         self._closed = False
         if self._folder:
@@ -75,8 +82,10 @@ class EpisodeIndex:
         for batch in batches(rows_of(user_key, interactions, contents)):
             vectors = self._vectors(batch)
             with self._shard(user_key) as shard:
+                held = self._let_go(user_key)
                 write(shard, batch, vectors)
                 self._count(user_key, len(batch))
+                self._hold(user_key, None if held is None else held.with_new(batch, vectors))
 
     def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
         """Drop the rows of interactions that were just forgotten. Their vectors stay in Chroma's files until `erase`.
@@ -85,6 +94,7 @@ class EpisodeIndex:
             StorageError: Chroma cannot write. The next `heal` drops the rows.
         """
         with self._shard(user_key) as shard:
+            self._let_go(user_key)
             delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
             self._count(user_key, -len(interaction_ids))
 
@@ -109,6 +119,9 @@ class EpisodeIndex:
             kept = shard.get(where={"user": {"$ne": user_key}}, include=["embeddings", "metadatas"])
             for neighbour in [key for key in list(self._known_rows) if self._number(key) == number]:
                 del self._known_rows[neighbour]
+                self._let_go(neighbour)
+            self._let_go(user_key)
+            self._collections.pop(number, None)
             self._connected().delete_collection(shard.name)
             with self._shard(user_key) as anew:
                 write_again(anew, kept)
@@ -116,6 +129,7 @@ class EpisodeIndex:
             if self._folder:
                 client.close()  # It has the files open; whoever comes next opens it again.
                 self._client = None
+                self._collections.clear()
                 remove_leftovers(self._folder)
         return erased
 
@@ -132,6 +146,7 @@ class EpisodeIndex:
         with self._shard(user_key) as shard:
             if self._rows_now(shard, user_key) != len(stored):
                 # The rows first: another process stores before it writes them, so none of its new ones looks extra.
+                self._let_go(user_key)
                 found, interactions = rows_in(shard, user_key), stored.all()
                 make_equal(shard, found, rows_of(user_key, interactions, contents_of(interactions)), self._vectors)
                 self._known_rows[user_key] = len(interactions)
@@ -143,6 +158,7 @@ class EpisodeIndex:
             StorageError: Chroma cannot read or write.
         """
         with self._shard(user_key) as shard:
+            self._let_go(user_key)
             make_equal(shard, rows_in(shard, user_key), rows_of(user_key, interactions, contents), self._vectors)
             self._known_rows[user_key] = len(interactions)
 
@@ -160,8 +176,7 @@ class EpisodeIndex:
         """
         vector = self._embedder.embed([text])[0].tolist()
         with self._shard(user_key) as shard:
-            found = shard.get(where=visible_rows(user_key, before), include=["embeddings", "metadatas"])
-            return nearest(found, vector, k)
+            return nearest(self._rows(shard, user_key), vector, k, before)
 
     def rebuild(self) -> None:
         """Drop the rows of all users; `heal` brings each user's back.
@@ -171,6 +186,9 @@ class EpisodeIndex:
         """
         with self._everything() as client:
             self._known_rows.clear()
+            self._collections.clear()
+            with self._holding:
+                self._held.clear()
             for collection in self._ours(client):
                 client.delete_collection(collection.name)
 
@@ -201,6 +219,24 @@ class EpisodeIndex:
         known = self._known_rows.get(user_key)
         return known if known is None or self._server is None else count_of(shard, user_key)
 
+    def _rows(self, shard: "Collection", user_key: str) -> UserRows:
+        with self._holding:
+            held = self._held.get(user_key)
+        if held is None:
+            held = UserRows.read(shard.get(where={"user": user_key}, include=["embeddings", "metadatas"]))
+            self._hold(user_key, held)
+        return held
+
+    def _hold(self, user_key: str, rows: UserRows | None) -> None:
+        """Keep a user's rows at hand. Other processes write to a server too: its rows are read each time."""
+        if rows is not None and self._server is None and len(rows) <= _MOST_HELD:
+            with self._holding:
+                self._held[user_key] = rows
+
+    def _let_go(self, user_key: str) -> UserRows | None:
+        with self._holding:
+            return self._held.pop(user_key, None)
+
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
         return self._embedder.embed([row.content for row in rows]).tolist()
 
@@ -229,16 +265,24 @@ class EpisodeIndex:
         """Hold the user's shard while the block runs: nobody else reads or writes it."""
         number = self._number(user_key)
         with self._locks[number], _storage_errors(self._server or self._folder):
-            shard = self._connected().get_or_create_collection(
-                f"{self._prefix}-{number:04d}",
-                configuration={"hnsw": _HNSW},
-                metadata=self._built_from,
-                embedding_function=None,
-            )
-            if shard.metadata != self._built_from:
-                both = f"from {shard.metadata} in another process, from {self._built_from} in this one"
-                raise SetupError(f"the memory index is made {both}: stop both, and start them with one embedder")
-            yield shard
+            yield self._collection(number)
+
+    def _collection(self, number: int) -> "Collection":
+        client = self._connected()
+        if (known := self._collections.get(number)) is not None:
+            return known
+        shard = client.get_or_create_collection(
+            f"{self._prefix}-{number:04d}",
+            configuration={"hnsw": _HNSW},
+            metadata=self._built_from,
+            embedding_function=None,
+        )
+        if shard.metadata != self._built_from:
+            both = f"from {shard.metadata} in another process, from {self._built_from} in this one"
+            raise SetupError(f"the memory index is made {both}: stop both, and start them with one embedder")
+        if self._server is None:
+            self._collections[number] = shard
+        return shard
 
     def _connected(self) -> "Client":
         with self._connecting:

@@ -5,12 +5,15 @@ built again must find the same as before, or a run that is taken up again would 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import StorageError
-from .rows import interaction_id_of
+from ..interaction import Interaction
+from .rows import Metadata, Row, interaction_id_of, is_visible
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import GetResult
@@ -26,15 +29,50 @@ class Match(NamedTuple):
     similarity: float
 
 
-def nearest(rows: "GetResult", vector: Sequence[float], k: int) -> list[Match]:
+@dataclass(frozen=True)
+class UserRows:
+    """All rows of one user, ready to be compared."""
+
+    ids: Sequence[str]
+    metadatas: Sequence[Metadata]
+    vectors: "NDArray[np.float32]"
+    """Shape (number of rows, dimensions)."""
+
+    @classmethod
+    def read(cls, found: "GetResult") -> Self:
+        """Return the rows that Chroma found."""
+        return cls(found["ids"], found["metadatas"], np.asarray(found["embeddings"], dtype=np.float32))
+
+    def with_new(self, rows: Sequence[Row], vectors: Sequence[Sequence[float]]) -> "UserRows | None":
+        """Return these and some more; None if one of these is written over."""
+        if not self.ids or not {row.row_id for row in rows}.isdisjoint(self.ids):
+            return None
+        return UserRows(
+            [*self.ids, *(row.row_id for row in rows)],
+            [*self.metadatas, *(row.metadata for row in rows)],
+            np.concatenate([self.vectors, np.asarray(vectors, dtype=np.float32)]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def nearest(rows: UserRows, vector: Sequence[float], k: int, before: Sequence[Interaction] = ()) -> list[Match]:
     """Return the `k` rows whose vectors have the greatest cosine with `vector`; of equal ones the newer first.
+
+    Args:
+        rows: Among which.
+        vector: Compared with theirs.
+        k: How many.
+        before: Masks, see `is_visible`.
 
     Raises:
         StorageError: The vectors are not of the same length: the index is of another embedder.
     """
-    if not rows["ids"]:
+    shown = [place for place, metadata in enumerate(rows.metadatas) if is_visible(metadata, before)]
+    if not shown:
         return []
-    vectors, wanted = np.asarray(rows["embeddings"], dtype=np.float64), np.asarray(vector, dtype=np.float64)
+    vectors, wanted = rows.vectors[shown].astype(np.float64), np.asarray(vector, dtype=np.float64)
     if vectors.shape[1:] != wanted.shape:
         raise StorageError(
             f"the index has vectors of dimension {vectors.shape[1]}, the embedder makes {len(vector)}: "
@@ -43,6 +81,10 @@ def nearest(rows: "GetResult", vector: Sequence[float], k: int) -> list[Match]:
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(wanted)
     products = vectors @ wanted
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0).clip(-1, 1).round(_DECIMALS)
-    age = [(metadata["at"], metadata["position"]) for metadata in rows["metadatas"]]
-    best = sorted(range(len(age)), key=lambda row: (cosines[row], age[row]), reverse=True)[:k]
-    return [Match(interaction_id_of(rows["ids"][row]), float(cosines[row])) for row in best]
+
+    def rank(place: int) -> tuple[float, object, object]:
+        metadata = rows.metadatas[shown[place]]
+        return cosines[place], metadata["at"], metadata["position"]
+
+    best = sorted(range(len(shown)), key=rank, reverse=True)[:k]
+    return [Match(interaction_id_of(rows.ids[shown[place]]), float(cosines[place])) for place in best]

@@ -1,7 +1,7 @@
 """What the index keeps of one interaction, and the filter that says which rows may be seen."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -9,8 +9,8 @@ from ..interaction import Interaction, normalised
 from ..lamp.tasks import TASKS
 from ..task import OPEN
 
-Filter = dict[str, object]
-"""A filter in Chroma's form."""
+Metadata = Mapping[str, object]
+"""What the index keeps of a row beside its vector."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,17 +67,15 @@ def interaction_id_of(row: str) -> str:
     return row.partition("/")[2]
 
 
-def visible_rows(user_key: str, before: Sequence[Interaction]) -> Filter:
-    """Return the filter that lets through one user's rows, and of these only what every mask lets be seen."""
-    conditions: list[Filter] = [{"user": user_key}]
-    for mask in before:
-        microseconds, position = _moment(mask)
-        same_time: list[Filter] = [{"at": microseconds}, {"position": {"$lt": position}}]
-        earlier: list[Filter] = [{"at": {"$lt": microseconds}}, {"$and": same_time}]
-        conditions.append({"$or": earlier})
-        conditions.append({"interaction": {"$ne": mask.interaction_id}})
-        conditions.append({"query": {"$ne": _query_hash(mask)}})
-    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
+def is_visible(metadata: Metadata, before: Sequence[Interaction]) -> bool:
+    """Return whether each of these masks lets a row be seen: it happened before, is not the same, and asks no same."""
+    moment = metadata["at"], metadata["position"]
+    return all(
+        moment < _moment(mask)
+        and metadata["interaction"] != mask.interaction_id
+        and metadata["query"] != _query_hash(mask)
+        for mask in before
+    )
 
 
 def _moment(interaction: Interaction) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """One user's memory: episodes by meaning, and statements. Masked, it is what it was when an interaction began."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -14,14 +14,10 @@ from .statements import StoredStatements, derive_statements
 
 
 class StoredHistory(StoredInteractions, Protocol):
-    """One user's interactions in the store, each of which can be got by its id."""
+    """One user's interactions in the store, which can be got by their ids."""
 
-    def get(self, interaction_id: str) -> Interaction:
-        """Return one interaction.
-
-        Raises:
-            InputError: There is none of this id.
-        """
+    def among(self, interaction_ids: Sequence[str]) -> Mapping[str, Interaction]:
+        """Return those that have one of these ids, by id."""
         ...
 
 
@@ -137,15 +133,10 @@ class UserMemory:
         return tuple(Episode(interaction=one, similarity=similarity[one.interaction_id]) for one in best)
 
     def _episodes(self, matches: Sequence[Match]) -> list[Episode]:
-        found: list[Episode] = []
-        for match in matches:
-            try:
-                interaction = self._interactions.get(match.interaction_id)
-            except InputError:
-                continue  # Forgotten by another thread since the search.
-            if self._shows(interaction):
-                found.append(Episode(interaction=interaction, similarity=match.similarity))
-        return found
+        # One may have been forgotten by another thread since the search.
+        stored = self._interactions.among([match.interaction_id for match in matches])
+        found = ((stored[one.interaction_id], one.similarity) for one in matches if one.interaction_id in stored)
+        return [Episode(interaction=one, similarity=similarity) for one, similarity in found if self._shows(one)]
 
     def _newest_visible(self, current: Statement, seen: frozenset[str]) -> Statement | None:
         if not self._masks or _rests_on(seen, current):

@@ -1,7 +1,7 @@
 """The log of what one user asked and did: the verbatim record that everything else is derived from."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
 _TEXTS = ("query", "ground_truth", "response", "task")
+_AT_ONCE = 500
+"""Ids that one statement names: databases allow only so many."""
 _table = schema.interactions
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,11 @@ class InteractionLog(Handle):
             if (text := connection.scalar(row)) is None:
                 raise _unknown(interaction_id)
         return read(Interaction, text)
+
+    def among(self, interaction_ids: Sequence[str]) -> dict[str, Interaction]:
+        """Return those interactions that have one of these ids, by id."""
+        with self._database.read() as connection:
+            return _stored_among(connection, self._user_key, interaction_ids)
 
     def add(self, interactions: Sequence[Interaction]) -> int:
         """Store interactions after those that are stored, in the order given: all of them, or on any error none.
@@ -129,7 +136,7 @@ def add_interactions(
         InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
     """
     _check(interactions)
-    stored = _stored_among(connection, user_key, {one.interaction_id for one in interactions})
+    stored = _stored_among(connection, user_key, [one.interaction_id for one in interactions])
     start = next_number(connection, _table.c.position, _table.c.user_key == user_key)
     new = [one for one in interactions if not _is_stored(one, stored)]
     placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
@@ -150,12 +157,14 @@ def _check(interactions: Sequence[Interaction]) -> None:
                 raise InputError(f"interaction {one.interaction_id!r}: its {field} has a NUL character: remove it")
 
 
-def _stored_among(connection: Connection, user_key: str, ids: Collection[str]) -> dict[str, Interaction]:
-    """Return the user's interactions if one of `ids` is among them, else nothing: most that are added are new."""
-    known = connection.scalars(select(_table.c.interaction_id).where(_table.c.user_key == user_key))
-    if not set(ids).intersection(known):
-        return {}
-    return {one.interaction_id: one for one in _stored(connection, user_key)}
+def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
+    """Return those of the user's interactions that have one of `ids`, by id."""
+    found: list[Interaction] = []
+    for start in range(0, len(ids), _AT_ONCE):
+        among = _table.c.interaction_id.in_(ids[start : start + _AT_ONCE])
+        rows = select(_table.c.noun).where(_table.c.user_key == user_key, among)
+        found.extend(read(Interaction, text) for text in connection.scalars(rows))
+    return {one.interaction_id: one for one in found}
 
 
 def _is_stored(one: Interaction, stored: dict[str, Interaction]) -> bool:

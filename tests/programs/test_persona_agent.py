@@ -193,7 +193,7 @@ def test_without_memory_nothing_of_the_user_is_seen_and_no_tool_can_look(user: U
     agent = PersonaAgent(TASK, user.memory, tools=[_encyclopedia()], settings=AgentSettings(memory=False))
     with dspy.context(lm=lookups):
         answered = agent(query=QUERY)
-    assert (answered.episodes, answered.statements) == ((), ())
+    assert answered.episodes == ()
     assert [request.outputs_wanted[0] for request in lookups.requests] == ["tool", "response"]
     assert not any(plot in request.text for request in lookups.requests for plot in PLOTS)
     assert "search_memory" not in lookups.requests[0].text

@@ -70,6 +70,26 @@ def add(index: EpisodeIndex, user_key: str, interactions: Sequence[Interaction])
     index.add(user_key, interactions, contents_of(interactions))
 
 
+def test_what_a_search_has_read_follows_every_write(index: EpisodeIndex, ask: Ask) -> None:
+    first, second, third = ask("1", "an old film"), ask("2", "a new film"), ask("3", "a film")
+    assert found(index, MAYA) == []
+    add(index, MAYA, [first])
+    assert found(index, MAYA) == ["1"]
+    add(index, MAYA, [second])
+    assert sorted(found(index, MAYA)) == ["1", "2"]
+    index.add(MAYA, [second], ["bread"])
+    assert found(index, MAYA, "bread", k=1) == ["2"]
+    assert index.search(MAYA, "bread", 1)[0].similarity == 1.0
+    index.remove(MAYA, ["1"])
+    assert found(index, MAYA) == ["2"]
+    index.sync(MAYA, [third], ["a film"])
+    assert found(index, MAYA) == ["3"]
+    index.heal(MAYA, Stored(first, third))
+    assert sorted(found(index, MAYA)) == ["1", "3"]
+    index.erase(MAYA)
+    assert found(index, MAYA) == []
+
+
 def test_a_search_sees_one_users_rows_only(embedder: Recorder, ask: Ask) -> None:
     with EpisodeIndex(None, embedder, shards=1) as index:
         add(index, MAYA, [ask("1", "an old film"), ask("2", "a new film")])

@@ -6,7 +6,7 @@ import pytest
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp.tasks import task_named
-from personaagent.data.memory.rows import contents_of, row_of, visible_rows
+from personaagent.data.memory.rows import contents_of, row_of
 
 LAMP_3 = task_named("LaMP-3")
 
@@ -35,7 +35,3 @@ def test_dates_a_microsecond_apart_stay_apart(at: datetime) -> None:
     )
     moments = [row_of("ab12", one, "q").metadata["at"] for one in (earlier, later)]
     assert int(moments[1]) - int(moments[0]) == 1
-
-
-def test_without_a_mask_only_the_user_is_asked_for() -> None:
-    assert visible_rows("ab12", ()) == {"user": "ab12"}
