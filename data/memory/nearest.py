@@ -45,12 +45,13 @@ class UserRows:
 
     def with_new(self, rows: Sequence[Row], vectors: Sequence[Sequence[float]]) -> "UserRows | None":
         """Return these and some more; None if one of these is written over."""
-        if not self.ids or not {row.row_id for row in rows}.isdisjoint(self.ids):
+        if not {row.row_id for row in rows}.isdisjoint(self.ids):
             return None
+        new = np.asarray(vectors, dtype=np.float32)
         return UserRows(
             [*self.ids, *(row.row_id for row in rows)],
             [*self.metadatas, *(row.metadata for row in rows)],
-            np.concatenate([self.vectors, np.asarray(vectors, dtype=np.float32)]),
+            np.concatenate([self.vectors, new]) if self.ids else new,
         )
 
     def __len__(self) -> int:

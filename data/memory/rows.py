@@ -62,6 +62,11 @@ def row_id(user_key: str, interaction_id: str) -> str:
     return f"{user_key}/{interaction_id}"
 
 
+def user_of(row: str) -> str:
+    """Return the user's key."""
+    return row.partition("/")[0]
+
+
 def interaction_id_of(row: str) -> str:
     """Return the interaction's own id."""
     return row.partition("/")[2]

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import RLock
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -30,6 +31,8 @@ class Database(Handle):
         self.location = str(url) if isinstance(url, Path) else address.set(query={}).render_as_string()
         """What errors call it; without a password."""
         self._engines = engines_at(address)
+        # SQLite lets one write at a time, and has those who wait look again after ever longer sleeps.
+        self._writing = RLock() if address.drivername == "sqlite" else nullcontext()
         self._closed = False
 
     @contextmanager
@@ -51,7 +54,7 @@ class Database(Handle):
             SetupError: The database is closed.
             StorageError: The database could not be written.
         """
-        with self._transaction(self._engines.writing) as connection:
+        with self._writing, self._transaction(self._engines.writing) as connection:
             yield connection
 
     @contextmanager
@@ -65,7 +68,7 @@ class Database(Handle):
             SetupError: The database is closed.
             StorageError: The database could not be written.
         """
-        with self._transaction(self._engines.appending) as connection:
+        with self._writing, self._transaction(self._engines.appending) as connection:
             yield connection
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Wikipedia as a tool: the MediaWiki API of one host, with time and size limits."""
 
+from functools import cache
 from typing import Any
 
 import dspy
@@ -19,17 +20,16 @@ def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
     """Return the tool `search_wikipedia`.
 
     Args:
-        client: The HTTP client to use; by default one that follows no redirects and keeps to the time limits.
+        client: The HTTP client to use; by default a shared one that follows no redirects and keeps to the time limits.
 
     Example:
         >>> wikipedia_tool()(search="Metropolis film 1927")
         '1. "Metropolis (1927 film): Metropolis is a 1927 German ..."'
     """
-    http = client or _client()
 
     def search_wikipedia(search: str) -> str:
         """Look up facts about the world (a film, a book, a person, a place) in Wikipedia; it does not know the user."""
-        pages = _pages(_get(http, _introductions(search)))
+        pages = _pages(_get(client or _client(), _introductions(search)))
         return "\n".join(f"{number}. {quoted(page)}" for number, page in enumerate(pages, 1)) or "no page found"
 
     return dspy.Tool(search_wikipedia)
@@ -45,16 +45,17 @@ def wikipedia_page_tool(client: httpx.Client | None = None) -> dspy.Tool:
         >>> wikipedia_page_tool()(title="Metropolis (1927 film)")[:29]
         'Metropolis is a 1927 German ...'
     """
-    http = client or _client()
 
     def read_wikipedia(title: str) -> str:
         """Read the Wikipedia page of this title; if there is none, the titles of up to five similar pages."""
-        return _page(_get(http, _page_and_similar(title)))[:_MAX_PAGE_CHARACTERS]
+        return _page(_get(client or _client(), _page_and_similar(title)))[:_MAX_PAGE_CHARACTERS]
 
     return dspy.Tool(read_wikipedia)
 
 
+@cache
 def _client() -> httpx.Client:
+    """Return the client that all tools share: each has a store of certificates of its own, 1 MB and 70 ms to read."""
     return httpx.Client(timeout=_TIMEOUT, follow_redirects=False, headers={"User-Agent": _USER_AGENT})
 
 

@@ -90,6 +90,39 @@ def test_what_a_search_has_read_follows_every_write(index: EpisodeIndex, ask: As
     assert found(index, MAYA) == []
 
 
+def test_rows_that_are_not_written_yet_are_there_when_the_index_is_opened_again(
+    embedder: Recorder, ask: Ask, tmp_path: Path
+) -> None:
+    asked = [ask(str(number), f"film {number}") for number in range(40)]
+    with EpisodeIndex(tmp_path, embedder, shards=1) as index:
+        assert found(index, MAYA) == []
+        for one in asked:
+            add(index, MAYA, [one])
+            assert one.interaction_id in found(index, MAYA)
+    embedder.embedded.clear()
+    with EpisodeIndex(tmp_path, embedder, shards=1) as index:
+        index.heal(MAYA, Stored(*asked))
+        assert embedder.embedded == []
+        assert len(found(index, MAYA)) == 40
+
+
+def test_rows_that_a_full_disk_did_not_take_are_healed(
+    index: EpisodeIndex, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    index.heal(MAYA, Stored())
+    assert found(index, MAYA) == []
+    add(index, MAYA, [ask("1", "film")])
+    with monkeypatch.context() as patch:
+        patch.setattr("personaagent.data.memory.chroma_index.write", full)
+        with pytest.raises(StorageError, match="full"):
+            index.remove(MAYA, [])
+    index.heal(MAYA, Stored(ask("1", "film")))
+    assert found(index, MAYA) == ["1"]
+
+
 def test_a_search_sees_one_users_rows_only(embedder: Recorder, ask: Ask) -> None:
     with EpisodeIndex(None, embedder, shards=1) as index:
         add(index, MAYA, [ask("1", "an old film"), ask("2", "a new film")])
@@ -123,7 +156,7 @@ def test_users_are_spread_over_shards(embedder: Recorder, ask: Ask, tmp_path: Pa
         for key in range(8):
             add(index, f"{key:016x}", [ask("1", "film")])
         assert [found(index, f"{key:016x}") for key in range(8)] == [["1"]] * 8
-        names = {one.name for one in index._connected().list_collections()}
+        names = {one.name for one in index._shards._connected().list_collections()}
     assert names == {f"mem-{key:04d}" for key in range(8)}
 
 
@@ -237,18 +270,23 @@ def test_another_number_of_shards_leaves_no_row_behind(embedder: Recorder, ask: 
         add(index, "0000000000000003", [ask("1", "a film")])
     with EpisodeIndex(tmp_path, embedder, shards=2) as index:
         assert found(index, "0000000000000003") == []
-        assert [one.name for one in index._connected().list_collections()] == ["mem-0001"]
+        assert [one.name for one in index._shards._connected().list_collections()] == ["mem-0001"]
 
 
 def test_a_collection_of_another_space_is_dropped_and_a_strangers_is_left(embedder: Recorder, tmp_path: Path) -> None:
     with EpisodeIndex(tmp_path, embedder, shards=1) as index:
         for name in ("mem-0000", "strangers-own"):
-            index._connected().get_or_create_collection(
-                name, configuration={"hnsw": {"space": "l2"}}, metadata=index._built_from, embedding_function=None
+            index._shards._connected().get_or_create_collection(
+                name,
+                configuration={"hnsw": {"space": "l2"}},
+                metadata=index._shards._built_from,
+                embedding_function=None,
             )
     with EpisodeIndex(tmp_path, embedder, shards=1) as index:
         assert found(index, MAYA) == []
-        spaces = {one.name: one.configuration_json["hnsw"]["space"] for one in index._connected().list_collections()}
+        spaces = {
+            one.name: one.configuration_json["hnsw"]["space"] for one in index._shards._connected().list_collections()
+        }
     assert spaces == {"mem-0000": "cosine", "strangers-own": "l2"}
 
 

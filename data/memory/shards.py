@@ -1,0 +1,189 @@
+"""The collections of Chroma over which users are spread: opened, held for a while, dropped.
+
+A collection per user costs 3 MB of memory and four open files, one collection for all takes 90 ms a search. One process
+owns a folder; a Chroma server is for any number of processes that share one store.
+"""
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from ..errors import SetupError, StorageError
+from .chroma_server import ChromaServer
+from .claims import claim, release
+from .embedder import Embedder
+from .leftovers import DATABASE, remove_leftovers
+
+if TYPE_CHECKING:
+    from .chroma_server import Client, Collection
+
+_LAYOUT = 1
+_HNSW = {"space": "cosine"}
+
+_log = logging.getLogger(__name__)
+
+
+class Shards:
+    """A fixed number of collections, of which any may not be there yet. Threads may share them.
+
+    Args:
+        place: As in `EpisodeIndex`.
+        embedder: What made the vectors; collections made from those of another are dropped on opening.
+        number: How many.
+
+    Raises:
+        SetupError: This process has the folder open already, or the URL cannot be used.
+    """
+
+    def __init__(self, place: Path | str | None, embedder: Embedder, number: int) -> None:
+        self._folder = place.resolve() if isinstance(place, Path) else None
+        self._server = ChromaServer(place) if isinstance(place, str) else None
+        self._embedder = embedder
+        self._prefix = f"mem-{uuid4().hex}" if place is None else "mem"
+        self._locks = [threading.RLock() for _ in range(number)]
+        self._client: Client | None = None
+        self._collections: dict[int, Collection] = {}
+        self._connecting = threading.Lock()
+        self._closed = False
+        if self._folder:
+            claim(self._folder, self)
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether a server has them: then other processes write to them too, and their files are out of reach."""
+        return self._server is not None
+
+    @property
+    def are_there(self) -> bool:
+        """Whether anything was ever written."""
+        return self._folder is None or (self._folder / DATABASE).exists()
+
+    def number_of(self, user_key: str) -> int:
+        """Return the number of a user's shard."""
+        return int(user_key, 16) % len(self._locks)
+
+    def turn(self, number: int) -> threading.RLock:
+        """Return the lock of a shard; who holds it may open the shard."""
+        return self._locks[number]
+
+    @contextmanager
+    def held(self, number: int) -> "Generator[Collection]":
+        """Open a shard and hold it while the block runs: nobody else reads or writes it.
+
+        Raises:
+            SetupError: It is closed, or made by another embedder in another process.
+            StorageError: Chroma cannot read or write.
+        """
+        with self._locks[number], self._errors():
+            yield self._collection(number)
+
+    @contextmanager
+    def remade(self, number: int) -> "Generator[Collection]":
+        """Drop a shard and hold a new one in its place while the block runs."""
+        with self._locks[number], self._errors():
+            name = self._collection(number).name
+            self._collections.pop(number, None)
+            self._connected().delete_collection(name)
+            yield self._collection(number)
+
+    def drop(self) -> None:
+        """Drop all of them."""
+        with self._all() as client:
+            self._collections.clear()
+            for collection in self._ours(client):
+                client.delete_collection(collection.name)
+
+    def clean(self) -> None:
+        """Leave nothing in the files of what was dropped, while everyone waits."""
+        with self._all() as client:
+            if self._folder:
+                client.close()  # It has the files open; whoever comes next opens it again.
+                self._client = None
+                self._collections.clear()
+                remove_leftovers(self._folder)
+
+    def close(self) -> None:
+        """Let go of the folder. What was kept in memory is gone."""
+        if (client := self._client or self._server) is not None:
+            if not (self._folder or self._server):
+                self.drop()
+            client.close()
+        self._closed, self._client = True, None
+        if self._folder:
+            release(self._folder, self)
+
+    @contextmanager
+    def _all(self) -> "Generator[Client]":
+        with ExitStack() as held, self._errors():
+            for lock in self._locks:
+                held.enter_context(lock)
+            yield self._connected()
+
+    def _collection(self, number: int) -> "Collection":
+        client = self._connected()
+        if (known := self._collections.get(number)) is not None:
+            return known
+        shard = client.get_or_create_collection(
+            f"{self._prefix}-{number:04d}",
+            configuration={"hnsw": _HNSW},
+            metadata=self._built_from,
+            embedding_function=None,
+        )
+        if shard.metadata != self._built_from:
+            both = f"from {shard.metadata} in another process, from {self._built_from} in this one"
+            raise SetupError(f"the memory index is made {both}: stop both, and start them with one embedder")
+        if self._server is None:
+            self._collections[number] = shard
+        return shard
+
+    def _connected(self) -> "Client":
+        with self._connecting:
+            if self._closed:
+                raise SetupError("this memory index is closed: open a new one")
+            if self._client is None:
+                client = self._server or _chroma_client(self._folder)
+                self._drop_stale(client)
+                self._client = client
+            return self._client
+
+    def _drop_stale(self, client: "Client") -> None:
+        for collection in self._ours(client):
+            cosine = collection.configuration_json["hnsw"]["space"] == "cosine"
+            if not (cosine and collection.metadata == self._built_from):
+                _log.info("memory index %s was built from %s: dropped", collection.name, collection.metadata)
+                client.delete_collection(collection.name)
+
+    def _ours(self, client: "Client") -> "list[Collection]":
+        return [one for one in client.list_collections() if one.name.startswith(f"{self._prefix}-")]
+
+    @property
+    def _built_from(self) -> dict[str, str | int]:
+        return {"layout": _LAYOUT, "shards": len(self._locks), "embedder": self._embedder.fingerprint}
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        """Let Chroma's failures out as ours."""
+        if self._server is not None:
+            yield  # Its errors are ours already, and without Chroma's library a process is 80 MB smaller.
+            return
+        from chromadb.errors import ChromaError
+
+        try:
+            yield
+        except ChromaError as error:
+            raise StorageError(
+                f"{self._folder or 'memory'}: the memory index failed ({error}): free space on the disk, or delete the "
+                "folder, which is rebuilt from the store"
+            ) from error
+
+
+def _chroma_client(folder: Path | None) -> "Client":
+    import chromadb
+    from chromadb.config import Settings
+
+    settings = Settings(anonymized_telemetry=False)
+    return chromadb.PersistentClient(folder, settings) if folder else chromadb.EphemeralClient(settings)
