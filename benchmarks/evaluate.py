@@ -38,6 +38,7 @@ from deterministic_lm import deterministic_lm
 CONCURRENCY, LATENCY_SECONDS = 32, 0.2
 TASK = task_named("LaMP-2M")
 HISTORY, QUESTIONS_EACH = 30, 3
+FLAT_ROUNDS = 3
 
 
 class Used(NamedTuple):
@@ -97,8 +98,7 @@ def flat() -> Iterator[bool]:
         data = made_up(questions)
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        rounds = few // 10 if questions == few else 1
-        costs[questions] = min(to_disk(data).cpu_seconds for _ in range(rounds)) / questions * 1000
+        costs[questions] = min(to_disk(data).cpu_seconds for _ in range(FLAT_ROUNDS)) / questions * 1000
         grown[questions] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         measured = f"{costs[questions]:.2f} ms CPU each, {grown[questions]:.0f} MiB more"
         print(f"  {questions:6} questions of majority: {measured}")

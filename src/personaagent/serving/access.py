@@ -22,7 +22,7 @@ class Caller(NamedTuple):
     user: User
 
 
-def deployment(request: Request) -> Deployment:
+async def deployment(request: Request) -> Deployment:
     """Return what all requests share."""
     return request.app.state.deployment
 
