@@ -45,8 +45,14 @@ def ours(folder: Path, api_base: str) -> Generator[Server]:
 
 
 @contextmanager
-def mlflows(folder: Path, api_base: str) -> Generator[Server]:
-    """Let MLflow serve the program of the first user of a home folder."""
+def mlflows(folder: Path, api_base: str, *, keeping: bool = False) -> Generator[Server]:
+    """Let MLflow serve the program of the first user of a home folder.
+
+    Args:
+        folder: The home folder.
+        api_base: The LM's.
+        keeping: Whether each call to the LM is recorded, and each exchange remembered, as our server does.
+    """
     port, model = free_port(), folder / "model"
     mlflow.pyfunc.save_model(model, python_model=str(Path(__file__).with_name("_mlflow_model.py")), pip_requirements=[])
     options = ["--model-uri", str(model), "--port", str(port), "--env-manager", "local"]
@@ -55,6 +61,7 @@ def mlflows(folder: Path, api_base: str) -> Generator[Server]:
         "PERSONAAGENT_HOME": str(folder),
         "PERSONAAGENT_LM": "openai/made-up",
         "PERSONAAGENT_API_BASE": api_base,
+        "KEEPING": "1" if keeping else "",
     }
     with served(command, f"http://127.0.0.1:{port}", "/ping", folder, where) as server:
         yield server

@@ -1,6 +1,7 @@
 """The store: one database, and the handles of the users in it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -132,6 +133,15 @@ class Store:
         for user_id, interactions in added.items():
             handles[user_id].interactions.index_added(interactions)
         return sum(len(interactions) for interactions in added.values())
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
+
+        Raises:
+            SetupError: The store is in SQLite, which several machines cannot share.
+            StorageError: The server cannot be reached.
+        """
+        return self._database.alone(name)
 
     def ping(self) -> None:
         """Read something.

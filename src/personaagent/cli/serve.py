@@ -60,15 +60,15 @@ def serve(context: typer.Context, place: Place, learning: Learning, asking: Aski
     from ..home import is_shared
 
     configured = settings_asking(context, asking)
-    serving = _serving(place, learning)
-    if place.workers > 1 and not is_shared(configured):
+    shared = is_shared(configured)
+    if place.workers > 1 and not shared:
         raise SetupError(
             "several workers need a store and an index that they can share: set PERSONAAGENT_DATABASE to "
             "postgresql://USER@HOST/NAME and PERSONAAGENT_CHROMA to the URL of a Chroma server, or leave out --workers"
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
     with ExitStack() as stack:
-        _tell_workers(configured, serving, stack if place.workers > 1 else None)
+        _tell_workers(configured, _serving(learning, shared=shared), stack if place.workers > 1 else None)
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
@@ -101,7 +101,7 @@ def application() -> "FastAPI":
     return create_app(deploy)
 
 
-def _serving(place: Place, learning: Learning) -> "Serving":
+def _serving(learning: Learning, *, shared: bool) -> "Serving":
     from ..data.api_key import KeyLimits
     from ..programs import AgentSettings
     from ..serving.configuration import Serving
@@ -110,7 +110,7 @@ def _serving(place: Place, learning: Learning) -> "Serving":
         align_every=learning.align_every,
         n=learning.n,
         agent=AgentSettings(action=learning.action),
-        alone=place.workers == 1,
+        alone=not shared,
         limits=KeyLimits(
             calls_per_minute=learning.calls_per_minute,
             calls_per_day=learning.calls_per_day,

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -184,7 +184,7 @@ class Deployment:
 
         version = user.personas.live
         if version is None:
-            with self._first_persona_lock(user):
+            with self._first_persona(user):
                 version = live_persona(user)
         name = (user.key, version.number, task.name)
         with self._guard:
@@ -199,9 +199,14 @@ class Deployment:
                 self._programs.popitem(last=False)
         return made
 
-    def _first_persona_lock(self, user: User) -> "_Lock":
+    @contextmanager
+    def _first_persona(self, user: User) -> Generator[None]:
+        """Let nobody else make the user's first persona meanwhile, neither here nor in another process."""
         with self._guard:
-            return self._first_personas.setdefault(user.key, _Lock())
+            here = self._first_personas.setdefault(user.key, _Lock())
+        everywhere = nullcontext() if self.serving.alone else self.store.alone(f"first persona of {user.key}")
+        with here, everywhere:
+            yield
 
     def _soon(self, work: Callable[..., object], *arguments: Any) -> None:
         async def done() -> None:

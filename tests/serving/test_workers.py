@@ -1,0 +1,183 @@
+"""Several workers on PostgreSQL and a Chroma server are one server, and stay one when something of it goes down."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from personaagent.data.store import Store
+
+from ..chroma import free_port, running_chroma
+from ..journal.deterministic_lm import deterministic_lm
+from ..postgres import PostgresServer
+from .test_process import wait_until_ready
+
+pytestmark = pytest.mark.slow
+
+ASKS = 24
+"""Requests, each over a connection of its own: the operating system gives them to any worker."""
+
+
+class Deployment:
+    """A server with two workers, and what it stands on.
+
+    Args:
+        folder: Everything of it.
+        database: The URL of an empty PostgreSQL database.
+    """
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self._folder, self.database = folder, database
+        self._chroma_port, self._port = free_port(), free_port()
+        self._chroma = ExitStack()
+
+    def start(self, api_base: str) -> "subprocess.Popen[bytes]":
+        """Start the server, with an MLflow server that is not there."""
+        self.start_chroma()
+        self.environment = {
+            **os.environ,
+            "OPENAI_API_KEY": "sk-made-up",
+            "PERSONAAGENT_CHROMA": f"http://127.0.0.1:{self._chroma_port}",
+            "PERSONAAGENT_DATABASE": self.database,
+            "PERSONAAGENT_EMBEDDER": "minilm",
+            "PERSONAAGENT_HOME": str(self._folder / "home"),
+            "PERSONAAGENT_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
+        }
+        options = ["--port", str(self._port), "--workers", "2", "--no-action", "--align-every=0"]
+        lm = ["--lm", "openai/made-up", "--api-base", api_base]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "personaagent", "serve", *options, *lm],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until_ready(self._port, process)
+        return process
+
+    def start_chroma(self) -> None:
+        """Start Chroma, with what it had."""
+        folder = self._folder / "chroma"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._chroma.enter_context(running_chroma(folder, self._chroma_port))
+
+    def stop_chroma(self) -> None:
+        """Stop Chroma."""
+        self._chroma.close()
+
+    def new_key(self, user: str) -> dict[str, str]:
+        """Return what a client of a new user sends."""
+        command = [sys.executable, "-m", "personaagent", "keys", "create", "--user", user, "--json"]
+        made = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True)
+        return {"Authorization": f"Bearer {json.loads(made.stdout)['key']}"}
+
+    def call(self, method: str, path: str, key: dict[str, str], **options: Any) -> httpx.Response:
+        """Send a request over a connection of its own."""
+        return httpx.request(method, f"http://127.0.0.1:{self._port}{path}", headers=key, timeout=60, **options)
+
+    def ask(self, key: dict[str, str], query: str = "A film for tonight?") -> dict[str, Any]:
+        """Return where the answer to a question came from."""
+        body = {"model": "personaagent", "messages": [{"role": "user", "content": query}]}
+        answered = self.call("POST", "/v1/chat/completions", key, json=body)
+        assert answered.status_code == 200, answered.text
+        return answered.json()["personaagent"]
+
+
+@pytest.fixture(scope="module")
+def api_base() -> Iterator[str]:
+    with deterministic_lm(0.0) as api_base:
+        yield api_base
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"), postgres.new_url())
+    try:
+        yield deployment
+    finally:
+        deployment.stop_chroma()
+
+
+@pytest.fixture(scope="module")
+def server(deployment: Deployment, api_base: str) -> Iterator["subprocess.Popen[bytes]"]:
+    process = deployment.start(api_base)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def workers_of(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Return the processes that answer; the tracker of Python's own shared resources is none."""
+    children = psutil.Process(server.pid).children()
+    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+@pytest.mark.usefixtures("server")
+def test_every_worker_uses_a_new_live_version_from_the_next_request_on(deployment: Deployment) -> None:
+    key = deployment.new_key("maya")
+    for number in range(3):
+        known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
+        assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+    with ThreadPoolExecutor(4) as clients:
+        before = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
+        job = deployment.call("POST", "/v1/alignments", key, json={"n": 3, "iterations": 1}).json()
+        deadline = time.monotonic() + 120
+        while job["state"] in {"waiting", "running"} and time.monotonic() < deadline:
+            time.sleep(0.1)
+            job = deployment.call("GET", f"/v1/alignments/{job['job_id']}", key).json()
+        assert job["state"] == "finished", job
+        after = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
+    assert (before, after) == ({1}, {job["version"]})
+    assert job["version"] > 1
+
+
+def test_what_one_worker_acknowledged_is_there_when_it_is_killed(
+    deployment: Deployment, server: "subprocess.Popen[bytes]"
+) -> None:
+    key = deployment.new_key("omar")
+    acknowledged: set[str] = set()
+
+    def write(number: int) -> None:
+        name = f"interaction {number}"
+        try:
+            if deployment.call("POST", "/v1/interactions", key, json={"query": "q", "id": name}).status_code == 201:
+                acknowledged.add(name)
+        except httpx.TransportError:
+            pass
+
+    with ThreadPoolExecutor(4) as clients:
+        writing = [clients.submit(write, number) for number in range(100)]
+        while len(acknowledged) < 20:
+            time.sleep(0.01)
+        first = min(workers_of(server), key=lambda worker: worker.pid)
+        first.kill()
+        for one in writing:
+            one.result()
+    assert len(acknowledged) > 20
+    with Store.open(deployment.database) as store:
+        stored = {one.interaction_id for one in store.user("omar").interactions.all()}
+    assert acknowledged - stored == set()
+
+
+@pytest.mark.usefixtures("server")
+def test_without_chroma_answers_come_without_memory_until_it_is_back(deployment: Deployment) -> None:
+    key = deployment.new_key("noor")
+    assert deployment.ask(key)["without_memory"] is False
+    deployment.stop_chroma()
+    assert deployment.ask(key)["without_memory"] is True
+    deployment.start_chroma()
+    assert deployment.ask(key)["without_memory"] is False
+    found = deployment.call("POST", "/v1/memory/search", key, json={"query": "A film for tonight?", "k": 10}).json()
+    assert len(found["episodes"]) == 3
