@@ -92,7 +92,7 @@ class Neighbours(RuleBasedStateMachine):
             assert all(len(set(users)) <= 1 for users in prompts), "a prompt has words of two users in it"
         counted = self.together.server.client.get("/metrics").text
         assert not CANARY.search(counted)
-        for world in (self.together, *self.alone.values()):
+        for world in reversed((self.together, *self.alone.values())):  # Each is open within the one before it.
             world.close()
 
     users = some.integers(0, len(USERS) - 1)

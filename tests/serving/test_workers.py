@@ -25,6 +25,7 @@ from .test_process import wait_until_ready
 
 pytestmark = pytest.mark.slow
 
+ALIGN_EVERY = 4
 ASKS = 24
 """Requests, each over a connection of its own: the operating system gives them to any worker."""
 
@@ -54,7 +55,7 @@ class Deployment:
             "PERSONAAGENT_HOME": str(self._folder / "home"),
             "PERSONAAGENT_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
         }
-        options = ["--port", str(self._port), "--workers", "2", "--no-action", "--align-every=0"]
+        options = ["--port", str(self._port), "--workers", "2", "--no-action", f"--align-every={ALIGN_EVERY}"]
         lm = ["--lm", "openai/made-up", "--api-base", api_base]
         process = subprocess.Popen(
             [sys.executable, "-m", "personaagent", "serve", *options, *lm],
@@ -84,6 +85,10 @@ class Deployment:
     def call(self, method: str, path: str, key: dict[str, str], **options: Any) -> httpx.Response:
         """Send a request over a connection of its own."""
         return httpx.request(method, f"http://127.0.0.1:{self._port}{path}", headers=key, timeout=60, **options)
+
+    def jobs(self, key: dict[str, str]) -> list[dict[str, Any]]:
+        """Return the user's alignments as they stand."""
+        return self.call("GET", "/v1/alignments", key).json()["alignments"]
 
     def ask(self, key: dict[str, str], query: str = "A film for tonight?") -> dict[str, Any]:
         """Return where the answer to a question came from."""
@@ -125,18 +130,21 @@ def workers_of(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("server")
-def test_every_worker_uses_a_new_live_version_from_the_next_request_on(deployment: Deployment) -> None:
+def test_a_persona_is_aligned_once_and_every_worker_uses_it_from_the_next_request_on(deployment: Deployment) -> None:
     key = deployment.new_key("maya")
-    for number in range(3):
+
+    def learn(number: int) -> None:
         known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
         assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+
     with ThreadPoolExecutor(4) as clients:
         before = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
-        job = deployment.call("POST", "/v1/alignments", key, json={"n": 3, "iterations": 1}).json()
+        list(clients.map(learn, range(ALIGN_EVERY)))
+        [job] = deployment.jobs(key)
         deadline = time.monotonic() + 120
         while job["state"] in {"waiting", "running"} and time.monotonic() < deadline:
             time.sleep(0.1)
-            job = deployment.call("GET", f"/v1/alignments/{job['job_id']}", key).json()
+            [job] = deployment.jobs(key)
         assert job["state"] == "finished", job
         after = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
     assert (before, after) == ({1}, {job["version"]})

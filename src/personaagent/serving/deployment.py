@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -78,7 +78,8 @@ class Deployment:
         self.store, self.run, self.serving, self._price = store, run, serving, price
         self._erase = erase
         self.limiter = Limiter(store.usage, serving.limits)
-        self.learner = Learner(run, serving, mirror)
+        self._alone = _anyway if serving.alone else store.alone
+        self.learner = Learner(run, serving, mirror, self._alone)
         self.is_draining = False
         self._answering: dict[str, set[asyncio.Task[Any]]] = {}
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
@@ -204,8 +205,7 @@ class Deployment:
         """Let nobody else make the user's first persona meanwhile, neither here nor in another process."""
         with self._guard:
             here = self._first_personas.setdefault(user.key, _Lock())
-        everywhere = nullcontext() if self.serving.alone else self.store.alone(f"first persona of {user.key}")
-        with here, everywhere:
+        with here, self._alone(f"first persona of {user.key}"):
             yield
 
     def _soon(self, work: Callable[..., object], *arguments: Any) -> None:
@@ -215,6 +215,11 @@ class Deployment:
         task = asyncio.create_task(done())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+
+
+def _anyway(_name: str) -> AbstractContextManager[None]:
+    """Let a process that has the store to itself do what it wants."""
+    return nullcontext()
 
 
 class _Lock:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
@@ -55,6 +56,7 @@ class Learner:
         run: The run that pays.
         serving: How many at once, with how large a batch, how often.
         mirror: Copies a user's new persona versions elsewhere.
+        alone: Lets one process at a time do what goes by a name.
         policy: When a user is aligned without being asked; by default as `serving` says.
     """
 
@@ -63,9 +65,10 @@ class Learner:
         run: OpenRun,
         serving: "Serving",
         mirror: Callable[[User], object],
+        alone: Callable[[str], AbstractContextManager[None]],
         policy: AlignmentPolicy | None = None,
     ) -> None:
-        self._run, self._serving, self._mirror = run, serving, mirror
+        self._run, self._serving, self._mirror, self._alone = run, serving, mirror, alone
         self._policy = policy or EveryN(serving.align_every)
         self._turns = asyncio.Semaphore(serving.alignments_at_once)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -73,22 +76,34 @@ class Learner:
 
     async def notice(self, user: User) -> Job | None:
         """Begin an alignment if one is due, since the user has said something new."""
-        reason = await asyncio.to_thread(self._policy.due, user)
-        return None if reason is None or self._is_busy(user) else await self.begin(user, reason)
+        if self._is_busy(user):
+            return None
+        job = await asyncio.to_thread(self._new_if_due, user)
+        return job and self._begun(user, job)
 
     async def begin(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         """Begin an alignment, which waits until the user's earlier ones are over; return it as it stands."""
-        known = await asyncio.to_thread(known_of, user)
+        return self._begun(user, await asyncio.to_thread(self._new, user, reason, n, iterations))
+
+    def _new_if_due(self, user: User) -> Job | None:
+        # What one process begins here, another sees when its turn comes: so it is paid once.
+        with self._alone(f"what is due for {user.key}"):
+            reason = self._policy.due(user)
+            return None if reason is None else self._new(user, reason)
+
+    def _new(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         job = Job(
             job_id=secrets.token_hex(8),
             reason=reason,
             n=n or self._serving.n,
             iterations=iterations,
-            known=known,
+            known=known_of(user),
             worker=self._run.run_id,
             started_at=datetime.now(UTC),
         )
-        await asyncio.to_thread(user.jobs.put, job)
+        return user.jobs.put(job)
+
+    def _begun(self, user: User, job: Job) -> Job:
         name = (user.key, job.job_id)
         self._tasks[name] = asyncio.create_task(self._align(user, job))
         self._tasks[name].add_done_callback(lambda _task: self._tasks.pop(name, None))
