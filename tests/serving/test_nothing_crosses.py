@@ -187,11 +187,11 @@ def machine(examples: int, steps: int) -> int:
 
 
 def test_nobody_can_tell_that_there_are_others() -> None:
-    assert machine(examples=4, steps=30) >= 30
+    assert machine(examples=12, steps=30) >= 60
 
 
 @pytest.mark.soak
 def test_nobody_can_tell_in_five_thousand_steps() -> None:
-    steps = machine(examples=80, steps=120)
+    steps = machine(examples=100, steps=120)
     print(f"{steps} steps, each in two worlds")  # noqa: T201
     assert steps >= 5_000
