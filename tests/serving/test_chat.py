@@ -7,6 +7,7 @@ from dspy.lm15 import RateLimitError
 
 from personaagent.data.errors import StorageError
 from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.data.store.interactions import InteractionLog
 from personaagent.testing import ScriptedLM
 
 from .conftest import ANSWERS, Server, serving
@@ -118,3 +119,19 @@ def test_without_its_index_it_answers_from_the_persona_alone_and_says_so(
     assert answered.json()["personaagent"]["without_memory"] is True
     again = server.client.post("/v1/chat/completions", json=ASKED, headers=key)
     assert again.json()["personaagent"]["without_memory"] is False
+
+
+def test_without_its_store_it_answers_503_until_the_store_is_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("/secret/place/store.db: the disk is full")
+
+    key = server.key_of("maya")
+    with monkeypatch.context() as down:
+        down.setattr(InteractionLog, "record", full)
+        answered = server.client.post("/v1/chat/completions", json=ASKED, headers=key)
+    assert answered.status_code == 503
+    assert "secret" not in answered.text
+    assert server.store.user("maya").interactions.all() == ()
+    assert server.client.post("/v1/chat/completions", json=ASKED, headers=key).status_code == 200
