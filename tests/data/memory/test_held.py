@@ -1,0 +1,40 @@
+"""Rows that are held in memory: those of the users who were read last, and never too many."""
+
+import numpy as np
+import pytest
+
+from personaagent.data.memory import held
+from personaagent.data.memory.held import HeldRows
+from personaagent.data.memory.nearest import UserRows
+
+
+def rows(number: int) -> UserRows:
+    return UserRows([f"u/{place}" for place in range(number)], [{}] * number, np.zeros((number, 2), dtype=np.float32))
+
+
+def test_who_was_read_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "_MOST", 10)
+    some = HeldRows()
+    some.hold("maya", rows(4))
+    some.hold("omar", rows(4))
+    assert some.get("maya") is not None
+    some.hold("noor", rows(4))
+    assert [some.get(user) is not None for user in ("maya", "omar", "noor")] == [True, False, True]
+
+
+def test_too_many_rows_of_one_user_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "_MOST", 10)
+    some = HeldRows()
+    some.hold("maya", rows(4))
+    some.hold("omar", rows(11))
+    assert some.get("omar") is None
+    assert some.get("maya") is not None
+
+
+def test_what_is_let_go_is_returned_once() -> None:
+    some = HeldRows()
+    some.hold("maya", rows(3))
+    held_before = some.let_go("maya")
+    assert held_before is not None
+    assert len(held_before) == 3
+    assert some.let_go("maya") is None
