@@ -26,8 +26,9 @@ class HeldRows:
 
     def hold(self, user_key: str, rows: "UserRows") -> None:
         """Hold a user's rows, if they are not too many; others may have to go."""
-        if len(rows) <= _MOST:
-            with self._lock:
+        with self._lock:
+            self._rows.pop(user_key, None)
+            if len(rows) <= _MOST:
                 self._rows[user_key] = rows
 
     def let_go(self, user_key: str) -> "UserRows | None":

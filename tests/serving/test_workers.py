@@ -167,7 +167,7 @@ def test_what_one_worker_acknowledged_is_there_when_it_is_killed(
 
     with ThreadPoolExecutor(4) as clients:
         writing = [clients.submit(write, number) for number in range(100)]
-        while len(acknowledged) < 20:
+        while len(acknowledged) < 20 and not all(one.done() for one in writing):
             time.sleep(0.01)
         first = min(workers_of(server), key=lambda worker: worker.pid)
         first.kill()

@@ -26,6 +26,7 @@ def test_too_many_rows_of_one_user_are_not_held(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(held, "_MOST", 10)
     some = HeldRows()
     some.hold("maya", rows(4))
+    some.hold("omar", rows(2))
     some.hold("omar", rows(11))
     assert some.get("omar") is None
     assert some.get("maya") is not None
