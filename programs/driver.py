@@ -10,7 +10,9 @@ sent their results. `forward` makes each call and waits; `aforward` awaits it. A
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +27,7 @@ from .scope import within
 from .spend import measure
 
 _TERSE = TerseJSONAdapter()
+_BESIDE = ThreadPoolExecutor(thread_name_prefix="beside")
 
 
 class Call(NamedTuple):
@@ -65,7 +68,7 @@ class DrivenModule(dspy.Module):
 
 
 def run(body: Body[Result]) -> Result:
-    """Make every call of `body` in order, in this thread.
+    """Make every call of `body` in order, in this thread; plain functions of a tuple beside its other calls.
 
     Raises:
         LMError: A language model could not be reached or refused the call.
@@ -76,7 +79,7 @@ def run(body: Body[Result]) -> Result:
         wanted = next(body)
         while True:
             try:
-                results = [_make(call) for call in _calls(wanted)]
+                results = _made(_calls(wanted))
             except (LMError, AnswerError, StoppedError) as error:
                 wanted = body.throw(error)
             else:
@@ -104,6 +107,21 @@ async def arun(body: Body[Result]) -> Result:
 
 def _calls(wanted: Call | tuple[Call, ...]) -> tuple[Call, ...]:
     return (wanted,) if isinstance(wanted, Call) else wanted
+
+
+def _made(calls: tuple[Call, ...]) -> list[Any]:
+    """Make calls in order; a plain function that stands beside others is begun first, in a thread of its own."""
+    if len(calls) == 1:
+        return [_make(calls[0])]
+    begun = {
+        place: _BESIDE.submit(contextvars.copy_context().run, _make, call)
+        for place, call in enumerate(calls)
+        if not isinstance(call.target, dspy.Module)
+    }
+    try:
+        return [begun[place].result() if place in begun else _make(call) for place, call in enumerate(calls)]
+    finally:
+        wait(begun.values())
 
 
 def _make(call: Call) -> Any:

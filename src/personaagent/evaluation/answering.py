@@ -10,14 +10,13 @@ from typing import Any
 
 import dspy
 
-from ..data.alignment import Spend
 from ..data.errors import AnswerError, StoppedError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
 from ..data.own_metric import score_of
 from ..data.store import user_key
 from ..programs.scope import within
-from .attempt import Attempt, attempt
+from .attempt import NOTHING, Attempt, attempt, attempt_here
 from .events import UserPrepared
 from .protocol import persona_of
 from .rows import Row, Status
@@ -70,45 +69,51 @@ class Answering:
     async def _answer(
         self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], hear: Hear, *, costs: bool
     ) -> None:
-        method, task = self.work.method.name, self.work.task
-        with within(method, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
-            answer = await self._ask(program, question)
-            parsed = None if answer.result is None else task.parse(answer.result)
-            scored = await attempt(self._score(question, parsed))
+        place = within(self.work.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id))
+        async with self.turns:
+            with place:
+                answered = partial(contextvars.copy_context().run, self._row, user, question, program, costs=costs)
+            row = await asyncio.get_running_loop().run_in_executor(self.threads, answered)
+        hear(row)
+
+    def _row(self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], *, costs: bool) -> Row:
+        """Ask one question, in a thread, and return what comes of it."""
+        task = self.work.task
+        answer = _asked(program, question)
+        parsed = None if answer.result is None else task.parse(answer.result)
+        scored = attempt_here(partial(self._score, question, parsed))
         error = answer.error or scored.error
-        hear(
-            Row(
-                method=method,
-                task=task.name,
-                user_key=user_key(user.user_id),
-                question_id=question.interaction_id,
-                gold=question.ground_truth or "",
-                status="failed" if scored.error else _status(program, answer, parsed),
-                prediction=answer.result,
-                parsed=None if scored.error else parsed,
-                score=scored.result,
-                error=type(error).__name__ if error else None,
-                message=str(error)[:_MAX_MESSAGE] if error else None,
-                spend=answer.spend,
-                preparation=program.spend if costs else None,
-            )
+        return Row(
+            method=self.work.method.name,
+            task=task.name,
+            user_key=user_key(user.user_id),
+            question_id=question.interaction_id,
+            gold=question.ground_truth or "",
+            status="failed" if scored.error else _status(program, answer, parsed),
+            prediction=answer.result,
+            parsed=None if scored.error else parsed,
+            score=scored.result,
+            error=type(error).__name__ if error else None,
+            message=str(error)[:_MAX_MESSAGE] if error else None,
+            spend=answer.spend,
+            preparation=program.spend if costs else None,
         )
 
-    async def _ask(self, program: Attempt[dspy.Module], question: Interaction) -> Attempt[str | None]:
-        if program.result is None:
-            return Attempt(None, program.error, Spend())
-        async with self.turns:
-            return await attempt(self._response(program.result, question.query))
-
-    async def _score(self, question: Interaction, parsed: str | None) -> float | None:
+    def _score(self, question: Interaction, parsed: str | None) -> float | None:
         if self.work.metric is None or parsed is None:
             return None
-        return await asyncio.to_thread(score_of, self.work.metric, question, parsed)
+        return score_of(self.work.metric, question, parsed)
 
-    async def _response(self, program: dspy.Module, query: str) -> str | None:
-        asked = partial(contextvars.copy_context().run, program, query=query)
-        prediction = await asyncio.get_running_loop().run_in_executor(self.threads, asked)
-        return None if prediction.response is None else str(prediction.response)
+
+def _asked(program: Attempt[dspy.Module], question: Interaction) -> Attempt[str | None]:
+    if program.result is None:
+        return Attempt(None, program.error, NOTHING)
+    return attempt_here(partial(_response, program.result, question.query))
+
+
+def _response(program: dspy.Module, query: str) -> str | None:
+    response = program(query=query).response
+    return None if response is None else str(response)
 
 
 def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: str | None) -> Status:

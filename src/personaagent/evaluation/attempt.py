@@ -1,7 +1,9 @@
 """A method's work at arm's length: what it came to, what it took, and no error that could stop an evaluation."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 import dspy
@@ -11,6 +13,8 @@ from ..data.errors import StoppedError
 from ..programs.spend import measure
 
 _LOG = logging.getLogger(__name__)
+
+NOTHING = Spend()
 
 Result = TypeVar("Result")
 
@@ -24,18 +28,40 @@ class Attempt(NamedTuple, Generic[Result]):
 
 
 async def attempt(work: Awaitable[Result]) -> Attempt[Result]:
-    """Do a method's work. This is the boundary behind which whatever fails is data, and the run goes on.
+    """Await a method's work; see `attempt_here`."""
+    result = None
+    with _kept() as kept:
+        result = await work
+    return Attempt(result, kept.error, kept.spend)
+
+
+def attempt_here(work: Callable[[], Result]) -> Attempt[Result]:
+    """Do a method's work, in this thread. This is the boundary behind which whatever fails is data, and the run goes on.
 
     A run that must not go on is not a failure of the method: its `StoppedError` passes. DSPy keeps no trace and no
     history of the work: over thousands of questions they would fill the memory with prompts.
     """
-    result, failure = None, None
+    result = None
+    with _kept() as kept:
+        result = work()
+    return Attempt(result, kept.error, kept.spend)
+
+
+@dataclass
+class _Kept:
+    error: Exception | None = None
+    spend: Spend = NOTHING
+
+
+@contextmanager
+def _kept() -> Generator[_Kept]:
+    kept = _Kept()
     with measure() as meter, dspy.context(trace=None, disable_history=True):
         try:
-            result = await work
+            yield kept
         except StoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - methods are other people's code; the error becomes a row
             _LOG.debug("a method failed", exc_info=error)
-            failure = error
-    return Attempt(result, failure, meter.spend)
+            kept.error = error
+    kept.spend = meter.spend

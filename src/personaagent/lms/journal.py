@@ -28,7 +28,7 @@ from .accounts import endpoint_of, key_of, with_its_key
 from .direct import DirectLM
 from .prices import Price, price_of
 from .recorder import LOST, Line, OpenCall, Recorder
-from .writer import done
+from .writer import Turn
 
 MOST_ATTEMPTS = 4
 """Attempts at one call: 429, 5xx, timeouts, cut connections and replies that are no JSON are tried again."""
@@ -47,7 +47,7 @@ class _Ask:
     """The step that asks the LM itself."""
 
 
-_Step = Future[None] | _Ask | float
+_Step = Future[None] | Turn | _Ask | float
 """What a call waits for: the purse or the disk, the LM, or so many seconds."""
 _Outcome = Response | dspy.LMError | None
 """What a step came to; only the LM's has something to say."""
@@ -136,7 +136,7 @@ class JournalEngine:
         """Do nothing: the LM belongs to whoever opened it."""
 
     def _do(self, step: _Step, request: Request) -> _Outcome:
-        if isinstance(step, Future):
+        if isinstance(step, Future | Turn):
             return step.result()
         if isinstance(step, float):
             return time.sleep(step)
@@ -198,8 +198,10 @@ class AsyncJournalEngine:
         """Do nothing: the LM belongs to whoever opened it."""
 
     async def _do(self, step: _Step, request: Request) -> _Outcome:
+        if isinstance(step, Turn):
+            return await asyncio.to_thread(step.result)
         if isinstance(step, Future):
-            return await done(step)
+            return await asyncio.wrap_future(step)
         if isinstance(step, float):
             return await asyncio.sleep(step)
         try:

@@ -15,7 +15,7 @@ from ..programs.scope import current_scope
 from .budget import Budget, Purse
 from .prices import FREE, Price
 from .replaying import divergence
-from .writer import JournalWriter
+from .writer import JournalWriter, Turn
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
@@ -144,7 +144,7 @@ class OpenCall:
         """Set aside what the call may cost; see `Purse.reserve`."""
         return self._recorder.purse.reserve(self._call.worst)
 
-    def begin(self) -> "Future[None]":
+    def begin(self) -> Turn:
         """Write down that another attempt is made."""
         self._attempts += 1
         self._call = self._call.model_copy(update={"number": self._attempts})
@@ -152,12 +152,12 @@ class OpenCall:
 
     def end(
         self, response: str, prompt_tokens: int, completion_tokens: int, charged: Cost, seconds: float
-    ) -> "Future[None]":
+    ) -> Turn:
         """Write down the response."""
         tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
         return self._end(_attempt(self._call, charged, seconds, response=response, **tokens))
 
-    def fail(self, failure: Failure, charged: Cost, seconds: float) -> "Future[None]":
+    def fail(self, failure: Failure, charged: Cost, seconds: float) -> Turn:
         """Write down that there is no response."""
         return self._end(_attempt(self._call, charged, seconds, failure=failure))
 
@@ -170,7 +170,7 @@ class OpenCall:
         """What an attempt may cost at most."""
         return self._call.worst
 
-    def _end(self, attempt: Attempt) -> "Future[None]":
+    def _end(self, attempt: Attempt) -> Turn:
         written = self._recorder.writer.put(attempt)
         self._recorder.purse.settle(self._call.worst, attempt.charged)
         return written

@@ -28,11 +28,10 @@ async def deployment(request: Request) -> Deployment:
 
 
 Deployed = Annotated[Deployment, Depends(deployment)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def api_key(
-    deployed: Deployed, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> ApiKey:
+def api_key(deployed: Deployed, credentials: Credentials) -> ApiKey:
     """Return the key of a request; any key at all is refused once it is revoked.
 
     Raises:
@@ -56,7 +55,7 @@ ForUser = Annotated[
 ]
 
 
-def caller(request: Request, deployed: Deployed, key: Key, named: ForUser = None) -> Caller:
+def caller(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:
     """Return the caller, and note the user's key for what is kept of the answer.
 
     A user's key reaches its own user, whatever the request says.
@@ -65,6 +64,7 @@ def caller(request: Request, deployed: Deployed, key: Key, named: ForUser = None
         Problem: A tenant's or an admin's key names nobody.
         UnknownUserError: Nothing is stored of the user yet, and this request only reads.
     """
+    key = api_key(deployed, credentials)  # A dependency that another has is called in a thread of its own.
     user = _user_of(deployed, key, named, may_be_new=request.method == "POST")
     request.state.user_key = user.key
     return Caller(key, user)
@@ -87,12 +87,13 @@ def _user_of(deployed: Deployment, key: ApiKey, named: str | None, *, may_be_new
 Called = Annotated[Caller, Depends(caller)]
 
 
-def charged(deployed: Deployed, called: Called) -> Caller:
+def charged(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:
     """Return the caller, who may make one more call to an LM.
 
     Raises:
         Problem: A limit of the key is reached.
     """
+    called = caller(request, deployed, credentials, named)
     if (refusal := deployed.limiter.take(called.key)) is not None:
         raise Problem(429, refusal.detail, {"Retry-After": str(refusal.retry_after_seconds)})
     return called

@@ -1,11 +1,13 @@
 """What all requests share: the store, the LMs, and the programs that answer."""
 
 import asyncio
+import contextvars
 import logging
 import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ import dspy
 
 from ..data.alignment import Spend
 from ..data.api_key import ApiKey
-from ..data.errors import StorageError
+from ..data.errors import StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 _PROGRAMS = 2_000
 """Programs that are kept ready; one takes about 50 kB."""
+_AT_ONCE = 256
+"""Answers under way at most; the others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
+times, which takes longer than all else that is done for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +86,9 @@ class Deployment:
         self._alone = _anyway if serving.alone else store.alone
         self.learner = Learner(run, serving, mirror, self._alone)
         self.is_draining = False
-        self._answering: dict[str, set[asyncio.Task[Any]]] = {}
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
+        self._answering: dict[str, set[Future[Answer]]] = {}
+        self._leaving: set[str] = set()
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
         self._first_personas: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
@@ -104,14 +111,33 @@ class Deployment:
             AnswerError: The LM did not answer in the form of the task.
             LMError: The LM failed.
             StorageError: The exchange could not be stored.
+            UnknownUserError: The user is being erased.
         """
+        user = caller.user
+        with self._guard:
+            if user.key in self._leaving:
+                raise UnknownUserError(user.user_id)
+            begun = self._threads.submit(contextvars.copy_context().run, self._answered, caller, query, task)
+            self._answering.setdefault(user.key, set()).add(begun)
+        begun.add_done_callback(partial(self._over, user.key))
+        answer = await asyncio.wrap_future(begun)
+        self.index_soon(user, [answer.interaction])
+        return answer
+
+    def _over(self, user_key: str, answered: "Future[Answer]") -> None:
+        with self._guard:
+            self._answering[user_key].discard(answered)
+            if not self._answering[user_key]:
+                del self._answering[user_key]
+
+    def _answered(self, caller: "Caller", query: str, task: Task) -> Answer:
         user, interaction_id = caller.user, secrets.token_hex(12)
-        with self._noting(user), measure() as meter:
+        with measure() as meter:
             try:
                 with self.run.inside(), within(f"request {interaction_id}", user_key=user.key):
-                    prediction, without_memory = await self._predict(user, query, task)
+                    prediction, without_memory = self._predict(user, query, task)
             finally:
-                self._charge_soon(caller.key, meter.spend)
+                self._charge(caller.key, meter.spend)
         exchange = Interaction(
             interaction_id=interaction_id,
             query=query,
@@ -121,8 +147,7 @@ class Deployment:
             task=task.name,
             metadata={} if without_memory else {SERVED_BY: self.lm},
         )
-        [stored] = await asyncio.to_thread(user.interactions.record, [exchange])
-        self.index_soon(user, [stored])
+        [stored] = user.interactions.record([exchange])
         return Answer(stored, meter.spend, without_memory)
 
     def index_soon(self, user: User, added: Sequence[Interaction]) -> None:
@@ -130,54 +155,44 @@ class Deployment:
         self._soon(user.interactions.index_added, added)
 
     async def erase(self, user: User) -> "Receipt":
-        """End whatever is under way for a user in this process, and remove the user with every trace."""
-        await self.learner.stop(user)
-        answering = self._answering.pop(user.key, set())
-        for task in answering:
-            task.cancel()
-        await asyncio.gather(*answering, return_exceptions=True)
+        """Remove a user with every trace, once what is under way for the user in this process is over."""
         with self._guard:
-            for known in [one for one in self._programs if one[0] == user.key]:
-                del self._programs[known]
-        return await asyncio.to_thread(self._erase, user.user_id)
+            self._leaving.add(user.key)
+            under_way = tuple(self._answering.get(user.key, ()))
+        try:
+            await self.learner.stop(user)
+            await asyncio.to_thread(wait, under_way)
+            with self._guard:
+                for known in [one for one in self._programs if one[0] == user.key]:
+                    del self._programs[known]
+            return await asyncio.to_thread(self._erase, user.user_id)
+        finally:
+            self._leaving.discard(user.key)
 
     async def drained(self) -> None:
         """Stop the alignments, and wait until nothing is left to do."""
         self.is_draining = True
         await self.learner.stop()
+        await asyncio.to_thread(self._threads.shutdown)
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    def _charge_soon(self, key: ApiKey, spend: Spend) -> None:
-        known = self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens)
-        self._soon(self.limiter.charge, key, known)
+    def _charge(self, key: ApiKey, spend: Spend) -> None:
+        self.limiter.charge(key, self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens))
 
-    async def _predict(self, user: User, query: str, task: Task) -> tuple[dspy.Prediction, bool]:
+    def _predict(self, user: User, query: str, task: Task) -> tuple[dspy.Prediction, bool]:
         """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
         from ..alignment import program
 
-        agent = await asyncio.to_thread(self._agent, user, task)
+        agent = self._agent(user, task)
         try:
-            return await agent.acall(query=query), False
+            return agent(query=query), False
         except StorageError as error:
             _log.warning("user %s: answered without memory: %s", user.key, type(error).__name__)
             version = user.personas.get(agent.persona_version) if agent.persona_version else user.personas.live
             if version is None:
                 raise
             forgetful = self.serving.agent.model_copy(update={"memory": False})
-            return await program(user, version, task, forgetful).acall(query=query), True
-
-    @contextmanager
-    def _noting(self, user: User) -> Generator[None]:
-        """Know the task as one that answers for a user, while it does."""
-        tasks = self._answering.setdefault(user.key, set())
-        if (task := asyncio.current_task()) is not None:
-            tasks.add(task)
-        try:
-            yield
-        finally:
-            tasks.difference_update({task})
-            if not tasks and self._answering.get(user.key) is tasks:
-                del self._answering[user.key]
+            return program(user, version, task, forgetful)(query=query), True
 
     def _agent(self, user: User, task: Task) -> "PersonaAgent":
         """Return the program of the live version, which may have changed since the last request."""
