@@ -53,6 +53,7 @@ class PersonaAgent(DrivenModule):
         task: What is asked and in which form the answer comes.
         memory: What the program may see of its user.
         persona: The persona to speak under; by default an empty one.
+        version: The number under which the persona is recorded, if it is.
         tools: Tools beside the user's own memory; by default Wikipedia.
         settings: How many episodes, tools and steps.
 
@@ -72,6 +73,7 @@ class PersonaAgent(DrivenModule):
         memory: Memory,
         *,
         persona: Persona | None = None,
+        version: int | None = None,
         tools: Sequence[dspy.Tool] | None = None,
         settings: AgentSettings | None = None,
     ) -> None:
@@ -82,7 +84,7 @@ class PersonaAgent(DrivenModule):
         self.recall_memory = RecallMemory(self.settings.k)
         self.tool_use = ToolUse(self._toolbox(), self.settings.min_tools - 1, self.settings.max_steps)
         self.respond = Respond(task)
-        self.speak_under(persona or Persona())
+        self.speak_under(persona or Persona(), version)
 
     def speak_under(self, persona: Persona, version: int | None = None) -> None:
         """Give every module the instructions of `persona`, recorded as `version` or not recorded yet (None)."""

@@ -14,7 +14,7 @@ from ..errors import StorageError
 from ..interaction import Interaction
 from .embedder import Embedder
 from .held import HeldRows
-from .nearest import Match, UserRows, nearest
+from .nearest import NO_ROWS, Match, UserRows, nearest
 from .rows import Row, StoredInteractions, contents_of, row_id, user_of
 from .shard import batches, count_of, delete, make_equal, rows_in, rows_of, write, write_again
 from .shards import Shards
@@ -118,24 +118,30 @@ class EpisodeIndex:
         self._shards.clean()
         return erased
 
-    def heal(self, user_key: str, stored: StoredInteractions) -> None:
+    def heal(self, user_key: str, stored: StoredInteractions) -> int:
         """Make the user's rows equal to what is stored, unless they are known to be.
 
         They are known to be once this process has compared them, and for as long as their number is the store's. So
         what a crash left undone between store and index is done before anyone searches. A server's rows are counted
         each time, since other processes write them too: what one of them left undone changes their number.
 
+        Returns:
+            How many there are.
+
         Raises:
             StorageError: Chroma cannot read or write.
         """
         with self._shards.turn(self._shards.number_of(user_key)):
-            if self._rows_now(user_key) != len(stored):
+            if self._rows_now(user_key) != (count := len(stored)):
                 self._held.let_go(user_key)
                 with self._shard(self._shards.number_of(user_key)) as shard:
                     # The rows first: another process stores before it writes, so none of its new ones looks extra.
                     found, interactions = rows_in(shard, user_key), stored.all()
                     make_equal(shard, found, rows_of(user_key, interactions, contents_of(interactions)), self._vectors)
-                self._known_rows[user_key] = len(interactions)
+                self._known_rows[user_key] = count = len(interactions)
+                if not count and not self._shards.are_shared:
+                    self._held.hold(user_key, NO_ROWS)
+            return count
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Make the user's rows equal to these: write what is missing or differs, drop what is extra.

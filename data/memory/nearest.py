@@ -58,6 +58,9 @@ class UserRows:
         return len(self.ids)
 
 
+NO_ROWS = UserRows((), (), np.empty((0, 0), dtype=np.float32))
+
+
 def nearest(rows: UserRows, vector: Sequence[float], k: int, before: Sequence[Interaction] = ()) -> list[Match]:
     """Return the `k` rows whose vectors have the greatest cosine with `vector`; of equal ones the newer first.
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select
 
 from ..errors import InputError, PersonaAgentError
 from ..interaction import Interaction
@@ -12,7 +12,7 @@ from ..memory.rows import contents_of
 from . import schema
 from .database import Database
 from .handle import Handle
-from .rows import check_id, next_number, read, written
+from .rows import check_id, read, written
 from .statements import retract
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ _TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
 _table = schema.interactions
+# Those that every answer needs are put together once: that takes SQLAlchemy as long as to execute them.
+_mine = _table.c.user_key == bindparam("user_key")
+_COUNT = select(func.count()).where(_mine)
+_HIGHEST = select(func.max(_table.c.position)).where(_mine)
+_AMONG = select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True)))
+_ADD = insert(_table)
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +39,7 @@ class InteractionLog(Handle):
 
     def __len__(self) -> int:
         with self._database.read() as connection:
-            return connection.scalar(select(func.count()).where(_table.c.user_key == self._user_key)) or 0
+            return connection.scalar(_COUNT, {"user_key": self._user_key}) or 0
 
     def all(self) -> tuple[Interaction, ...]:
         """Return every interaction, oldest first (`Interaction.moment`)."""
@@ -137,11 +143,12 @@ def add_interactions(
     """
     _check(interactions)
     stored = _stored_among(connection, user_key, [one.interaction_id for one in interactions])
-    start = next_number(connection, _table.c.position, _table.c.user_key == user_key)
+    highest = connection.scalar(_HIGHEST, {"user_key": user_key})
+    start = 0 if highest is None else highest + 1
     new = [one for one in interactions if not _is_stored(one, stored)]
     placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
     if placed:
-        connection.execute(insert(_table), [_row(user_key, one) for one in placed])
+        connection.execute(_ADD, [_row(user_key, one) for one in placed])
     return placed
 
 
@@ -161,9 +168,8 @@ def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> 
     """Return those of the user's interactions that have one of `ids`, by id."""
     found: list[Interaction] = []
     for start in range(0, len(ids), _AT_ONCE):
-        among = _table.c.interaction_id.in_(ids[start : start + _AT_ONCE])
-        rows = select(_table.c.noun).where(_table.c.user_key == user_key, among)
-        found.extend(read(Interaction, text) for text in connection.scalars(rows))
+        named = {"user_key": user_key, "ids": ids[start : start + _AT_ONCE]}
+        found.extend(read(Interaction, text) for text in connection.scalars(_AMONG, named))
     return {one.interaction_id: one for one in found}
 
 

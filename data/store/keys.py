@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..api_key import ApiKey, KeyLimits, Role, hash_of, new_token, split_token, user_of_tenant
 from ..errors import InputError, UnknownNameError
@@ -15,6 +15,7 @@ from .rows import check_id, read, written
 from .user import user_key
 
 _table = schema.api_keys
+_OF_ID = select(_table.c.noun).where(_table.c.key_id == bindparam("key_id"))
 _ID = re.compile("[0-9a-f]{12}")
 _OWNERS = {
     "user": "a user's key is for one user: name the user",
@@ -75,7 +76,7 @@ class KeyRing(Handle):
             return None
         key_id, secret = parts
         with self._database.read() as connection:
-            noun = connection.scalar(select(_table.c.noun).where(_table.c.key_id == key_id))
+            noun = connection.scalar(_OF_ID, {"key_id": key_id})
         key = None if noun is None else read(ApiKey, noun)
         return key if key is not None and key.opens_with(secret) else None
 

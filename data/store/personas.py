@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from ..errors import InputError, UnknownNameError
 from ..nouns import Noun
@@ -16,6 +16,17 @@ from .handle import Handle
 from .rows import next_number, read, written
 
 _versions, _promotions = schema.persona_versions, schema.promotions
+# Put together once: every answer needs it.
+_LIVE = (
+    select(_versions.c.noun)
+    .join(
+        _promotions,
+        (_promotions.c.user_key == _versions.c.user_key) & (_promotions.c.number == _versions.c.number),
+    )
+    .where(_versions.c.user_key == bindparam("user_key"))
+    .order_by(_promotions.c.ordinal.desc())
+    .limit(1)
+)
 
 
 class Promotion(Noun):
@@ -37,10 +48,8 @@ class PersonaLog(Handle):
     @property
     def live(self) -> PersonaVersion | None:
         """The version that answers; None before the first promotion."""
-        promoted = (_promotions.c.user_key == _versions.c.user_key) & (_promotions.c.number == _versions.c.number)
-        rows = select(_versions.c.noun).join(_promotions, promoted).where(_versions.c.user_key == self._user_key)
         with self._database.read() as connection:
-            text = connection.scalar(rows.order_by(_promotions.c.ordinal.desc()).limit(1))
+            text = connection.scalar(_LIVE, {"user_key": self._user_key})
         return read(PersonaVersion, text).model_copy(update={"status": "live"}) if text else None
 
     def versions(self) -> tuple[PersonaVersion, ...]:

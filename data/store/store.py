@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from ..errors import UnknownUserError
 from ..interaction import Interaction
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
 _table = schema.users
+_OF_ID = select(_table.c.key).where(_table.c.user_id == bindparam("user_id"))
 
 
 class Store:
@@ -169,7 +170,7 @@ class Store:
 
 
 def _is_known(connection: Connection, user_id: str) -> bool:
-    return connection.scalar(select(_table.c.key).where(_table.c.user_id == user_id)) is not None
+    return connection.scalar(_OF_ID, {"user_id": user_id}) is not None
 
 
 def _add(connection: Connection, user_id: str) -> None:

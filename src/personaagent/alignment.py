@@ -36,9 +36,14 @@ def program(
         settings: How it works.
     """
     tools = [recorded_tool(wikipedia_tool())]
-    agent = PersonaAgent(task or _task_of(user), user.memory, tools=tools, settings=settings)
-    agent.speak_under(version.persona, version.number)
-    return agent
+    return PersonaAgent(
+        task or _task_of(user),
+        user.memory,
+        persona=version.persona,
+        version=version.number,
+        tools=tools,
+        settings=settings,
+    )
 
 
 def live_persona(user: User) -> PersonaVersion:
@@ -189,12 +194,15 @@ def _task_of(user: User) -> Task:
 
 def _summarise(user: User, memory: Memory, only_task: Task | None = None) -> None:
     """Let an LM abstract what is new of each free-text task in the visible history, if enough of it is new."""
+    history = memory.history()
+    if not history:
+        return
     known = {statement.topic: statement for statement in memory.statements()}
-    for name in sorted({one.task for one in memory.history()}):
+    for name in sorted({one.task for one in history}):
         task = only_task or task_named(name)
         summary = known.get(summary_topic(task))
         summarised = set(summary.evidence) if summary else set[str]()
-        new = [one for one in memory.history() if one.task == name and one.interaction_id not in summarised]
+        new = [one for one in history if one.task == name and one.interaction_id not in summarised]
         if task.kind != "text" or not new or (summary and len(new) < _WORTH_A_SUMMARY):
             continue
         written = SummariseHistory()(interactions=new, known=summary, task=task, now=datetime.now(UTC)).statement

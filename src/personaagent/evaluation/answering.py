@@ -72,8 +72,9 @@ class Answering:
         place = within(self.work.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id))
         async with self.turns:
             with place:
-                answered = partial(contextvars.copy_context().run, self._row, user, question, program, costs=costs)
-            row = await asyncio.get_running_loop().run_in_executor(self.threads, answered)
+                here = contextvars.copy_context()
+            answered = partial(self._row, user, question, program, costs=costs)
+            row = await asyncio.get_running_loop().run_in_executor(self.threads, here.run, answered)
         hear(row)
 
     def _row(self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], *, costs: bool) -> Row:

@@ -36,7 +36,7 @@ async def attempt(work: Awaitable[Result]) -> Attempt[Result]:
 
 
 def attempt_here(work: Callable[[], Result]) -> Attempt[Result]:
-    """Do a method's work, in this thread. This is the boundary behind which whatever fails is data, and the run goes on.
+    """Do a method's work, in this thread: whatever fails beyond this boundary is data, and the run goes on.
 
     A run that must not go on is not a failure of the method: its `StoppedError` passes. DSPy keeps no trace and no
     history of the work: over thousands of questions they would fill the memory with prompts.

@@ -6,10 +6,13 @@ a journalled LM all that is done already; twice costs as much time as the journa
 
 import asyncio
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
+from urllib.request import getproxies
 from weakref import WeakKeyDictionary
 
 import dspy
+from dspy._vendor.lm15.transports import StdlibTransport
 from dspy.clients.backend_selection import BackendSelection, select_backend
 from dspy.clients.engines.lm15_engine import AsyncLM15Engine, LM15Engine, timeouts_for
 from dspy.clients.errors import error_boundary
@@ -29,7 +32,7 @@ class DirectLM:
         self._lm.num_retries, self._lm.cache = 0, False
         self._selected = _selected(lm)
         self._config = self._selected and _config(self._selected)
-        self._engine = self._config and LM15Engine(self._config, model_type=lm.model_type)
+        self._engine = self._config and LM15Engine(_direct_if_no_proxy(self._config), model_type=lm.model_type)
         self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLM15Engine] = WeakKeyDictionary()
 
     def __call__(self, request: Request) -> Response:
@@ -93,6 +96,13 @@ def _config(selected: BackendSelection) -> RouterConfig:
         timeouts=timeouts_for(clients.get("timeout")),
         providers=tuple(one.definition for one in registered_providers()),
     )
+
+
+def _direct_if_no_proxy(config: RouterConfig) -> RouterConfig:
+    """Let the engine not look for a proxy at each call where the environment has none now: to look takes it 0.2 ms."""
+    untyped: Any = config
+    transport = StdlibTransport(**untyped.transport_kwargs(), trust_env=bool(getproxies()))
+    return replace(config, timeouts=None, max_connections=None, transport=transport)
 
 
 def _unobserved() -> AbstractContextManager[None]:

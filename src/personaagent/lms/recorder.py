@@ -150,9 +150,7 @@ class OpenCall:
         self._call = self._call.model_copy(update={"number": self._attempts})
         return self._recorder.writer.put(self._call)
 
-    def end(
-        self, response: str, prompt_tokens: int, completion_tokens: int, charged: Cost, seconds: float
-    ) -> Turn:
+    def end(self, response: str, prompt_tokens: int, completion_tokens: int, charged: Cost, seconds: float) -> Turn:
         """Write down the response."""
         tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
         return self._end(_attempt(self._call, charged, seconds, response=response, **tokens))

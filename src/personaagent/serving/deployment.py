@@ -6,13 +6,13 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import dspy
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 _PROGRAMS = 2_000
 """Programs that are kept ready; one takes about 50 kB."""
 _AT_ONCE = 256
-"""Answers under way at most; the others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
-times, which takes longer than all else that is done for it."""
+"""Answers under way at most; others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
+times, which takes longer than anything else that is done for it here."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,6 @@ class Deployment:
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
         self._first_personas: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
 
     @property
     def lm(self) -> str:
@@ -100,7 +99,7 @@ class Deployment:
         return self.run.lms[AGENT].model
 
     async def answer(self, caller: "Caller", query: str, task: Task) -> Answer:
-        """Answer under the live persona and store the exchange; the index of episodes follows afterwards.
+        """Answer under the live persona and store the exchange, which the next question can recall.
 
         Args:
             caller: For whom, and whose key pays; also for what failed.
@@ -120,9 +119,7 @@ class Deployment:
             begun = self._threads.submit(contextvars.copy_context().run, self._answered, caller, query, task)
             self._answering.setdefault(user.key, set()).add(begun)
         begun.add_done_callback(partial(self._over, user.key))
-        answer = await asyncio.wrap_future(begun)
-        self.index_soon(user, [answer.interaction])
-        return answer
+        return await asyncio.wrap_future(begun)
 
     def _over(self, user_key: str, answered: "Future[Answer]") -> None:
         with self._guard:
@@ -148,11 +145,9 @@ class Deployment:
             metadata={} if without_memory else {SERVED_BY: self.lm},
         )
         [stored] = user.interactions.record([exchange])
+        if not without_memory:
+            user.interactions.index_added([stored])
         return Answer(stored, meter.spend, without_memory)
-
-    def index_soon(self, user: User, added: Sequence[Interaction]) -> None:
-        """Tell the index what was stored, and do not wait for it."""
-        self._soon(user.interactions.index_added, added)
 
     async def erase(self, user: User) -> "Receipt":
         """Remove a user with every trace, once what is under way for the user in this process is over."""
@@ -174,7 +169,6 @@ class Deployment:
         self.is_draining = True
         await self.learner.stop()
         await asyncio.to_thread(self._threads.shutdown)
-        await asyncio.gather(*self._under_way, return_exceptions=True)
 
     def _charge(self, key: ApiKey, spend: Spend) -> None:
         self.limiter.charge(key, self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens))
@@ -222,14 +216,6 @@ class Deployment:
             here = self._first_personas.setdefault(user.key, _Lock())
         with here, self._alone(f"first persona of {user.key}"):
             yield
-
-    def _soon(self, work: Callable[..., object], *arguments: Any) -> None:
-        async def done() -> None:
-            await asyncio.to_thread(work, *arguments)
-
-        task = asyncio.create_task(done())
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
 
 
 def _anyway(_name: str) -> AbstractContextManager[None]:

@@ -87,8 +87,7 @@ async def add_interaction(new: NewInteraction, called: Called, deployed: Deploye
         task=new.task,
         metadata=new.metadata,
     )
-    stored, added = await asyncio.to_thread(_stored, called.user, interaction, dated=new.at is not None)
-    deployed.index_soon(called.user, added)
+    stored = await asyncio.to_thread(_stored, called.user, interaction, dated=new.at is not None)
     if stored.ground_truth is not None:
         await deployed.learner.notice(called.user)
     return stored
@@ -109,12 +108,12 @@ async def give_feedback(feedback: Feedback, called: Called, deployed: Deployed) 
     return learnt
 
 
-def _stored(user: User, interaction: Interaction, *, dated: bool) -> tuple[Interaction, tuple[Interaction, ...]]:
-    """Store an interaction, and return it with what was newly stored: nothing, if it was stored before."""
+def _stored(user: User, interaction: Interaction, *, dated: bool) -> Interaction:
+    """Store an interaction, unless it was stored before, and return it."""
     if not dated and (known := _known(user, interaction.interaction_id)) is not None:
         interaction = interaction.model_copy(update={"at": known.at})
-    added = user.interactions.record([interaction])
-    return user.interactions.get(interaction.interaction_id), added
+    user.interactions.add([interaction])
+    return user.interactions.get(interaction.interaction_id)
 
 
 def _learn(user: User, feedback: Feedback) -> Learnt:
