@@ -41,6 +41,8 @@ class Erased(NamedTuple):
     runs: int
     kept: tuple[str, ...]
     """Deleted runs, by their ids, of which a server keeps names and numbers until its own `mlflow gc`."""
+    is_compact: bool
+    """Whether the files of MLflow's database hold nothing of what was deleted."""
 
 
 class Tracker:
@@ -114,13 +116,14 @@ class PersonaTracker(Tracker):
         """
         file = self._file()
         if file is not None and not file.exists():
-            return Erased(0, 0, ())
+            return Erased(0, 0, (), is_compact=True)
         with mlflow_errors(self.uri, "erase again"):
             client = self.client()
-            erased = Erased(_delete_prompt(client, user_key), *_delete_runs(client, self.uri, user_key))
+            prompt_versions = _delete_prompt(client, user_key)
+            runs, kept = _delete_runs(client, self.uri, user_key)
         if file is not None:
             compact(file)
-        return erased
+        return Erased(prompt_versions, runs, kept, is_compact=file is not None or not prompt_versions + runs)
 
     def _file(self) -> Path | None:
         """Return MLflow's SQLite file, if that is what it is."""

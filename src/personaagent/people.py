@@ -83,6 +83,8 @@ def erase(home: "Home", user_id: str) -> Receipt:
             left.append(
                 f"names and numbers of {len(erased.kept)} deleted runs on the MLflow server: run its `mlflow gc`"
             )
+        if not erased.is_compact:
+            left.append("deleted rows in the files of MLflow's database: compact it where it is (SQLite: VACUUM)")
     with _going_on(key, left, "deleted rows in the files of the database"):
         people.compact()
     return Receipt(user_key=key, removed=removed, left=tuple(left), at=now())
