@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import SetupError, StorageError
 from .compacting import compacted
-from .engines import HOLD_NAME, SHARING, address_of, engines_at
+from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, engines_at
 from .failures import explained
 from .handle import Handle
 
@@ -79,12 +79,16 @@ class Database(Handle):
             SetupError: The database is closed, or is SQLite, which one machine has to itself.
             StorageError: The server cannot be reached, or gave the name to another.
         """
-        if self._engines.appending.dialect.name == "sqlite":
-            raise SetupError(f"{self.location}: several machines can share PostgreSQL only: {SHARING}")
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        self._must_be_shared()
         with self._transaction(self._engines.appending) as connection:
-            connection.execute(HOLD_NAME, {"number": number})
+            connection.execute(HOLD_NAME, {"number": _number_of(name)})
             yield
+
+    def is_held(self, name: str) -> bool:
+        """Return whether some process does what goes by a name; raises what `alone` raises."""
+        self._must_be_shared()
+        with self._transaction(self._engines.appending) as connection:
+            return not connection.scalar(TRY_NAME, {"number": _number_of(name)})
 
     def compact(self) -> None:
         """Leave nothing in the database's files of what was deleted: they are written anew without it.
@@ -105,6 +109,10 @@ class Database(Handle):
         self._closed = True
         self._engines.reading.dispose()
 
+    def _must_be_shared(self) -> None:
+        if self._engines.appending.dialect.name == "sqlite":
+            raise SetupError(f"{self.location}: several machines can share PostgreSQL only: {SHARING}")
+
     @contextmanager
     def _transaction(self, engine: Engine) -> Generator[Connection]:
         if self._closed:
@@ -116,3 +124,7 @@ class Database(Handle):
             # A driver's own error may quote the row that it failed at.
             cause = None if isinstance(error, DBAPIError) else error
             raise StorageError(f"{self.location}: {explained(error)}") from cause
+
+
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)

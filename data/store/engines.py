@@ -40,6 +40,8 @@ HOLD_NAME = text(
     "pg_advisory_xact_lock(:number)"
 )
 """Waits for whoever has the name of this number."""
+TRY_NAME = text("SELECT pg_try_advisory_xact_lock(:number)")
+"""Takes the name of this number if nobody has it, and says whether."""
 
 SHARING = "set PERSONAAGENT_DATABASE to postgresql://USER@HOST/NAME"
 """How several machines come to one store."""

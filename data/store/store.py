@@ -144,6 +144,10 @@ class Store:
         """
         return self._database.alone(name)
 
+    def is_held(self, name: str) -> bool:
+        """Return whether some process does what goes by a name; raises what `alone` raises."""
+        return self._database.is_held(name)
+
     def ping(self) -> None:
         """Read something.
 

@@ -164,8 +164,8 @@ def test_an_erased_user_is_in_no_file_and_the_others_are(
     assert experiment is not None
     artifacts = Path(experiment.artifact_location.removeprefix("file://"))
     losses = len(list(artifacts.rglob("losses.json")))
-    assert tracker.erase(erased.key) == Erased(prompt_versions=2, runs=1, kept=())
-    assert tracker.erase(erased.key) == Erased(prompt_versions=0, runs=0, kept=())
+    assert tracker.erase(erased.key) == Erased(prompt_versions=2, runs=1, kept=(), is_compact=True)
+    assert tracker.erase(erased.key) == Erased(prompt_versions=0, runs=0, kept=(), is_compact=True)
     database = Path(uri.removeprefix("sqlite:///"))
     files = [*database.parent.iterdir(), *(path for path in artifacts.rglob("*") if path.is_file())]
     assert not [path for path in files if erased.key.encode() in path.read_bytes()]
@@ -184,7 +184,7 @@ def test_an_erased_user_can_be_mirrored_again(tracker: PersonaTracker, store: St
 
 
 def test_nothing_is_made_where_nothing_was_mirrored(tmp_path: Path) -> None:
-    assert PersonaTracker(f"sqlite:///{tmp_path / 'none.db'}").erase("0" * 16) == Erased(0, 0, ())
+    assert PersonaTracker(f"sqlite:///{tmp_path / 'none.db'}").erase("0" * 16) == Erased(0, 0, (), is_compact=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from personaagent.data.store import Store
+from personaagent.data.job import Job
+from personaagent.data.store import Store, user_key
 
 from ..chroma import free_port, running_chroma
 from ..journal.deterministic_lm import deterministic_lm
@@ -63,8 +65,12 @@ class Deployment:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until_ready(self._port, process)
+        self.wait_until_ready(process)
         return process
+
+    def wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        """Wait until a worker answers."""
+        wait_until_ready(self._port, process)
 
     def start_chroma(self) -> None:
         """Start Chroma, with what it had."""
@@ -177,6 +183,25 @@ def test_what_one_worker_acknowledged_is_there_when_it_is_killed(
     with Store.open(deployment.database) as store:
         stored = {one.interaction_id for one in store.user("omar").interactions.all()}
     assert acknowledged - stored == set()
+
+
+def test_an_alignment_whose_worker_was_killed_is_interrupted_and_one_whose_worker_lives_is_not(
+    deployment: Deployment, server: "subprocess.Popen[bytes]"
+) -> None:
+    key = deployment.new_key("yuki")
+    deployment.ask(key)
+    with Store.open(deployment.database) as store:
+        [alive] = {line.run_id for line in store.journal.ledger(user_key=user_key("yuki"))}
+        for number, worker in enumerate([alive, "one that is dead"]):
+            job = Job(job_id=f"{number}" * 16, state="running", worker=worker, started_at=datetime.now(UTC))
+            store.user("yuki").jobs.put(job)
+    states = {job["job_id"][0]: job["state"] for job in deployment.jobs(key)}
+    assert states == {"0": "running", "1": "interrupted"}
+    for worker in workers_of(server):
+        worker.kill()
+    deployment.wait_until_ready(server)
+    states = {job["job_id"][0]: job["state"] for job in deployment.jobs(key)}
+    assert states == {"0": "interrupted", "1": "interrupted"}
 
 
 @pytest.mark.usefixtures("server")

@@ -68,10 +68,14 @@ async def cancel_alignment(job_id: JobId, called: Called, deployed: Deployed) ->
 
 async def _as_it_stands(deployed: Deployment, user: User, job: Job) -> Job:
     """Return a job; one that nobody does any more is stored as interrupted."""
-    if job.is_over or deployed.learner.does(user, job) or not deployed.serving.alone:
+    if job.is_over or await asyncio.to_thread(deployed.learner.is_under_way, user, job):
         return job
     job = await asyncio.to_thread(user.jobs.get, job.job_id)  # It may have ended since it was read.
     if job.is_over:
         return job
-    lost = {"state": "interrupted", "reason": "the server ended before it did", "ended_at": datetime.now(UTC)}
+    lost = {
+        "state": "interrupted",
+        "reason": "the process that did it ended before it did",
+        "ended_at": datetime.now(UTC),
+    }
     return await asyncio.to_thread(user.jobs.put, job.model_copy(update=lost))

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,7 @@ from ..people import erase
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
-from .learning import Learner
+from .learning import Learner, NoOthers, Others, worker_name
 from .limits import Limiter
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Deployment:
         self.store, self.run, self.serving, self._price = store, run, serving, price
         self._erase = erase
         self.limiter = Limiter(store.usage, serving.limits)
-        self._alone = _anyway if serving.alone else store.alone
-        self.learner = Learner(run, serving, mirror, self._alone)
+        self.others: Others = NoOthers() if serving.alone else store
+        self.learner = Learner(run, serving, mirror, self.others)
         self.is_draining = False
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self._answering: dict[str, set[Future[Answer]]] = {}
@@ -214,13 +214,8 @@ class Deployment:
         """Let nobody else make the user's first persona meanwhile, neither here nor in another process."""
         with self._guard:
             here = self._first_personas.setdefault(user.key, _Lock())
-        with here, self._alone(f"first persona of {user.key}"):
+        with here, self.others.alone(f"first persona of {user.key}"):
             yield
-
-
-def _anyway(_name: str) -> AbstractContextManager[None]:
-    """Let a process that has the store to itself do what it wants."""
-    return nullcontext()
 
 
 class _Lock:
@@ -241,4 +236,6 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
     """Serve an open home folder while the block runs."""
     with home.run("serve") as run:
         price = price_of(run.lms[AGENT], home.settings.price)
-        yield Deployment(home.store, run, serving, price=price, mirror=home.mirror, erase=partial(erase, home))
+        deployment = Deployment(home.store, run, serving, price=price, mirror=home.mirror, erase=partial(erase, home))
+        with deployment.others.alone(worker_name(run.run_id)):
+            yield deployment

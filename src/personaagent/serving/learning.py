@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
@@ -49,6 +49,35 @@ class EveryN:
         return f"{new} ground truths are new" if new >= self._n else None
 
 
+class Others(Protocol):
+    """The other processes of the same server."""
+
+    def alone(self, name: str, /) -> AbstractContextManager[None]:
+        """Let one process at a time do what goes by a name."""
+        ...
+
+    def is_held(self, name: str, /) -> bool:
+        """Return whether some process does what goes by a name."""
+        ...
+
+
+class NoOthers:
+    """There are none: this process has the store to itself."""
+
+    def alone(self, _name: str, /) -> AbstractContextManager[None]:
+        """Let it do what it wants."""
+        return nullcontext()
+
+    def is_held(self, _name: str, /) -> bool:
+        """Return that nobody else does anything."""
+        return False
+
+
+def worker_name(run_id: str) -> str:
+    """Return the name that a process has for as long as it lives."""
+    return f"worker {run_id}"
+
+
 class Learner:
     """Begins, follows and ends the alignments of one process.
 
@@ -56,7 +85,7 @@ class Learner:
         run: The run that pays.
         serving: How many at once, with how large a batch, how often.
         mirror: Copies a user's new persona versions elsewhere.
-        alone: Lets one process at a time do what goes by a name.
+        others: The other processes of this server.
         policy: When a user is aligned without being asked; by default as `serving` says.
     """
 
@@ -65,10 +94,10 @@ class Learner:
         run: OpenRun,
         serving: "Serving",
         mirror: Callable[[User], object],
-        alone: Callable[[str], AbstractContextManager[None]],
+        others: Others,
         policy: AlignmentPolicy | None = None,
     ) -> None:
-        self._run, self._serving, self._mirror, self._alone = run, serving, mirror, alone
+        self._run, self._serving, self._mirror, self._others = run, serving, mirror, others
         self._policy = policy or EveryN(serving.align_every)
         self._turns = asyncio.Semaphore(serving.alignments_at_once)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -87,7 +116,7 @@ class Learner:
 
     def _new_if_due(self, user: User) -> Job | None:
         # What one process begins here, another sees when its turn comes: so it is paid once.
-        with self._alone(f"what is due for {user.key}"):
+        with self._others.alone(f"what is due for {user.key}"):
             reason = self._policy.due(user)
             return None if reason is None else self._new(user, reason)
 
@@ -120,6 +149,10 @@ class Learner:
     def does(self, user: User, job: Job) -> bool:
         """Whether a job is under way in this process."""
         return (user.key, job.job_id) in self._tasks
+
+    def is_under_way(self, user: User, job: Job) -> bool:
+        """Whether a job is under way in this process, or in another that is alive."""
+        return self.does(user, job) or self._others.is_held(worker_name(job.worker))
 
     async def stop(self, user: User | None = None) -> None:
         """End the alignments of a user, or of all."""
