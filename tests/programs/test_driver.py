@@ -1,5 +1,7 @@
 import asyncio
 import inspect
+import threading
+import time
 from typing import cast
 
 import dspy
@@ -7,6 +9,7 @@ import pytest
 
 from personaagent.data.errors import AnswerError, LMError
 from personaagent.programs.driver import Body, Call, DrivenModule, arun, run
+from personaagent.programs.scope import Scope, current_scope, within
 from personaagent.programs.spend import measure
 from personaagent.testing import ScriptedLM
 
@@ -60,6 +63,53 @@ async def test_calls_of_a_tuple_are_made_at_once() -> None:
         return (yield tuple(Call(Meeting(), {"number": number}) for number in range(3)))
 
     assert await arun(meet()) == [0, 1, 2]
+
+
+class Meet(DrivenModule):
+    """Ends when somebody else is there too."""
+
+    def __init__(self, place: threading.Barrier, failure: Exception | None = None) -> None:
+        super().__init__()
+        self._place, self._failure = place, failure
+
+    def body(self) -> Body[dspy.Prediction]:
+        yield Call(lambda: self._place.wait(5), {})
+        if self._failure:
+            raise self._failure
+        return dspy.Prediction()
+
+
+def test_a_function_of_a_tuple_runs_beside_a_module_in_the_same_scope() -> None:
+    place = threading.Barrier(2)
+
+    def beside() -> Scope:
+        place.wait(5)
+        return current_scope()
+
+    def meet() -> Body[Scope]:
+        _, scope = yield Call(Meet(place), {}), Call(beside, {}, ("beside",))
+        return scope
+
+    with within("here", user_key="maya"):
+        assert run(meet()) == Scope("maya", ("here", "beside"))
+
+
+def test_a_function_beside_a_module_that_fails_has_ended_when_the_body_hears_of_it() -> None:
+    place, ended = threading.Barrier(2), threading.Event()
+
+    def beside() -> None:
+        place.wait(5)
+        time.sleep(0.05)
+        ended.set()
+
+    def meet() -> Body[bool]:
+        try:
+            yield Call(Meet(place, AnswerError("unreadable")), {}), Call(beside, {})
+        except AnswerError:
+            return ended.is_set()
+        return False
+
+    assert run(meet())
 
 
 class Ask(DrivenModule):

@@ -1,14 +1,17 @@
 """OpenAI's API."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 from dspy.lm15 import RateLimitError
 
 from personaagent.data.errors import StorageError
 from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.data.store import user_key
 from personaagent.data.store.interactions import InteractionLog
-from personaagent.testing import ScriptedLM
+from personaagent.testing import ScriptedLM, ScriptedRequest
 
 from .conftest import ANSWERS, Server, serving
 
@@ -135,3 +138,25 @@ def test_without_its_store_it_answers_503_until_the_store_is_back(
     assert "secret" not in answered.text
     assert server.store.user("maya").interactions.all() == ()
     assert server.client.post("/v1/chat/completions", json=ASKED, headers=key).status_code == 200
+
+
+def test_an_erasure_waits_for_the_answer_under_way_and_leaves_nothing_of_it() -> None:
+    is_asked, may_answer = Event(), Event()
+
+    def answer(_: ScriptedRequest) -> str:
+        is_asked.set()
+        assert may_answer.wait(10)
+        return "Watch a quiet film."
+
+    with serving(ScriptedLM({**ANSWERS, "response": answer})) as server, ThreadPoolExecutor() as clients:
+        key = server.key_of("maya")
+        answered = clients.submit(server.client.post, "/v1/chat/completions", json=ASKED, headers=key)
+        assert is_asked.wait(10)
+        erased = clients.submit(server.client.delete, "/v1/me", headers=key)
+        with pytest.raises(TimeoutError):
+            erased.result(0.3)
+        assert server.client.post("/v1/chat/completions", json=ASKED, headers=key).status_code == 404
+        may_answer.set()
+        assert answered.result().status_code == 200
+        assert erased.result().json()["removed"]["interactions"] == 1
+        assert server.store.journal.ledger(user_key=user_key("maya")) == ()
