@@ -1,5 +1,6 @@
 """Entries that many threads want written go to disk together, before any of these threads goes on."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,3 +116,24 @@ def test_a_turn_whose_writer_was_interrupted_is_written_by_the_next_who_waits(
         turns[0].result()
     turns[1].result()
     assert disk.batches == [["one", "another"]]
+
+
+async def test_all_who_await_a_turn_go_on_together_and_one_who_gives_up_takes_nobody_along(
+    disk: Disk, writer: JournalWriter
+) -> None:
+    waiting = [asyncio.create_task(writer.put(call(str(number))).aresult()) for number in range(THREADS)]
+    await asyncio.to_thread(disk.is_asked.wait, 10)
+    waiting[0].cancel()
+    disk.is_free.set()
+    given_up, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(given_up, asyncio.CancelledError)
+    assert others == [None] * (THREADS - 1)
+    assert disk.batches == [[str(number) for number in range(THREADS)]]
+
+
+async def test_an_error_reaches_all_who_await_the_turn(disk: Disk, writer: JournalWriter) -> None:
+    disk.is_free.set()
+    disk.failures.append(StorageError("the disk is full"))
+    waiting = [writer.put(call(str(number))).aresult() for number in range(3)]
+    failed = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(error) for error in failed] == ["the disk is full"] * 3

@@ -199,7 +199,7 @@ class AsyncJournalEngine:
 
     async def _do(self, step: _Step, request: Request) -> _Outcome:
         if isinstance(step, Turn):
-            return await asyncio.to_thread(step.result)
+            return await step.aresult()
         if isinstance(step, Future):
             return await asyncio.wrap_future(step)
         if isinstance(step, float):

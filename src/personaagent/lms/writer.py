@@ -4,6 +4,7 @@ Whoever waits first writes for all: a thread that does nothing but write costs e
 of its two writes, more than the writes themselves.
 """
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ class Turn:
 
     def __init__(self, writer: "JournalWriter") -> None:
         self._writer = writer
+        self._awaited: dict[asyncio.AbstractEventLoop, asyncio.Future[None]] = {}
         self.entries: list[Call | Attempt] = []
         self.is_over = False
         self.error: PersonaAgentError | None = None
@@ -30,6 +32,17 @@ class Turn:
             StorageError: It cannot be written.
         """
         self._writer.write(self)
+        self._raise_error()
+
+    async def aresult(self) -> None:
+        """Return as `result` does, awaited; for all who await it in one event loop, one thread writes."""
+        here = asyncio.get_running_loop()
+        if here not in self._awaited:
+            self._awaited[here] = here.run_in_executor(None, self._writer.write, self)
+        await asyncio.shield(self._awaited[here])
+        self._raise_error()
+
+    def _raise_error(self) -> None:
         if self.error is not None:
             raise self.error
 
