@@ -34,6 +34,7 @@ class Call(NamedTuple):
     """One call that a body wants made."""
 
     target: Callable[..., Any]
+    """A module or a predictor; or a plain function, which runs no body."""
     inputs: dict[str, Any]
     place: tuple[str, ...] = ()
     """Where in the work it is made; see `scope.within`. Calls of one tuple that may say the same need places."""
