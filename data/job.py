@@ -7,8 +7,8 @@ from pydantic import Field
 
 from .nouns import Noun
 
-JobState = Literal["waiting", "running", "finished", "failed", "cancelled", "interrupted"]
-"""`interrupted`: the server ended, or was killed, before the alignment did."""
+JobState = Literal["waiting", "running", "cancelling", "finished", "failed", "cancelled", "interrupted"]
+"""`cancelling`: the process that does it is to end it, and has not yet. `interrupted`: that process ended before it."""
 
 
 class Job(Noun):
@@ -36,4 +36,4 @@ class Job(Noun):
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come of it."""
-        return self.state not in {"waiting", "running"}
+        return self.state not in {"waiting", "running", "cancelling"}

@@ -19,6 +19,11 @@ from .problems import explained
 if TYPE_CHECKING:
     from .configuration import Serving
 
+_LOOK_SECONDS = 0.5
+"""How often a process looks whether an alignment of its own was cancelled by another."""
+_LOOKS = 20
+"""How often the other looks whether it has ended."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -134,17 +139,31 @@ class Learner:
 
     def _begun(self, user: User, job: Job) -> Job:
         name = (user.key, job.job_id)
-        self._tasks[name] = asyncio.create_task(self._align(user, job))
-        self._tasks[name].add_done_callback(lambda _task: self._tasks.pop(name, None))
+        self._tasks[name] = task = asyncio.create_task(self._align(user, job))
+        task.add_done_callback(lambda _task: self._tasks.pop(name, None))
+        if not self._serving.alone:
+            heeding = asyncio.create_task(self._heed(user, job, task))
+            task.add_done_callback(lambda _task: heeding.cancel())
         return job
 
+    async def _heed(self, user: User, job: Job, task: "asyncio.Task[None]") -> None:
+        """End an alignment of this process when another was told to cancel it."""
+        while not await asyncio.to_thread(_is_to_end, user, job):  # noqa: ASYNC110 - only the store can tell
+            await asyncio.sleep(_LOOK_SECONDS)
+        task.cancel()
+
     async def cancel(self, user: User, job: Job) -> Job:
-        """End an alignment of this process before its time, and return it as it stands then."""
-        task = self._tasks.get((user.key, job.job_id))
-        if task is not None:
+        """End an alignment before its time, whichever process does it, and return it as it stands then."""
+        if (task := self._tasks.get((user.key, job.job_id))) is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        return await asyncio.to_thread(user.jobs.get, job.job_id)
+            return await asyncio.to_thread(user.jobs.get, job.job_id)
+        await asyncio.to_thread(user.jobs.put, job.model_copy(update={"state": "cancelling"}))
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LOOK_SECONDS)
+            if (job := await asyncio.to_thread(user.jobs.get, job.job_id)).is_over:
+                break
+        return job
 
     def does(self, user: User, job: Job) -> bool:
         """Whether a job is under way in this process."""
@@ -155,7 +174,13 @@ class Learner:
         return self.does(user, job) or self._others.is_held(worker_name(job.worker))
 
     async def stop(self, user: User | None = None) -> None:
-        """End the alignments of a user, or of all."""
+        """End the alignments of a user, whichever process does them, or all that this process does."""
+        if user is not None:
+            open_ones = [job for job in await asyncio.to_thread(user.jobs.all) if not job.is_over]
+            elsewhere = [job for job in open_ones if not self.does(user, job)]
+            for job in elsewhere:
+                if await asyncio.to_thread(self.is_under_way, user, job):
+                    await self.cancel(user, job)
         tasks = [task for (key, _), task in self._tasks.items() if user is None or key == user.key]
         for task in tasks:
             task.cancel()
@@ -167,6 +192,8 @@ class Learner:
     async def _align(self, user: User, job: Job) -> None:
         try:
             async with self._users.setdefault(user.key, asyncio.Lock()), self._turns:
+                if await asyncio.to_thread(_is_to_end, user, job):
+                    raise asyncio.CancelledError
                 job = await asyncio.to_thread(user.jobs.put, job.model_copy(update={"state": "running"}))
                 ended = await self._aligned(user, job)
             await asyncio.to_thread(self._mirror, user)
@@ -201,6 +228,13 @@ class Learner:
 def known_of(user: User) -> int:
     """Return how many ground truths a user has given."""
     return sum(one.ground_truth is not None for one in user.interactions.all())
+
+
+def _is_to_end(user: User, job: Job) -> bool:
+    try:
+        return user.jobs.get(job.job_id).state == "cancelling"
+    except PersonaAgentError:  # The store cannot be asked now, or the user is gone.
+        return False
 
 
 def _ended(job: Job, state: str, reason: str) -> Job:

@@ -55,7 +55,7 @@ export function showLearning({ every, known }) {
     : "Only when you ask for one.";
 }
 
-const isGoingOn = ({ state }) => state === "waiting" || state === "running";
+const isGoingOn = ({ state }) => ["waiting", "running", "cancelling"].includes(state);
 
 const said = (items) => items.map((one) => one.textContent).join("\n");
 
