@@ -106,7 +106,7 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def api_base() -> Iterator[str]:
-    with deterministic_lm(0.0) as api_base:
+    with deterministic_lm(0.1) as api_base:
         yield api_base
 
 
@@ -185,38 +185,19 @@ def test_what_one_worker_acknowledged_is_there_when_it_is_killed(
     assert acknowledged - stored == set()
 
 
-def begin_long_alignments(deployment: Deployment, users: list[str]) -> tuple[list[dict[str, str]], list[str]]:
-    """Begin an alignment for each user, by any worker; return what each sends, and the alignments' paths."""
-    keys = [deployment.new_key(user) for user in users]
-    paths: list[str] = []
+@pytest.mark.usefixtures("server")
+def test_any_worker_can_cancel_an_alignment(deployment: Deployment) -> None:
+    keys = [deployment.new_key(f"patient {number}") for number in range(4)]
     for key in keys:
         for number in range(ALIGN_EVERY - 1):
             known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
             assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
-        long = {"n": ALIGN_EVERY - 1, "iterations": 10}
-        paths.append(f"/v1/alignments/{deployment.call('POST', '/v1/alignments', key, json=long).json()['job_id']}")
-    return keys, paths
-
-
-@pytest.mark.usefixtures("server")
-def test_any_worker_can_cancel_an_alignment(deployment: Deployment) -> None:
-    keys, paths = begin_long_alignments(deployment, [f"patient {number}" for number in range(4)])
+    long = {"n": ALIGN_EVERY - 1, "iterations": 10}
     with ThreadPoolExecutor(4) as clients:
+        begun = list(clients.map(lambda key: deployment.call("POST", "/v1/alignments", key, json=long).json(), keys))
+        paths = [f"/v1/alignments/{job['job_id']}" for job in begun]
         ended = clients.map(lambda key, path: deployment.call("DELETE", path, key), keys, paths)
         assert [answered.json()["state"] for answered in ended] == ["cancelled"] * len(keys)
-
-
-@pytest.mark.usefixtures("server")
-def test_an_erasure_ends_alignments_in_every_worker_and_nothing_comes_after_it(deployment: Deployment) -> None:
-    users = [f"leaver {number}" for number in range(4)]
-    keys, _ = begin_long_alignments(deployment, users)
-    with ThreadPoolExecutor(4) as clients:
-        erased = list(clients.map(lambda key: deployment.call("DELETE", "/v1/me", key), keys))
-    assert [answered.json()["removed"]["interactions"] for answered in erased] == [ALIGN_EVERY - 1] * len(users)
-    time.sleep(1)
-    with Store.open(deployment.database) as store:
-        assert [store.journal.ledger(user_key=user_key(user)) for user in users] == [()] * len(users)
-        assert not {user.user_id for user in store.users()} & set(users)
 
 
 def test_an_alignment_whose_worker_was_killed_is_interrupted_and_one_whose_worker_lives_is_not(

@@ -1,0 +1,88 @@
+"""Two processes of one server, here two deployments on one PostgreSQL: what one begins, the other can end."""
+
+import asyncio
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pytest
+
+from personaagent.data.interaction import Interaction
+from personaagent.data.job import Job
+from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.data.store import Store, User, user_key
+from personaagent.lms import open_lm
+from personaagent.people import Receipt
+from personaagent.programs import AgentSettings
+from personaagent.runs import AGENT, new_run, open_run
+from personaagent.serving.configuration import Serving
+from personaagent.serving.deployment import Deployment
+from personaagent.serving.learning import worker_name
+from personaagent.testing import HashEmbedder
+
+from ..journal.deterministic_lm import deterministic_lm
+from ..postgres import PostgresServer
+
+SHARED = Serving(align_every=0, agent=AgentSettings(action=False), alone=False)
+
+
+class Two(NamedTuple):
+    """Two processes, and the one user of their server."""
+
+    here: Deployment
+    there: Deployment
+
+    @property
+    def user(self) -> User:
+        """The user, as the first process has it."""
+        return self.here.store.user("maya")
+
+    async def begun_there(self) -> Job:
+        """Begin a long alignment in the second process, and return it once it runs."""
+        job = await self.there.learner.begin(self.there.store.user("maya"), "asked", n=3, iterations=10)
+        while not self.here.store.journal.ledger(user_key=user_key("maya")):  # noqa: ASYNC110 - only the store can tell
+            await asyncio.sleep(0.02)
+        return job
+
+
+@contextmanager
+def deployment(url: str, api_base: str) -> Generator[Deployment]:
+    with EpisodeIndex(None, HashEmbedder()) as index, Store.open(url, index=index) as store:
+        lm = open_lm("openai/made-up", api_base=api_base)
+
+        def erase(user_id: str) -> Receipt:
+            return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
+
+        with open_run(store.journal, new_run("serve"), {AGENT: lm}) as run, store.alone(worker_name(run.run_id)):
+            yield Deployment(store, run, SHARED, erase=erase)
+
+
+@pytest.fixture
+def two(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-made-up")
+    url = postgres.new_url()
+    with ExitStack() as running:
+        api_base = running.enter_context(deterministic_lm(0.1))
+        here, there = (running.enter_context(deployment(url, api_base)) for _ in range(2))
+        known = [Interaction(interaction_id=name, query="a film?", ground_truth="a quiet one") for name in "1234"]
+        here.store.add_user("maya").interactions.add(known)
+        yield Two(here, there)
+
+
+async def test_an_alignment_of_another_process_is_cancelled(two: Two) -> None:
+    job = await two.begun_there()
+    assert not two.here.learner.does(two.user, job)
+    assert await asyncio.to_thread(two.here.learner.is_under_way, two.user, job)
+    cancelled = await two.here.learner.cancel(two.user, job)
+    assert (cancelled.state, cancelled.ended_at is None) == ("cancelled", False)
+    assert not two.there.learner.does(two.user, job)
+
+
+async def test_an_erasure_ends_the_alignment_of_another_process_first(two: Two) -> None:
+    user, job = two.user, await two.begun_there()
+    receipt = await two.here.erase(user)
+    assert (receipt.removed["interactions"], receipt.removed["jobs"]) == (4, 1)
+    assert not two.there.learner.does(user, job)
+    await asyncio.sleep(0.5)
+    assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
