@@ -25,7 +25,7 @@ _table = schema.interactions
 # Those that every answer needs are put together once: that takes SQLAlchemy as long as to execute them.
 _mine = _table.c.user_key == bindparam("user_key")
 _COUNT = select(func.count()).where(_mine)
-_HIGHEST = select(func.max(_table.c.position)).where(_mine)
+_NEXT = select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine)
 _AMONG = select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True)))
 _ADD = insert(_table)
 _log = logging.getLogger(__name__)
@@ -143,8 +143,7 @@ def add_interactions(
     """
     _check(interactions)
     stored = _stored_among(connection, user_key, [one.interaction_id for one in interactions])
-    highest = connection.scalar(_HIGHEST, {"user_key": user_key})
-    start = 0 if highest is None else highest + 1
+    start = connection.scalar(_NEXT, {"user_key": user_key}) or 0
     new = [one for one in interactions if not _is_stored(one, stored)]
     placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
     if placed:
