@@ -37,7 +37,7 @@ class RecallMemory(SpeakingModule):
             search = written.search.strip()
         except AnswerError:
             found, search = (yield found_for_query), ""
-        if search and search != query:
+        if found and search and search != query:  # Where the query finds nothing, nothing is there.
             found += yield Call(memory.recall, {"query": search, "k": self.k})
         return dspy.Prediction(episodes=_nearest(found, self.k), search=search)
 

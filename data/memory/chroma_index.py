@@ -72,7 +72,7 @@ class EpisodeIndex:
                 more = None if held is None else held.with_new(batch, vectors)
                 gathered = self._gathered.setdefault(number, [])
                 if more is None or len(gathered) + len(batch) > _MOST_GATHERED:
-                    with self._shard(number) as shard:
+                    with self._whole_shard(number) as shard:
                         write(shard, batch, vectors)
                 else:
                     gathered.extend(zip(batch, vectors, strict=True))
@@ -86,7 +86,7 @@ class EpisodeIndex:
         Raises:
             StorageError: Chroma cannot write. The next `heal` drops the rows.
         """
-        with self._shard(self._shards.number_of(user_key)) as shard:
+        with self._shard_of(user_key) as shard:
             self._held.let_go(user_key)
             delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
             self._count(user_key, -len(interaction_ids))
@@ -107,7 +107,7 @@ class EpisodeIndex:
         if not self._shards.are_there:
             return 0
         number = self._shards.number_of(user_key)
-        with self._shard(number) as shard:
+        with self._whole_shard(number) as shard:
             erased = len(rows_in(shard, user_key))
             kept = shard.get(where={"user": {"$ne": user_key}}, include=["embeddings", "metadatas"])
             for neighbour in [key for key in list(self._known_rows) if self._shards.number_of(key) == number]:
@@ -118,30 +118,26 @@ class EpisodeIndex:
         self._shards.clean()
         return erased
 
-    def heal(self, user_key: str, stored: StoredInteractions) -> int:
+    def heal(self, user_key: str, stored: StoredInteractions) -> None:
         """Make the user's rows equal to what is stored, unless they are known to be.
 
         They are known to be once this process has compared them, and for as long as their number is the store's. So
         what a crash left undone between store and index is done before anyone searches. A server's rows are counted
         each time, since other processes write them too: what one of them left undone changes their number.
 
-        Returns:
-            How many there are.
-
         Raises:
             StorageError: Chroma cannot read or write.
         """
         with self._shards.turn(self._shards.number_of(user_key)):
-            if self._rows_now(user_key) != (count := len(stored)):
+            if self._rows_now(user_key) != len(stored):
                 self._held.let_go(user_key)
-                with self._shard(self._shards.number_of(user_key)) as shard:
+                with self._shard_of(user_key) as shard:
                     # The rows first: another process stores before it writes, so none of its new ones looks extra.
                     found, interactions = rows_in(shard, user_key), stored.all()
                     make_equal(shard, found, rows_of(user_key, interactions, contents_of(interactions)), self._vectors)
-                self._known_rows[user_key] = count = len(interactions)
-                if not count and not self._shards.are_shared:
+                self._known_rows[user_key] = len(interactions)
+                if not interactions and not self._shards.are_shared:
                     self._held.hold(user_key, NO_ROWS)
-            return count
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Make the user's rows equal to these: write what is missing or differs, drop what is extra.
@@ -149,7 +145,7 @@ class EpisodeIndex:
         Raises:
             StorageError: Chroma cannot read or write.
         """
-        with self._shard(self._shards.number_of(user_key)) as shard:
+        with self._shard_of(user_key) as shard:
             self._held.let_go(user_key)
             make_equal(shard, rows_in(shard, user_key), rows_of(user_key, interactions, contents), self._vectors)
             self._known_rows[user_key] = len(interactions)
@@ -205,14 +201,14 @@ class EpisodeIndex:
         known = self._known_rows.get(user_key)
         if known is None or not self._shards.are_shared:
             return known
-        with self._shard(self._shards.number_of(user_key)) as shard:
+        with self._shard_of(user_key) as shard:
             return count_of(shard, user_key)
 
     def _rows(self, user_key: str) -> UserRows:
         """Return a user's rows. Chroma takes 0.1 ms to hand one out; but to a server other processes write too."""
         if (held := self._held.get(user_key)) is not None:
             return held
-        with self._shard(self._shards.number_of(user_key)) as shard:
+        with self._shard_of(user_key) as shard:
             rows = UserRows.read(shard.get(where={"user": user_key}, include=["embeddings", "metadatas"]))
         if not self._shards.are_shared:
             self._held.hold(user_key, rows)
@@ -231,14 +227,24 @@ class EpisodeIndex:
         return self._shards.are_shared
 
     @contextmanager
-    def _shard(self, number: int) -> "Generator[Collection]":
-        """Hold a shard, in which everything is written, while the block runs."""
+    def _shard_of(self, user_key: str) -> "Generator[Collection]":
+        """Hold a user's shard, in which the user's rows are written, while the block runs."""
+        number = self._shards.number_of(user_key)
         with self._shards.held(number) as shard:
-            if gathered := self._gathered.pop(number, None):
-                self._write_together(shard, gathered)
+            if any(user_of(row.row_id) == user_key for row, _ in self._gathered.get(number, ())):
+                self._write_together(shard, number)
             yield shard
 
-    def _write_together(self, shard: "Collection", gathered: Sequence[tuple[Row, list[float]]]) -> None:
+    @contextmanager
+    def _whole_shard(self, number: int) -> "Generator[Collection]":
+        """Hold a shard, in which everybody's rows are written, while the block runs."""
+        with self._shards.held(number) as shard:
+            self._write_together(shard, number)
+            yield shard
+
+    def _write_together(self, shard: "Collection", number: int) -> None:
+        if not (gathered := self._gathered.pop(number, None)):
+            return
         with ExitStack() as failing:
             for user_key in {user_of(row.row_id) for row, _ in gathered}:
                 failing.callback(self._forget, user_key)  # Its rows are healed before the next search.
@@ -247,7 +253,7 @@ class EpisodeIndex:
 
     def _write_last(self, number: int) -> None:
         try:
-            with self._shard(number):
+            with self._whole_shard(number):
                 pass
         except StorageError as error:
             _log.warning("the memory index is behind the store, and catches up when it is opened again: %s", error)

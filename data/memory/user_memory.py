@@ -67,8 +67,7 @@ class UserMemory:
         """
         if k < 0 or not 0 <= recency_weight <= 1:
             raise InputError(f"cannot recall k={k}, recency_weight={recency_weight}: k is 0 or more, the weight 0 to 1")
-        if not self._index.heal(self._key, self._interactions):
-            return ()
+        self._index.heal(self._key, self._interactions)
         if recency_weight:
             return self._nearest_and_newest(query, k, recency_weight)
         matches = self._index.search(self._key, query, k, before=self._masks) if k else []

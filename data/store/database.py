@@ -1,17 +1,20 @@
 """The database under the store: its transactions, and its failures in our words."""
 
 import hashlib
-from collections.abc import Generator
+import sqlite3
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import SetupError, StorageError
 from .compacting import compacted
-from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, engines_at
+from .direct import DirectTransaction, Prepared, Values, direct_transaction
+from .engines import HOLD_NAME, SHARING, TRY_NAME, WRITING, address_of, engines_at
 from .failures import explained
 from .handle import Handle
 
@@ -57,9 +60,20 @@ class Database(Handle):
         with self._writing, self._transaction(self._engines.writing) as connection:
             yield connection
 
+    def fetch(self, prepared: Prepared, values: Values) -> Sequence[Sequence[Any]]:
+        """Return the rows of one statement that reads; raises what `read` raises."""
+        with self._explained(), direct_transaction(self._engines.reading) as transaction:
+            return transaction.fetch(prepared, values)
+
     @contextmanager
-    def append(self) -> Generator[Connection]:
-        """Give a transaction that writes as `write` does, but may overlap others where the database lets it.
+    def write_directly(self) -> Generator[DirectTransaction]:
+        """Give a transaction as `write` does, for prepared statements."""
+        with self._writing, self._explained(), direct_transaction(self._engines.writing, WRITING) as transaction:
+            yield transaction
+
+    @contextmanager
+    def append(self) -> Generator[DirectTransaction]:
+        """Give a transaction that writes as `write_directly` does, but may overlap others where the database lets it.
 
         It is for rows that depend on no other row: no number that follows another, no check of what is there. Those
         that several writers may add at once must be added in one order, or two could wait for each other.
@@ -68,8 +82,8 @@ class Database(Handle):
             SetupError: The database is closed.
             StorageError: The database could not be written.
         """
-        with self._writing, self._transaction(self._engines.appending) as connection:
-            yield connection
+        with self._writing, self._explained(), direct_transaction(self._engines.appending, WRITING) as transaction:
+            yield transaction
 
     @contextmanager
     def alone(self, name: str) -> Generator[None]:
@@ -115,14 +129,19 @@ class Database(Handle):
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Generator[Connection]:
+        with self._explained(), engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Let the database's failures out as ours."""
         if self._closed:
             raise SetupError(f"{self.location}: the store is closed; open it again")
         try:
-            with engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
             # A driver's own error may quote the row that it failed at.
-            cause = None if isinstance(error, DBAPIError) else error
+            cause = None if isinstance(error, DBAPIError | sqlite3.Error) else error
             raise StorageError(f"{self.location}: {explained(error)}") from cause
 
 

@@ -15,6 +15,8 @@ BUSY_TIMEOUT_SECONDS = 30
 _KEPT_OPEN = 16
 """SQLite's connections that are kept for the next to come: to open one takes 10 ms."""
 _BEGIN = "personaagent_begin"
+WRITING = "BEGIN IMMEDIATE"
+"""How SQLite begins what may write."""
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -92,7 +94,7 @@ def _sqlite(address: URL) -> Engines:
     engine = create_engine(address, connect_args=connecting, hide_parameters=True, **options)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
-    writing = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+    writing = engine.execution_options(**{_BEGIN: WRITING})
     reading = engine.execution_options(**{_BEGIN: "BEGIN"})
     return Engines(reading=reading, writing=writing, appending=writing, maintaining=engine)
 

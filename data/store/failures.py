@@ -1,5 +1,7 @@
 """A database's failures in our words."""
 
+import sqlite3
+
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 _NOTHING = "nothing of this call was stored"
@@ -29,16 +31,17 @@ _REMEDIES = {
 _REMEDY = "look in the server's log"
 
 
-def explained(error: SQLAlchemyError) -> str:
+def explained(error: SQLAlchemyError | sqlite3.Error) -> str:
     """Return what happened and what to do; never the values of a query, which are a user's own words."""
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, DBAPIError | sqlite3.Error):
         return f"{type(error).__name__}; {_NOTHING}"
-    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    said = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(said, "sqlite_errorname", None) or getattr(said, "sqlstate", None)
     code = str(code or type(error).__name__)
     remedy = next((remedy for beginning, remedy in _REMEDIES.items() if code.startswith(beginning)), _REMEDY)
     # A server that is gone may have done what it was told before it went.
-    outcome = _UNKNOWN if error.connection_invalidated else _NOTHING
-    return f"{_said(error.orig)}; {outcome}: {remedy}"
+    outcome = _UNKNOWN if isinstance(error, DBAPIError) and error.connection_invalidated else _NOTHING
+    return f"{_said(said)}; {outcome}: {remedy}"
 
 
 def _said(error: object) -> str:

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
 
 from ..errors import InputError, PersonaAgentError
 from ..interaction import Interaction
 from ..memory.rows import contents_of
 from . import schema
 from .database import Database
+from .direct import DirectTransaction, Fetch, Prepared
 from .handle import Handle
 from .rows import check_id, read, written
 from .statements import retract
@@ -22,12 +23,16 @@ _TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
 _table = schema.interactions
-# Those that every answer needs are put together once: that takes SQLAlchemy as long as to execute them.
 _mine = _table.c.user_key == bindparam("user_key")
-_COUNT = select(func.count()).where(_mine)
-_NEXT = select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine)
-_AMONG = select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True)))
-_ADD = insert(_table)
+_ALL = Prepared(select(_table.c.noun).where(_mine).order_by(_table.c.position))
+_COUNT = Prepared(select(func.count()).where(_mine))
+_NEXT = Prepared(select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine))
+_AMONG = Prepared(
+    select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True))),
+    "SELECT noun FROM interactions "
+    "WHERE user_key = :user_key AND interaction_id IN (SELECT value FROM json_each(:ids))",
+)
+_ADD = Prepared(insert(_table))
 _log = logging.getLogger(__name__)
 
 
@@ -38,14 +43,13 @@ class InteractionLog(Handle):
         self._database, self._user_key, self._index = database, user_key, index
 
     def __len__(self) -> int:
-        with self._database.read() as connection:
-            return connection.scalar(_COUNT, {"user_key": self._user_key}) or 0
+        [(count,)] = self._database.fetch(_COUNT, {"user_key": self._user_key})
+        return count
 
     def all(self) -> tuple[Interaction, ...]:
         """Return every interaction, oldest first (`Interaction.moment`)."""
-        with self._database.read() as connection:
-            interactions = _stored(connection, self._user_key)
-        return tuple(sorted(interactions, key=lambda interaction: interaction.moment))
+        rows = self._database.fetch(_ALL, {"user_key": self._user_key})
+        return tuple(sorted((read(Interaction, text) for (text,) in rows), key=lambda interaction: interaction.moment))
 
     def get(self, interaction_id: str) -> Interaction:
         """Return one interaction.
@@ -62,8 +66,7 @@ class InteractionLog(Handle):
 
     def among(self, interaction_ids: Sequence[str]) -> dict[str, Interaction]:
         """Return those interactions that have one of these ids, by id."""
-        with self._database.read() as connection:
-            return _stored_among(connection, self._user_key, interaction_ids)
+        return _stored_among(self._database.fetch, self._user_key, interaction_ids)
 
     def add(self, interactions: Sequence[Interaction]) -> int:
         """Store interactions after those that are stored, in the order given: all of them, or on any error none.
@@ -84,8 +87,8 @@ class InteractionLog(Handle):
 
     def record(self, interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
         """Store as `add` does, and return what was newly stored; the index is told by `index_added`, or catches up."""
-        with self._database.write() as connection:
-            return add_interactions(connection, self._user_key, interactions)
+        with self._database.write_directly() as transaction:
+            return add_interactions(transaction, self._user_key, interactions)
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
         """Store what the user really did where only the query was known, or another answer was; return it all.
@@ -134,7 +137,7 @@ class InteractionLog(Handle):
 
 
 def add_interactions(
-    connection: Connection, user_key: str, interactions: Sequence[Interaction]
+    transaction: DirectTransaction, user_key: str, interactions: Sequence[Interaction]
 ) -> tuple[Interaction, ...]:
     """Insert those interactions that are not stored yet, and return them with their positions.
 
@@ -142,12 +145,11 @@ def add_interactions(
         InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
     """
     _check(interactions)
-    stored = _stored_among(connection, user_key, [one.interaction_id for one in interactions])
-    start = connection.scalar(_NEXT, {"user_key": user_key}) or 0
+    stored = _stored_among(transaction.fetch, user_key, [one.interaction_id for one in interactions])
+    [(start,)] = transaction.fetch(_NEXT, {"user_key": user_key})
     new = [one for one in interactions if not _is_stored(one, stored)]
     placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
-    if placed:
-        connection.execute(_ADD, [_row(user_key, one) for one in placed])
+    transaction.change(_ADD, [_row(user_key, one) for one in placed])
     return placed
 
 
@@ -163,12 +165,12 @@ def _check(interactions: Sequence[Interaction]) -> None:
                 raise InputError(f"interaction {one.interaction_id!r}: its {field} has a NUL character: remove it")
 
 
-def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
+def _stored_among(fetch: Fetch, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
     """Return those of the user's interactions that have one of `ids`, by id."""
     found: list[Interaction] = []
     for start in range(0, len(ids), _AT_ONCE):
-        named = {"user_key": user_key, "ids": ids[start : start + _AT_ONCE]}
-        found.extend(read(Interaction, text) for text in connection.scalars(_AMONG, named))
+        named = {"user_key": user_key, "ids": list(ids[start : start + _AT_ONCE])}
+        found.extend(read(Interaction, text) for (text,) in fetch(_AMONG, named))
     return {one.interaction_id: one for one in found}
 
 
@@ -178,11 +180,6 @@ def _is_stored(one: Interaction, stored: dict[str, Interaction]) -> bool:
     if same != one.model_copy(update={"position": same.position}):
         raise InputError(f"interaction {one.interaction_id!r} is stored already, with other content: give it a new id")
     return True
-
-
-def _stored(connection: Connection, user_key: str) -> list[Interaction]:
-    rows = select(_table.c.noun).where(_table.c.user_key == user_key).order_by(_table.c.position)
-    return [read(Interaction, text) for text in connection.scalars(rows)]
 
 
 def _row(user_key: str, one: Interaction) -> dict[str, object]:

@@ -4,12 +4,13 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, text
 
 from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
+from .direct import Prepared
 from .handle import Handle
 from .rows import check_id, next_number, read, written
 
@@ -17,9 +18,11 @@ _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, sc
 
 
 # What is there already stays: adding it again does nothing.
-_ADD_CALL = text(
-    "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
-    "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
+_ADD_CALL = Prepared(
+    text(
+        "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
+        "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
+    )
 )
 _ADD_ATTEMPT = text(
     "INSERT INTO attempts (run_id, key, number, answered, noun) "
@@ -27,10 +30,12 @@ _ADD_ATTEMPT = text(
 )
 # Whoever a call was made for may have been erased since: then nothing of it comes back, and what is appended together
 # with it is for others.
-_ADD_ATTEMPT_IF_CALLED = text(
-    "INSERT INTO attempts (run_id, key, number, answered, noun) "
-    "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
-    "WHERE run_id = :run_id AND key = :key AND number = :number ON CONFLICT DO NOTHING"
+_ADD_ATTEMPT_IF_CALLED = Prepared(
+    text(
+        "INSERT INTO attempts (run_id, key, number, answered, noun) "
+        "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
+        "WHERE run_id = :run_id AND key = :key AND number = :number ON CONFLICT DO NOTHING"
+    )
 )
 
 
@@ -62,11 +67,15 @@ class Journal(Handle):
             InputError: A run of this id is recorded already.
             StorageError: The disk is full or refuses to write.
         """
+        calls, attempts = _rows(entries)
         with self._database.write() as connection:
             _add_run(connection, run)
             for end in ends:
                 _add_end(connection, run.run_id, end)
-            _append(connection, entries, _ADD_ATTEMPT)
+            if calls:
+                connection.execute(_ADD_CALL.statement, calls)
+            if attempts:
+                connection.execute(_ADD_ATTEMPT, attempts)
 
     def run(self, run_id: str) -> Run:
         """Return one run.
@@ -110,8 +119,10 @@ class Journal(Handle):
             InputError: One of them cannot be written, such as a failure's message with half of a Unicode pair.
             StorageError: The disk is full or refuses to write.
         """
-        with self._database.append() as connection:
-            _append(connection, entries, _ADD_ATTEMPT_IF_CALLED)
+        calls, attempts = _rows(entries)
+        with self._database.append() as transaction:
+            transaction.change(_ADD_CALL, calls)
+            transaction.change(_ADD_ATTEMPT_IF_CALLED, attempts)
 
     @contextmanager
     def alone(self, run_id: str, part: Part) -> Generator[None]:
@@ -215,17 +226,12 @@ def _add_end(connection: Connection, run_id: str, end: RunEnd) -> None:
     connection.execute(insert(_ends).values(run_id=run_id, ordinal=ordinal, noun=written(end)))
 
 
-def _append(
-    connection: Connection, entries: Sequence[Call | Attempt], add_attempt: TextClause = _ADD_ATTEMPT_IF_CALLED
-) -> None:
+def _rows(entries: Sequence[Call | Attempt]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Return the rows of calls and of attempts."""
     # Appends may overlap: those with the same entries must come to them in the same order, or one waits for the other.
     in_order = sorted(entries, key=lambda entry: (entry.key, entry.number))
     calls = [_call_row(entry) for entry in in_order if isinstance(entry, Call)]
-    attempts = [_attempt_row(entry) for entry in in_order if isinstance(entry, Attempt)]
-    if calls:
-        connection.execute(_ADD_CALL, calls)
-    if attempts:
-        connection.execute(add_attempt, attempts)
+    return calls, [_attempt_row(entry) for entry in in_order if isinstance(entry, Attempt)]
 
 
 def _of_run(run_id: str, user_key: str | None) -> Sequence[ColumnElement[bool]]:

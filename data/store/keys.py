@@ -9,13 +9,14 @@ from ..api_key import ApiKey, KeyLimits, Role, hash_of, new_token, split_token, 
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
+from .direct import Prepared
 from .handle import Handle
 from .journal import now
 from .rows import check_id, read, written
 from .user import user_key
 
 _table = schema.api_keys
-_OF_ID = select(_table.c.noun).where(_table.c.key_id == bindparam("key_id"))
+_OF_ID = Prepared(select(_table.c.noun).where(_table.c.key_id == bindparam("key_id")))
 _ID = re.compile("[0-9a-f]{12}")
 _OWNERS = {
     "user": "a user's key is for one user: name the user",
@@ -75,9 +76,8 @@ class KeyRing(Handle):
         if (parts := split_token(token)) is None:
             return None
         key_id, secret = parts
-        with self._database.read() as connection:
-            noun = connection.scalar(_OF_ID, {"key_id": key_id})
-        key = None if noun is None else read(ApiKey, noun)
+        rows = self._database.fetch(_OF_ID, {"key_id": key_id})
+        key = read(ApiKey, rows[0][0]) if rows else None
         return key if key is not None and key.opens_with(secret) else None
 
     def all(self) -> tuple[ApiKey, ...]:

@@ -12,12 +12,12 @@ from ..nouns import Noun
 from ..persona import Persona, PersonaVersion
 from . import schema
 from .database import Database
+from .direct import Prepared
 from .handle import Handle
 from .rows import next_number, read, written
 
 _versions, _promotions = schema.persona_versions, schema.promotions
-# Put together once: every answer needs it.
-_LIVE = (
+_LIVE = Prepared(
     select(_versions.c.noun)
     .join(
         _promotions,
@@ -48,9 +48,8 @@ class PersonaLog(Handle):
     @property
     def live(self) -> PersonaVersion | None:
         """The version that answers; None before the first promotion."""
-        with self._database.read() as connection:
-            text = connection.scalar(_LIVE, {"user_key": self._user_key})
-        return read(PersonaVersion, text).model_copy(update={"status": "live"}) if text else None
+        rows = self._database.fetch(_LIVE, {"user_key": self._user_key})
+        return read(PersonaVersion, rows[0][0]).model_copy(update={"status": "live"}) if rows else None
 
     def versions(self) -> tuple[PersonaVersion, ...]:
         """Return every version with the status that it has now, oldest first."""
@@ -92,9 +91,10 @@ class PersonaLog(Handle):
             StorageError: The disk is full or refuses to write.
         """
         with self._database.write() as connection:
-            made_by = recorded_alignments(connection, self._user_key)
-            if alignment_id is not None and alignment_id not in made_by:
-                raise UnknownNameError("alignment", alignment_id, made_by)
+            if alignment_id is not None:
+                made_by = recorded_alignments(connection, self._user_key)
+                if alignment_id not in made_by:
+                    raise UnknownNameError("alignment", alignment_id, made_by)
             version = PersonaVersion(
                 number=next_version(connection, self._user_key),
                 persona=persona,

@@ -12,6 +12,7 @@ from ..errors import UnknownUserError
 from ..interaction import Interaction
 from . import schema
 from .database import Database
+from .direct import Prepared, ThroughSqlAlchemy
 from .idempotency import IdempotencyLog
 from .interactions import add_interactions
 from .journal import Journal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
 _table = schema.users
-_OF_ID = select(_table.c.key).where(_table.c.user_id == bindparam("user_id"))
+_OF_ID = Prepared(select(_table.c.key).where(_table.c.user_id == bindparam("user_id")))
 
 
 class Store:
@@ -87,9 +88,8 @@ class Store:
             UnknownUserError: Nobody of this id is stored.
         """
         check_id("user id", user_id)
-        with self._database.read() as connection:
-            if not _is_known(connection, user_id):
-                raise UnknownUserError(user_id)
+        if not self._database.fetch(_OF_ID, {"user_id": user_id}):
+            raise UnknownUserError(user_id)
         return self._handle(user_id)
 
     def add_user(self, user_id: str) -> User:
@@ -128,7 +128,7 @@ class Store:
             for user_id in histories:
                 _add(connection, user_id)
             added = {
-                user_id: add_interactions(connection, handles[user_id].key, interactions)
+                user_id: add_interactions(ThroughSqlAlchemy(connection), handles[user_id].key, interactions)
                 for user_id, interactions in histories.items()
             }
         for user_id, interactions in added.items():
@@ -173,11 +173,7 @@ class Store:
         return User(user_id, self._database, self._index)
 
 
-def _is_known(connection: Connection, user_id: str) -> bool:
-    return connection.scalar(_OF_ID, {"user_id": user_id}) is not None
-
-
 def _add(connection: Connection, user_id: str) -> None:
-    if not _is_known(connection, user_id):
+    if connection.scalar(_OF_ID.statement, {"user_id": user_id}) is None:
         row = {"key": user_key(user_id), "user_id": user_id, "ordinal": next_number(connection, _table.c.ordinal)}
         connection.execute(insert(_table).values(row))

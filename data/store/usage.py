@@ -3,18 +3,26 @@
 from datetime import date
 from typing import NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 
 from . import schema
 from .database import Database
+from .direct import Prepared
 from .handle import Handle
 
 _table = schema.usage
 # A sum with NULL is NULL: once a price was not known, the day's dollars are not known.
-_ADD = text(
-    "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, :calls, :dollars) "
-    "ON CONFLICT (key_id, day) DO UPDATE "
-    "SET calls = usage.calls + excluded.calls, dollars = usage.dollars + excluded.dollars RETURNING calls, dollars"
+_ADD = Prepared(
+    text(
+        "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, :calls, :dollars) "
+        "ON CONFLICT (key_id, day) DO UPDATE "
+        "SET calls = usage.calls + excluded.calls, dollars = usage.dollars + excluded.dollars RETURNING calls, dollars"
+    )
+)
+_OF_DAY = Prepared(
+    select(_table.c.calls, _table.c.dollars).where(
+        _table.c.key_id == bindparam("key_id"), _table.c.day == bindparam("day")
+    )
 )
 
 
@@ -48,12 +56,11 @@ class UsageLedger(Handle):
             StorageError: The disk is full or refuses to write.
         """
         row = {"key_id": key_id, "day": day.isoformat(), "calls": calls, "dollars": dollars}
-        with self._database.append() as connection:
-            return Usage._make(connection.execute(_ADD, row).one())
+        with self._database.append() as transaction:
+            [sums] = transaction.fetch(_ADD, row)
+        return Usage._make(sums)
 
     def of(self, key_id: str, day: date) -> Usage:
         """Return what a key has used on a day (UTC)."""
-        mine = (_table.c.key_id == key_id, _table.c.day == day.isoformat())
-        with self._database.read() as connection:
-            row = connection.execute(select(_table.c.calls, _table.c.dollars).where(*mine)).first()
-        return Usage(0, 0.0) if row is None else Usage._make(row)
+        rows = self._database.fetch(_OF_DAY, {"key_id": key_id, "day": day.isoformat()})
+        return Usage._make(rows[0]) if rows else Usage(0, 0.0)

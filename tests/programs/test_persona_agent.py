@@ -8,7 +8,9 @@ import dspy
 import pytest
 
 from personaagent.data.errors import AnswerError, InputError, LMError
+from personaagent.data.memory.user_memory import UserMemory
 from personaagent.data.persona import Persona
+from personaagent.data.statement import Episode
 from personaagent.data.store import User
 from personaagent.data.task import OPEN, Task
 from personaagent.programs import AgentSettings, PersonaAgent
@@ -41,6 +43,24 @@ def test_it_recalls_uses_tools_and_responds_under_the_persona(
     assert [action.tool for action in answered.trajectory] == ["search_memory"]
     assert answered.spend.calls == 3
     assert answered.spend.prompt_tokens > 0
+
+
+def test_where_nothing_is_remembered_nothing_else_is_looked_for(
+    user: User, answers: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[str] = []
+    recall = UserMemory.recall
+
+    def noted(memory: UserMemory, query: str, k: int) -> tuple[Episode, ...]:
+        searches.append(query)
+        return recall(memory, query, k)
+
+    monkeypatch.setattr(UserMemory, "recall", noted)
+    before_all = user.memory.before(user.interactions.all()[0])
+    agent = PersonaAgent(TASK, before_all, tools=[], settings=AgentSettings(action=False))
+    with dspy.context(lm=ScriptedLM(answers)):
+        assert agent(query=QUERY).episodes == ()
+    assert searches == [TASK.content(QUERY)]
 
 
 async def test_async_asks_the_same_prompts_and_gives_the_same_answer(

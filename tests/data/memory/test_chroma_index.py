@@ -10,6 +10,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,8 +19,12 @@ from numpy.typing import NDArray
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.data.memory.rows import contents_of
+from personaagent.data.memory.rows import Row, contents_of
+from personaagent.data.memory.shard import write
 from personaagent.testing import HashEmbedder
+
+if TYPE_CHECKING:
+    from personaagent.data.memory.chroma_server import Collection
 
 Ask = Callable[..., Interaction]
 MAYA, OMAR = "00000000000000a0", "00000000000000b0"
@@ -104,6 +109,29 @@ def test_rows_that_are_not_written_yet_are_there_when_the_index_is_opened_again(
         index.heal(MAYA, Stored(*asked))
         assert embedder.embedded == []
         assert len(found(index, MAYA)) == 40
+
+
+def test_rows_wait_to_be_written_together_whoever_else_looks_into_their_shard(
+    embedder: Recorder, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def note(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]]) -> None:
+        written.extend(row.row_id for row in rows)
+        write(shard, rows, vectors)
+
+    monkeypatch.setattr("personaagent.data.memory.chroma_index.write", note)
+    with EpisodeIndex(None, embedder, shards=1) as index:
+        assert found(index, MAYA) == []
+        add(index, MAYA, [ask("1", "film")])
+        index.heal(OMAR, Stored())
+        assert found(index, OMAR) == []
+        assert (written, found(index, MAYA)) == ([], ["1"])
+        index.heal(OMAR, Stored(ask("2", "film")))
+        assert written == []
+        index.remove(MAYA, ["0"])
+        assert written == [f"{MAYA}/1"]
+        assert (found(index, OMAR), found(index, MAYA)) == (["2"], ["1"])
 
 
 def test_rows_that_a_full_disk_did_not_take_are_healed(

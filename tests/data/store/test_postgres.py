@@ -11,6 +11,7 @@ from sqlalchemy import text
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.store import Store, engines
 from personaagent.data.store.database import Database
+from personaagent.data.store.direct import Prepared
 
 from ...postgres import PostgresServer
 from .conftest import interaction
@@ -121,8 +122,8 @@ def test_an_append_waits_for_no_writer(address: str, database: Database) -> None
         intrude(address, "CREATE TABLE lines (number INTEGER)")
 
         def append() -> None:
-            with other.append() as connection:
-                connection.execute(text("INSERT INTO lines VALUES (1)"))
+            with other.append() as transaction:
+                transaction.change(Prepared(text("INSERT INTO lines VALUES (:number)")), [{"number": 1}])
 
         with database.write(), ThreadPoolExecutor(1) as thread:
             thread.submit(append).result(timeout=10)
