@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
+import sqlalchemy
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql import ClauseElement
@@ -24,14 +25,14 @@ class Prepared:
     """A statement that is put together once.
 
     Args:
-        statement: It, with a name for each value that it needs.
-        text: The same for SQLite's driver, if SQLAlchemy cannot write it once; a list comes to it as a JSON array.
+        statement: It, or its text, with a name for each value that it needs.
+        sqlite: The same for SQLite's driver, if SQLAlchemy cannot write it once; a list comes to it as a JSON array.
     """
 
-    def __init__(self, statement: Executable, text: str | None = None) -> None:
-        self.statement = statement
-        compiled = cast("ClauseElement", statement).compile(dialect=_SQLITE)
-        self.text = text or str(compiled)
+    def __init__(self, statement: Executable | str, sqlite: str | None = None) -> None:
+        self.statement = sqlalchemy.text(statement) if isinstance(statement, str) else statement
+        compiled = cast("ClauseElement", self.statement).compile(dialect=_SQLITE)
+        self.text = sqlite or str(compiled)
         self.constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
         """Values that the statement has of its own."""
 

@@ -4,13 +4,13 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
 from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
-from .direct import Prepared
+from .direct import Prepared, ThroughSqlAlchemy
 from .handle import Handle
 from .rows import check_id, next_number, read, written
 
@@ -19,23 +19,19 @@ _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, sc
 
 # What is there already stays: adding it again does nothing.
 _ADD_CALL = Prepared(
-    text(
-        "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
-        "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
-    )
+    "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
+    "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
 )
-_ADD_ATTEMPT = text(
+_ADD_ATTEMPT = Prepared(
     "INSERT INTO attempts (run_id, key, number, answered, noun) "
     "VALUES (:run_id, :key, :number, :answered, :noun) ON CONFLICT DO NOTHING"
 )
 # Whoever a call was made for may have been erased since: then nothing of it comes back, and what is appended together
 # with it is for others.
 _ADD_ATTEMPT_IF_CALLED = Prepared(
-    text(
-        "INSERT INTO attempts (run_id, key, number, answered, noun) "
-        "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
-        "WHERE run_id = :run_id AND key = :key AND number = :number ON CONFLICT DO NOTHING"
-    )
+    "INSERT INTO attempts (run_id, key, number, answered, noun) "
+    "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
+    "WHERE run_id = :run_id AND key = :key AND number = :number ON CONFLICT DO NOTHING"
 )
 
 
@@ -72,10 +68,9 @@ class Journal(Handle):
             _add_run(connection, run)
             for end in ends:
                 _add_end(connection, run.run_id, end)
-            if calls:
-                connection.execute(_ADD_CALL.statement, calls)
-            if attempts:
-                connection.execute(_ADD_ATTEMPT, attempts)
+            transaction = ThroughSqlAlchemy(connection)
+            transaction.change(_ADD_CALL, calls)
+            transaction.change(_ADD_ATTEMPT, attempts)
 
     def run(self, run_id: str) -> Run:
         """Return one run.

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, select
 
 from . import schema
 from .database import Database
@@ -13,11 +13,9 @@ from .handle import Handle
 _table = schema.usage
 # A sum with NULL is NULL: once a price was not known, the day's dollars are not known.
 _ADD = Prepared(
-    text(
-        "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, :calls, :dollars) "
-        "ON CONFLICT (key_id, day) DO UPDATE "
-        "SET calls = usage.calls + excluded.calls, dollars = usage.dollars + excluded.dollars RETURNING calls, dollars"
-    )
+    "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, :calls, :dollars) "
+    "ON CONFLICT (key_id, day) DO UPDATE "
+    "SET calls = usage.calls + excluded.calls, dollars = usage.dollars + excluded.dollars RETURNING calls, dollars"
 )
 _OF_DAY = Prepared(
     select(_table.c.calls, _table.c.dollars).where(
