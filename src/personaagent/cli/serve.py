@@ -1,6 +1,5 @@
 """`personaagent serve`: one API for many users."""
 
-import gc
 import logging
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import SetupError
-from .context import Asking, settings_asking
+from .context import Asking, keep_for_good, settings_asking
 from .grouped import grouped
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ def application() -> "FastAPI":
     @contextmanager
     def deploy() -> "Generator[Deployment]":
         with Home(Settings()) as home, deployed(home, serving) as deployment:
-            gc.collect()
-            gc.freeze()  # What is there by now stays: the collector takes 0.1 s each time to look through it.
+            keep_for_good()
             yield deployment
 
     return create_app(deploy)

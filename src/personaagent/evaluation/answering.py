@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import dspy
@@ -42,26 +43,43 @@ class Answering:
 
     async def answer(self, user: LampUser, hear: Hear) -> None:
         """Prepare the user's program and answer every question, in the order of time."""
-        program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
-        if not self.work.online:
-            first = user.questions[0]
-            asked = (self._answer(user, one, program, hear, costs=one is first) for one in user.questions)
-            await together(list(asked))
+        prepared: asyncio.Future[Attempt[dspy.Module]] = asyncio.get_running_loop().create_future()
+        if self.work.online:
+            await self._begin(user, prepared, hear)
+            await self._go_on(user, prepared.result(), hear)
             return
-        for question in user.questions:
-            await self._answer(user, question, program, hear, costs=True)
-            if program.result is not None and question is not user.questions[-1]:
-                user = replace(user, history=(*user.history, question))
+
+        async def later(question: Interaction) -> None:
+            program = await prepared
+            async with self.turns:
+                await self._answer(user, question, program, hear, costs=False)
+
+        await together([self._begin(user, prepared, hear), *map(later, user.questions[1:])])
+
+    async def _begin(self, user: LampUser, prepared: "asyncio.Future[Attempt[dspy.Module]]", hear: Hear) -> None:
+        """Prepare the program and ask the first question in one turn: else every user's would wait for all others'."""
+        async with self.turns:
+            program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
+            prepared.set_result(program)
+            await self._answer(user, user.questions[0], program, hear, costs=True)
+
+    async def _go_on(self, user: LampUser, program: Attempt[dspy.Module], hear: Hear) -> None:
+        """Learn each answered question before the next one is asked."""
+        for answered, question in pairwise(user.questions):
+            if program.result is not None:
+                user = replace(user, history=(*user.history, answered))
                 learning = self.work.method.learn(program.result, user, self.bench)
-                program = await self._make(user, f"learning {question.interaction_id}", learning, hear)
+                async with self.turns:
+                    program = await self._make(user, f"learning {answered.interaction_id}", learning, hear)
+            async with self.turns:
+                await self._answer(user, question, program, hear, costs=True)
 
     async def _make(
         self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
     ) -> Attempt[dspy.Module]:
         method = self.work.method.name
-        async with self.turns:
-            with within(method, place, user_key=user_key(user.user_id)):
-                made = await attempt(program)
+        with within(method, place, user_key=user_key(user.user_id)):
+            made = await attempt(program)
         persona = persona_of(made.result, method, user_key(user.user_id))
         hear(UserPrepared(method, user_key(user.user_id), made.spend, persona))
         return made
@@ -69,13 +87,10 @@ class Answering:
     async def _answer(
         self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], hear: Hear, *, costs: bool
     ) -> None:
-        place = within(self.work.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id))
-        async with self.turns:
-            with place:
-                here = contextvars.copy_context()
-            answered = partial(self._row, user, question, program, costs=costs)
-            row = await asyncio.get_running_loop().run_in_executor(self.threads, here.run, answered)
-        hear(row)
+        with within(self.work.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
+            here = contextvars.copy_context()
+        answered = partial(self._row, user, question, program, costs=costs)
+        hear(await asyncio.get_running_loop().run_in_executor(self.threads, here.run, answered))
 
     def _row(self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], *, costs: bool) -> Row:
         """Ask one question, in a thread, and return what comes of it."""
