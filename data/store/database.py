@@ -72,17 +72,22 @@ class Database(Handle):
             yield transaction
 
     @contextmanager
-    def append(self) -> Generator[DirectTransaction]:
+    def append(self, *, one_row: bool = False) -> Generator[DirectTransaction]:
         """Give a transaction that writes as `write_directly` does, but may overlap others where the database lets it.
 
         It is for rows that depend on no other row: no number that follows another, no check of what is there. Those
         that several writers may add at once must be added in one order, or two could wait for each other.
 
+        Args:
+            one_row: Whether one row is all of it. In SQLite it needs no transaction around it then: each statement more
+                lets other threads in, which takes longer than the statement.
+
         Raises:
             SetupError: The database is closed.
             StorageError: The database could not be written.
         """
-        with self._writing, self._explained(), direct_transaction(self._engines.appending, WRITING) as transaction:
+        begin = None if one_row else WRITING
+        with self._writing, self._explained(), direct_transaction(self._engines.appending, begin) as transaction:
             yield transaction
 
     @contextmanager

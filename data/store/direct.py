@@ -62,7 +62,8 @@ class _PastSqlAlchemy:
         return self._driver.execute(prepared.text, {**prepared.constants, **as_taken}).fetchall()
 
     def change(self, prepared: Prepared, rows: Sequence[Values]) -> None:
-        self._driver.executemany(prepared.text, cast("Sequence[dict[str, Any]]", rows))
+        if rows:
+            self._driver.executemany(prepared.text, cast("Sequence[dict[str, Any]]", rows))
 
 
 class ThroughSqlAlchemy:

@@ -115,7 +115,7 @@ class Journal(Handle):
             StorageError: The disk is full or refuses to write.
         """
         calls, attempts = _rows(entries)
-        with self._database.append() as transaction:
+        with self._database.append(one_row=len(entries) == 1) as transaction:
             transaction.change(_ADD_CALL, calls)
             transaction.change(_ADD_ATTEMPT_IF_CALLED, attempts)
 

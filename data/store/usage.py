@@ -54,7 +54,7 @@ class UsageLedger(Handle):
             StorageError: The disk is full or refuses to write.
         """
         row = {"key_id": key_id, "day": day.isoformat(), "calls": calls, "dollars": dollars}
-        with self._database.append() as transaction:
+        with self._database.append(one_row=True) as transaction:
             [sums] = transaction.fetch(_ADD, row)
         return Usage._make(sums)
 
