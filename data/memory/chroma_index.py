@@ -50,6 +50,7 @@ class EpisodeIndex:
         self._known_rows: dict[str, int] = {}
         self._held = HeldRows()
         self._gathered: dict[int, list[tuple[Row, list[float]]]] = {}
+        self._has_erased = False
 
     def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Write the rows of interactions that were just stored.
@@ -115,6 +116,8 @@ class EpisodeIndex:
             self._forget(user_key)
             with self._shards.remade(number) as anew:
                 write_again(anew, kept)
+        self._has_erased = True
+        self._write_waiting()  # Written later, their new files would have room for what this process remembers.
         self._shards.clean()
         return erased
 
@@ -179,8 +182,13 @@ class EpisodeIndex:
 
     def close(self) -> None:
         """Let go of the folder. What was kept in memory is gone, and the index cannot be used any more."""
-        for number in list(self._gathered):
-            self._write_last(number)
+        try:
+            self._write_waiting()
+            if self._has_erased:
+                self._has_erased = False
+                self._shards.clean()
+        except StorageError as error:
+            _log.warning("the memory index is behind the store, and catches up when it is opened again: %s", error)
         self._held.clear()
         self._shards.close()
 
@@ -251,12 +259,10 @@ class EpisodeIndex:
             write(shard, [row for row, _ in gathered], [vector for _, vector in gathered])
             failing.pop_all()
 
-    def _write_last(self, number: int) -> None:
-        try:
+    def _write_waiting(self) -> None:
+        for number in list(self._gathered):
             with self._whole_shard(number):
                 pass
-        except StorageError as error:
-            _log.warning("the memory index is behind the store, and catches up when it is opened again: %s", error)
 
     def _forget(self, user_key: str) -> None:
         """Know nothing any more of what the index has of a user."""

@@ -178,3 +178,29 @@ def test_a_folder_that_cannot_be_cleaned_is_an_error_of_ours(tmp_path: Path) -> 
         database.execute("CREATE TABLE other (id)")
     with pytest.raises(StorageError, match="vectors that were deleted are still there"):
         remove_leftovers(tmp_path)
+
+
+def test_what_others_wait_to_have_written_is_written_before_the_files_are_cleaned(
+    index: EpisodeIndex, ask: Ask, tmp_path: Path
+) -> None:
+    assert found(index, OMAR) == []
+    add(index, OMAR, [ask("omar-1", "quiet film")])
+    add(index, ELSEWHERE, [ask("1", "loud film")])
+    assert holding(tmp_path, b"omar-1") == set()
+    index.erase(ELSEWHERE)
+    assert DATABASE in holding(tmp_path, b"omar-1")
+    assert found(index, OMAR) == ["omar-1"]
+
+
+def test_the_files_are_cleaned_again_on_closing(index: EpisodeIndex, ask: Ask, tmp_path: Path) -> None:
+    add(index, MAYA, [ask("1", "loud film")])
+    add(index, OMAR, [ask("omar-1", "quiet film")])
+    index.erase(MAYA)
+    found(index, OMAR)
+    vectors = next(tmp_path.rglob("data_level0.bin"))
+    with vectors.open("r+b") as file:  # as Chroma does with what its process remembers, in the room for more rows
+        file.seek(-len(b"of maya"), 2)
+        file.write(b"of maya")
+    index.close()
+    assert holding(tmp_path, b"of maya") == set()
+    index.close()
