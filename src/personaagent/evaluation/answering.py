@@ -59,8 +59,11 @@ class Answering:
     async def _begin(self, user: LampUser, prepared: "asyncio.Future[Attempt[dspy.Module]]", hear: Hear) -> None:
         """Prepare the program and ask the first question in one turn: else every user's would wait for all others'."""
         async with self.turns:
-            program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
-            prepared.set_result(program)
+            try:
+                program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
+                prepared.set_result(program)
+            finally:
+                prepared.cancel()  # Nobody waits for what a stopped run does not prepare.
             await self._answer(user, user.questions[0], program, hear, costs=True)
 
     async def _go_on(self, user: LampUser, program: Attempt[dspy.Module], hear: Hear) -> None:
