@@ -1,14 +1,15 @@
 """A run that must stop while it prepares a program stops, and leaves no question waiting."""
 
 import asyncio
-from typing import Any
 
+import dspy
 import pytest
 
 from personaagent.data.errors import StoppedError
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser, task_named
 from personaagent.evaluation import MajorityMethod, evaluate
+from personaagent.evaluation.workbench import Workbench
 
 TASK = task_named("LaMP-2M")
 
@@ -16,7 +17,7 @@ TASK = task_named("LaMP-2M")
 class Stopping(MajorityMethod):
     """Is stopped before its program is there."""
 
-    async def prepare(self, *_: Any) -> Any:
+    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
         raise StoppedError("no more calls")
 
 
