@@ -1,21 +1,24 @@
 """Two processes of one server, here two deployments on one PostgreSQL: what one begins, the other can end."""
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
 
+from personaagent.data.errors import UnknownUserError
 from personaagent.data.interaction import Interaction
 from personaagent.data.job import Job
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store, User, user_key
+from personaagent.data.task import OPEN
 from personaagent.lms import open_lm
 from personaagent.people import Receipt
 from personaagent.programs import AgentSettings
 from personaagent.runs import AGENT, new_run, open_run
+from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment
 from personaagent.serving.learning import worker_name
@@ -52,7 +55,9 @@ def deployment(url: str, api_base: str) -> Generator[Deployment]:
         lm = open_lm("openai/made-up", api_base=api_base)
 
         def erase(user_id: str) -> Receipt:
-            return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
+            removed = store.people.erase(user_id)
+            store.people.erase_episodes(user_id)
+            return Receipt(user_key=user_key(user_id), removed=removed, at=datetime.now(UTC))
 
         with open_run(store.journal, new_run("serve"), {AGENT: lm}) as run, store.alone(worker_name(run.run_id)):
             yield Deployment(store, run, SHARED, erase=erase)
@@ -86,3 +91,27 @@ async def test_an_erasure_ends_the_alignment_of_another_process_first(two: Two) 
     assert not two.there.learner.does(user, job)
     await asyncio.sleep(0.5)
     assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
+
+
+async def test_two_processes_that_are_asked_at_once_align_one_after_the_other(two: Two) -> None:
+    asked = [each.learner.begin(each.store.user("maya"), "asked") for each in (two.here, two.there, two.here)]
+    jobs: Sequence[Job] = await asyncio.gather(*asked)
+    running: list[int] = []
+    while not all(job.is_over for job in jobs):
+        jobs = await asyncio.to_thread(two.user.jobs.all)
+        running.append(sum(job.state == "running" for job in jobs))
+        await asyncio.sleep(0.02)
+    assert [job.state for job in jobs] == ["finished"] * 3
+    assert max(running) == 1
+
+
+async def test_an_answer_that_another_process_gives_leaves_nothing_of_a_user_who_is_erased_meanwhile(two: Two) -> None:
+    caller = Caller(two.there.store.keys.create("user", user_id="maya")[0], two.there.store.user("maya"))
+    answering = asyncio.create_task(two.there.answer(caller, "a film?", OPEN))
+    while not two.here.store.journal.ledger(user_key=two.user.key):  # noqa: ASYNC110 - only the store can tell
+        await asyncio.sleep(0.02)
+    await two.here.erase(two.user)
+    with pytest.raises(UnknownUserError):
+        await answering
+    assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
+    assert two.there.store.people.erase_episodes("maya") == 0

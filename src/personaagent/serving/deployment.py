@@ -128,6 +128,26 @@ class Deployment:
                 del self._answering[user_key]
 
     def _answered(self, caller: "Caller", query: str, task: Task) -> Answer:
+        try:
+            return self._remembered(caller, query, task)
+        finally:
+            self._leave_nothing_of_the_gone(caller.user)
+
+    def _leave_nothing_of_the_gone(self, user: User) -> None:
+        """Erase what was recorded of a user whom another process erased while this one answered.
+
+        Raises:
+            UnknownUserError: This is such a user.
+        """
+        if self.serving.alone:
+            return
+        try:
+            self.store.user(user.user_id)
+        except UnknownUserError:
+            self._erase(user.user_id)
+            raise
+
+    def _remembered(self, caller: "Caller", query: str, task: Task) -> Answer:
         user, interaction_id = caller.user, secrets.token_hex(12)
         with measure() as meter:
             try:

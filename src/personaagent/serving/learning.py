@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import secrets
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakValueDictionary
 
 from ..data.errors import PersonaAgentError
 from ..data.job import Job
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .configuration import Serving
 
 _LOOK_SECONDS = 0.5
-"""How often a process looks whether an alignment of its own was cancelled by another."""
+"""How often a process looks whether an alignment of its own may begin, or was cancelled by another."""
 _LOOKS = 20
 """How often the other looks whether it has ended."""
 
@@ -106,7 +106,7 @@ class Learner:
         self._policy = policy or EveryN(serving.align_every)
         self._turns = asyncio.Semaphore(serving.alignments_at_once)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._users: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._taking = threading.Lock()
 
     async def notice(self, user: User) -> Job | None:
         """Begin an alignment if one is due, since the user has said something new."""
@@ -116,7 +116,7 @@ class Learner:
         return job and self._begun(user, job)
 
     async def begin(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
-        """Begin an alignment, which waits until the user's earlier ones are over; return it as it stands."""
+        """Begin an alignment, which waits until the user's earlier ones are over, here and elsewhere; return it."""
         return self._begun(user, await asyncio.to_thread(self._new, user, reason, n, iterations))
 
     def _new_if_due(self, user: User) -> Job | None:
@@ -191,11 +191,8 @@ class Learner:
 
     async def _align(self, user: User, job: Job) -> None:
         try:
-            async with self._users.setdefault(user.key, asyncio.Lock()), self._turns:
-                if await asyncio.to_thread(_is_to_end, user, job):
-                    raise asyncio.CancelledError
-                job = await asyncio.to_thread(user.jobs.put, job.model_copy(update={"state": "running"}))
-                ended = await self._aligned(user, job)
+            while (ended := await self._aligned_in_turn(user, job)) is None:  # noqa: ASYNC110 - others are in the store
+                await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.to_thread(self._mirror, user)
         except asyncio.CancelledError:
             user.jobs.put(_ended(job, "cancelled", "it was cancelled, or the server was stopped"))
@@ -205,6 +202,23 @@ class Learner:
             await asyncio.to_thread(user.jobs.put, _ended(job, "failed", _why(error)))
         else:
             _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
+
+    async def _aligned_in_turn(self, user: User, job: Job) -> Job | None:
+        """Align, and return how it ended; None if it is not this job's turn yet."""
+        async with self._turns:
+            if await asyncio.to_thread(_is_to_end, user, job):
+                raise asyncio.CancelledError
+            running = await asyncio.to_thread(self._take_turn, user, job)
+            return running and await self._aligned(user, running)
+
+    def _take_turn(self, user: User, job: Job) -> Job | None:
+        """Store that a job runs, unless another of the user's does or should before it."""
+        with self._taking, self._others.alone(f"alignments of {user.key}"):
+            for other in user.jobs.all():
+                is_before = other.state != "waiting" or _place(other) < _place(job)
+                if other.job_id != job.job_id and not other.is_over and is_before and self.is_under_way(user, other):
+                    return None
+            return user.jobs.put(job.model_copy(update={"state": "running"}))
 
     async def _aligned(self, user: User, job: Job) -> Job:
         from ..alignment import aalign
@@ -228,6 +242,11 @@ class Learner:
 def known_of(user: User) -> int:
     """Return how many ground truths a user has given."""
     return sum(one.ground_truth is not None for one in user.interactions.all())
+
+
+def _place(job: Job) -> tuple[datetime, str]:
+    """Return what tells the order of jobs."""
+    return job.started_at, job.job_id
 
 
 def _is_to_end(user: User, job: Job) -> bool:
