@@ -19,6 +19,7 @@ from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment
+from personaagent.serving.tracing import AnswerTracker
 from personaagent.testing import ScriptedLM, in_memory_store
 
 ANSWERS = {
@@ -34,6 +35,7 @@ ANSWERS = {
     "style": [],
 }
 QUICK = Serving(align_every=0, agent=AgentSettings(action=False))
+UNTRACED = AnswerTracker("http://127.0.0.1:9", share=0.0)
 
 
 class Server(NamedTuple):
@@ -50,16 +52,16 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(lm: ScriptedLM, how: Serving = QUICK) -> Generator[Server]:
+def serving(lm: ScriptedLM, how: Serving = QUICK, tracker: AnswerTracker = UNTRACED) -> Generator[Server]:
     """Serve while the block runs."""
-    with in_memory_store() as store, open_run(store.journal, new_run("serve"), {AGENT: lm}) as run:
+    with in_memory_store() as store, open_run(store.journal, new_run("serve"), {AGENT: lm}) as run, tracker.ready():
 
         def erase(user_id: str) -> Receipt:
             return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
 
         @contextmanager
         def deploy() -> Generator[Deployment]:
-            yield Deployment(store, run, how, erase=erase)
+            yield Deployment(store, run, how, trace=tracker.trace, erase=erase)
 
         with listening(create_app(deploy)) as url, httpx.Client(base_url=url, timeout=30) as client:
             yield Server(client, store, lm)

@@ -52,8 +52,17 @@ class Learning:
     dollars_per_day: Annotated[float | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
 
 
+@dataclass(frozen=True)
+class Watching:
+    """What can be seen of it."""
+
+    trace_share: Annotated[
+        float, typer.Option(help="Share of the answers traced to MLflow, without contents.", min=0, max=1)
+    ] = 0.0
+
+
 @grouped
-def serve(context: typer.Context, place: Place, learning: Learning, asking: Asking) -> None:
+def serve(context: typer.Context, place: Place, learning: Learning, watching: Watching, asking: Asking) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     import uvicorn
 
@@ -68,7 +77,7 @@ def serve(context: typer.Context, place: Place, learning: Learning, asking: Aski
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
     with ExitStack() as stack:
-        _tell_workers(configured, _serving(learning, shared=shared), stack if place.workers > 1 else None)
+        _tell_workers(configured, _serving(learning, watching, shared=shared), stack if place.workers > 1 else None)
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
@@ -102,7 +111,7 @@ def application() -> "FastAPI":
     return create_app(deploy)
 
 
-def _serving(learning: Learning, *, shared: bool) -> "Serving":
+def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Serving":
     from ..data.api_key import KeyLimits
     from ..programs import AgentSettings
     from ..serving.configuration import Serving
@@ -112,6 +121,7 @@ def _serving(learning: Learning, *, shared: bool) -> "Serving":
         n=learning.n,
         agent=AgentSettings(action=learning.action),
         alone=not shared,
+        trace_share=watching.trace_share,
         limits=KeyLimits(
             calls_per_minute=learning.calls_per_minute,
             calls_per_day=learning.calls_per_day,

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +31,7 @@ from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
 from .learning import Learner, NoOthers, Others, worker_name
 from .limits import Limiter
+from .tracing import AnswerTracker
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -67,6 +68,7 @@ class Deployment:
         serving: How it is done.
         price: Dollars for the LM's tokens; None if not known.
         mirror: Copies a user's new persona versions to MLflow.
+        trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
     """
 
@@ -78,10 +80,11 @@ class Deployment:
         *,
         price: Price | None = None,
         mirror: Callable[[User], object] = lambda _user: None,
+        trace: Callable[[str], AbstractContextManager[None]] = lambda _interaction_id: nullcontext(),
         erase: "Callable[[str], Receipt]",
     ) -> None:
         self.store, self.run, self.serving, self._price = store, run, serving, price
-        self._erase = erase
+        self._trace, self._erase = trace, erase
         self.limiter = Limiter(store.usage, serving.limits)
         self.others: Others = NoOthers() if serving.alone else store
         self.learner = Learner(run, serving, mirror, self.others)
@@ -151,7 +154,8 @@ class Deployment:
         user, interaction_id = caller.user, secrets.token_hex(12)
         with measure() as meter:
             try:
-                with self.run.inside(), within(f"request {interaction_id}", user_key=user.key):
+                place = within(f"request {interaction_id}", user_key=user.key)
+                with self.run.inside(), place, self._trace(interaction_id):
                     prediction, without_memory = self._predict(user, query, task)
             finally:
                 self._charge(caller.key, meter.spend)
@@ -254,8 +258,16 @@ class _Lock:
 @contextmanager
 def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
     """Serve an open home folder while the block runs."""
-    with home.run("serve") as run:
-        price = price_of(run.lms[AGENT], home.settings.price)
-        deployment = Deployment(home.store, run, serving, price=price, mirror=home.mirror, erase=partial(erase, home))
+    tracker = AnswerTracker(*home.settings.mlflow, share=serving.trace_share)
+    with home.run("serve") as run, tracker.ready():
+        deployment = Deployment(
+            home.store,
+            run,
+            serving,
+            price=price_of(run.lms[AGENT], home.settings.price),
+            mirror=home.mirror,
+            trace=tracker.trace,
+            erase=partial(erase, home),
+        )
         with deployment.others.alone(worker_name(run.run_id)):
             yield deployment
