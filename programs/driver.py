@@ -11,6 +11,7 @@ sent their results. `forward` makes each call and waits; `aforward` awaits it. A
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ from .scope import within
 from .spend import measure
 
 _TERSE = TerseJSONAdapter()
-_BESIDE = ThreadPoolExecutor(thread_name_prefix="beside")
+_BESIDE = ThreadPoolExecutor(32, thread_name_prefix="beside")
+_HEAD_START_SECONDS = 0.01
+"""What a plain function gives the module beside it: the LM is asked first, and works while the function does."""
 
 
 class Call(NamedTuple):
@@ -111,18 +114,26 @@ def _calls(wanted: Call | tuple[Call, ...]) -> tuple[Call, ...]:
 
 
 def _made(calls: tuple[Call, ...]) -> list[Any]:
-    """Make calls in order; a plain function that stands beside others is begun first, in a thread of its own."""
+    """Make calls in order; a plain function that stands beside others is made meanwhile, in a thread of its own."""
     if len(calls) == 1:
         return [_make(calls[0])]
+    others_are_made = threading.Event()
     begun = {
-        place: _BESIDE.submit(contextvars.copy_context().run, _make, call)
+        place: _BESIDE.submit(contextvars.copy_context().run, _make_beside, call, others_are_made)
         for place, call in enumerate(calls)
         if not isinstance(call.target, dspy.Module)
     }
     try:
-        return [begun[place].result() if place in begun else _make(call) for place, call in enumerate(calls)]
+        made = {place: _make(call) for place, call in enumerate(calls) if place not in begun}
     finally:
+        others_are_made.set()
         wait(begun.values())
+    return [begun[place].result() if place in begun else made[place] for place in range(len(calls))]
+
+
+def _make_beside(call: Call, others_are_made: threading.Event) -> Any:
+    others_are_made.wait(_HEAD_START_SECONDS)
+    return _make(call)
 
 
 def _make(call: Call) -> Any:
