@@ -21,9 +21,11 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Scale:
-    """A scale on which a metric varies about as much wherever it lies, which an interval of equal arms presumes.
+    """A scale on which a metric errs about as far to one side as to the other, as an interval of equal arms presumes.
 
-    Source: Anscombe, The Transformation of Poisson, Binomial and Negative-Binomial Data, Biometrika 35 (1948).
+    Source: for shares, Borges, Eine Approximation der Binomialverteilung durch die Normalverteilung der Ordnung 1/n,
+    Zeitschrift für Wahrscheinlichkeitstheorie 14 (1970); for sizes, Wilson and Hilferty, The Distribution of
+    Chi-Square, PNAS 17 (1931).
     """
 
     to: Callable[[Array], Array]
@@ -31,10 +33,22 @@ class Scale:
     """Returns the nearest end of the range for what lies beyond it."""
 
 
-SHARE = Scale(lambda share: np.arcsin(np.sqrt(np.clip(share, 0, 1))), lambda angle: np.sin(_within(angle, 0)) ** 2)
-SHARE_EXCESS = Scale(lambda excess: np.arcsin(np.clip(excess, -1, 1)), lambda angle: np.sin(_within(angle, -np.pi / 2)))
+def _even(share: Array) -> Array:
+    from scipy.special import betainc  # pyright: ignore[reportMissingTypeStubs]
+
+    return betainc(2 / 3, 2 / 3, np.clip(share, 0, 1))
+
+
+def _share(even: Array) -> Array:
+    from scipy.special import betaincinv  # pyright: ignore[reportMissingTypeStubs]
+
+    return betaincinv(2 / 3, 2 / 3, np.clip(even, 0, 1))
+
+
+SHARE = Scale(_even, _share)
+SHARE_EXCESS = Scale(lambda excess: _even((1 + excess) / 2), lambda even: 2 * _share(even) - 1)
 """Of one share less another."""
-ROOT = Scale(np.sqrt, lambda root: np.maximum(root, 0) ** 2)
+CUBE_ROOT = Scale(np.cbrt, lambda root: np.maximum(root, 0) ** 3)
 PLAIN = Scale(lambda value: value, lambda value: value)
 
 
@@ -50,7 +64,7 @@ class Scales:
         return self.share if metric not in ERRORS and (np.abs(of_users) <= 1 + TINY).all() else self.size
 
 
-METRICS = Scales(SHARE, ROOT)
+METRICS = Scales(SHARE, CUBE_ROOT)
 """Of metrics, which are 0 or more."""
 EXCESSES = Scales(SHARE_EXCESS, PLAIN)
 """Of one method's metrics less another's."""
@@ -147,10 +161,6 @@ def _margin(users: float) -> float:
     at_least_two = max(users, 2.0)
     student = float(stdtrit(at_least_two - 1, (1 + LEVEL) / 2))
     return student * math.sqrt(at_least_two / (at_least_two - 1))
-
-
-def _within(angle: Array, least: float) -> Array:
-    return np.clip(angle, least, np.pi / 2)
 
 
 def _interval(value: float, drawn: Array, margin: float, scale: Scale) -> Estimate:
