@@ -40,6 +40,19 @@ def test_users_and_questions_stay_in_order_and_users_keep_their_history(many: La
         assert list(user.questions) == sorted(user.questions, key=lambda question: question.moment)
 
 
+@pytest.mark.parametrize(("questions", "each"), [(5, {1}), (7, {1, 2}), (10, {2})])
+def test_every_user_gives_a_question_before_any_gives_a_second(many: LampData, questions: int, each: set[int]) -> None:
+    drawn = select(many, users=5, questions=questions, seed=1)
+    assert len(drawn.questions) == questions
+    assert len(drawn.users) == 5
+    assert {len(user.questions) for user in drawn.users} == each
+
+
+def test_a_users_question_is_drawn_not_the_earliest(many: LampData) -> None:
+    drawn = {select(many, questions=20, seed=seed).questions[0].interaction_id for seed in range(10)}
+    assert drawn == {"0-1", "0-2"}
+
+
 def test_a_user_without_a_question_is_left_out(many: LampData) -> None:
     drawn = select(many, questions=1)
     assert [len(user.questions) for user in drawn.users] == [1]

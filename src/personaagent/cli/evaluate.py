@@ -37,7 +37,7 @@ class Selection:
     folder: Annotated[Path, typer.Argument(help="Files of LaMP, of OPPU or your own; tasks in folders so named.")]
     task: Annotated[list[str], typer.Option(help="LaMP-1, LaMP-2M, ..., open, or that of task.json; repeatable.")]
     users: Annotated[int | None, typer.Option(help="Draw N users of each task.", min=1)] = None
-    questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions.", min=1)] = None
+    questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions, in turns.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
     metric: Annotated[str | None, typer.Option(help="Of your own: MODULE:FUNCTION, as for dspy.Evaluate.")] = None
     online: Annotated[bool, typer.Option("--online", help="Each answered question joins the memory.")] = False

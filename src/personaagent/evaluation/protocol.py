@@ -42,7 +42,7 @@ class Protocol(Noun):
     users: int | None = None
     """Users that were to be drawn; None for all."""
     questions: int | None = None
-    """Questions that were to be drawn; None for all."""
+    """Questions that were to be drawn, of the users in turns; None for all."""
     seed: int
     question_ids: dict[str, tuple[str, ...]]
     """The questions that were asked, by user key, in the order in which they were begun."""

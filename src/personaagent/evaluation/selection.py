@@ -17,8 +17,9 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
     Args:
         data: What to draw from.
         users: How many users to draw; all by default, or if there are not so many.
-        questions: How many of these users' questions to draw, of all users together; a user left without a question is
-            left out. All by default, or if there are not so many.
+        questions: How many of these users' questions to draw, of all users together and in turns: every user gives one
+            before any gives a second, as an interval over users wants it. With fewer than users, a user left without
+            a question is left out. All by default, or if there are not so many.
         seed: Decides which ones.
 
     Raises:
@@ -29,8 +30,7 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
             raise InputError(f"{name} is {number}: draw at least 1, or leave it out to take all")
     generator = random.Random(seed)
     drawn_users = _draw(data.users, users, generator)
-    asked = [(user.user_id, question.interaction_id) for user in drawn_users for question in user.questions]
-    drawn_questions = set(_draw(asked, questions, generator))
+    drawn_questions = _draw_in_turns(drawn_users, questions, generator)
     kept = (
         replace(user, questions=tuple(q for q in user.questions if (user.user_id, q.interaction_id) in drawn_questions))
         for user in drawn_users
@@ -70,3 +70,12 @@ def _draw(items: Sequence[Item], number: int | None, generator: random.Random) -
     if number is None or number >= len(items):
         return items
     return [items[index] for index in sorted(generator.sample(range(len(items)), number))]
+
+
+def _draw_in_turns(users: Sequence[LampUser], number: int | None, generator: random.Random) -> set[tuple[str, str]]:
+    turns = [
+        (turn, generator.random(), (user.user_id, question.interaction_id))
+        for user in users
+        for turn, question in enumerate(generator.sample(user.questions, len(user.questions)))
+    ]
+    return {names for _turn, _order, names in sorted(turns)[:number]}

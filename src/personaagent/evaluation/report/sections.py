@@ -74,7 +74,8 @@ def drawings(analysis: TaskAnalysis) -> list[Block]:
 
 
 def _protocol_rows(protocol: Protocol) -> list[tuple[str, str]]:
-    drawn = (f"{protocol.users or 'all'} users", f"{protocol.questions or 'all'} questions", f"seed {protocol.seed}")
+    questions = f"{protocol.questions} questions in turns" if protocol.questions else "all questions"
+    drawn = (f"{protocol.users or 'all'} users", questions, f"seed {protocol.seed}")
     return [
         ("task", f"{protocol.task.name} ({protocol.task.kind})"),
         ("data", protocol.split),
