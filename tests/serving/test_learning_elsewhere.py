@@ -84,6 +84,20 @@ async def test_an_alignment_of_another_process_is_cancelled(two: Two) -> None:
     assert not two.there.learner.does(two.user, job)
 
 
+def test_a_cancellation_just_before_an_alignments_turn_is_not_lost(two: Two) -> None:
+    job = two.there.learner._new(two.user, "asked", n=3, iterations=10)
+    two.here.learner._ask_to_end(two.user, job)
+    assert two.there.learner._take_turn(two.user, job) is None
+    assert two.user.jobs.get(job.job_id).state == "cancelling"
+
+
+def test_a_cancellation_of_what_has_just_ended_changes_nothing(two: Two) -> None:
+    job = two.there.learner._new(two.user, "asked", n=3, iterations=1)
+    ended = two.there.learner._settle(two.user, job.model_copy(update={"state": "finished"}))
+    two.here.learner._ask_to_end(two.user, job)
+    assert two.user.jobs.get(job.job_id) == ended
+
+
 async def test_an_erasure_ends_the_alignment_of_another_process_first(two: Two) -> None:
     user, job = two.user, await two.begun_there()
     receipt = await two.here.erase(user)

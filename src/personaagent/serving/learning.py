@@ -4,8 +4,8 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -158,7 +158,7 @@ class Learner:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             return await asyncio.to_thread(user.jobs.get, job.job_id)
-        await asyncio.to_thread(user.jobs.put, job.model_copy(update={"state": "cancelling"}))
+        await asyncio.to_thread(self._ask_to_end, user, job)
         for _ in range(_LOOKS):
             await asyncio.sleep(_LOOK_SECONDS)
             if (job := await asyncio.to_thread(user.jobs.get, job.job_id)).is_over:
@@ -195,11 +195,11 @@ class Learner:
                 await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.to_thread(self._mirror, user)
         except asyncio.CancelledError:
-            user.jobs.put(_ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+            self._settle(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
             _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
-            await asyncio.to_thread(user.jobs.put, _ended(job, "failed", _why(error)))
+            await asyncio.to_thread(self._settle, user, _ended(job, "failed", _why(error)))
         else:
             _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
 
@@ -213,12 +213,31 @@ class Learner:
 
     def _take_turn(self, user: User, job: Job) -> Job | None:
         """Store that a job runs, unless another of the user's does or should before it."""
-        with self._taking, self._others.alone(f"alignments of {user.key}"):
+        with self._turn_of(user):
+            if _is_to_end(user, job):
+                return None
             for other in user.jobs.all():
                 is_before = other.state != "waiting" or _place(other) < _place(job)
                 if other.job_id != job.job_id and not other.is_over and is_before and self.is_under_way(user, other):
                     return None
             return user.jobs.put(job.model_copy(update={"state": "running"}))
+
+    def _ask_to_end(self, user: User, job: Job) -> None:
+        """Store that a job is to end, unless it has ended meanwhile: the process that does it looks there."""
+        with self._turn_of(user):
+            if not (job := user.jobs.get(job.job_id)).is_over:
+                user.jobs.put(job.model_copy(update={"state": "cancelling"}))
+
+    def _settle(self, user: User, ended: Job) -> Job:
+        """Store how a job ended, which nobody may write over."""
+        with self._turn_of(user):
+            return user.jobs.put(ended)
+
+    @contextmanager
+    def _turn_of(self, user: User) -> Generator[None]:
+        """Let nobody else change the states of the user's jobs, neither here nor in another process."""
+        with self._taking, self._others.alone(f"alignments of {user.key}"):
+            yield
 
     async def _aligned(self, user: User, job: Job) -> Job:
         from ..alignment import aalign
@@ -236,7 +255,7 @@ class Learner:
         done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
         )
-        return await asyncio.to_thread(user.jobs.put, done)
+        return await asyncio.to_thread(self._settle, user, done)
 
 
 def known_of(user: User) -> int:
