@@ -28,12 +28,13 @@ class Gathered(Generic[Wanted, Result]):
             batch.wanted.append(wanted)
             if len(batch.wanted) == self._most:
                 self._next = _Batch[Wanted, Result]()
-        with self._doing:
+        with batch.lock:
             if batch.results is None:
-                with self._gathering:
-                    if self._next is batch:
-                        self._next = _Batch[Wanted, Result]()
-                batch.results = list(self._do(batch.wanted))  # If it fails, the next thread of this batch tries again.
+                with self._doing:
+                    with self._gathering:
+                        if self._next is batch:
+                            self._next = _Batch[Wanted, Result]()
+                    batch.results = list(self._do(batch.wanted))  # If it fails, the next of this batch tries again.
         return batch.results[place]
 
 
@@ -41,3 +42,5 @@ class _Batch(Generic[Wanted, Result]):
     def __init__(self) -> None:
         self.wanted: list[Wanted] = []
         self.results: list[Result] | None = None
+        self.lock = threading.Lock()
+        """Held by whoever does it. Those who wait for it are no part of the queue for the next batch."""

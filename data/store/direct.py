@@ -14,11 +14,13 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
 
 Values = Mapping[str, object]
 """What a statement's names stand for."""
 
-_SQLITE = SQLiteDialect_pysqlite(paramstyle="named")
+# Python's driver lets other threads in at each value that has a name: ten times at a row of ten.
+_SQLITE = SQLiteDialect_pysqlite(paramstyle="qmark")
 
 
 class Prepared:
@@ -31,10 +33,19 @@ class Prepared:
 
     def __init__(self, statement: Executable | str, sqlite: str | None = None) -> None:
         self.statement = sqlalchemy.text(statement) if isinstance(statement, str) else statement
-        compiled = cast("ClauseElement", self.statement).compile(dialect=_SQLITE)
-        self.text = sqlite or str(compiled)
-        self.constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
-        """Values that the statement has of its own."""
+        for_sqlite = self.statement if sqlite is None else sqlalchemy.text(sqlite)
+        compiled = cast("SQLCompiler", cast("ClauseElement", for_sqlite).compile(dialect=_SQLITE))
+        self.text = str(compiled)
+        self._names = compiled.positiontup or []
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def in_order(self, values: Values) -> list[object]:
+        """Return the values as SQLite's driver takes them, with those that the statement has of its own."""
+        return [_as_taken(values[name] if name in values else self._constants[name]) for name in self._names]
+
+
+def _as_taken(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 class DirectTransaction(Protocol):
@@ -58,12 +69,11 @@ class _PastSqlAlchemy:
         self._driver = driver
 
     def fetch(self, prepared: Prepared, values: Values) -> Sequence[Sequence[Any]]:
-        as_taken = {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
-        return self._driver.execute(prepared.text, {**prepared.constants, **as_taken}).fetchall()
+        return self._driver.execute(prepared.text, prepared.in_order(values)).fetchall()
 
     def change(self, prepared: Prepared, rows: Sequence[Values]) -> None:
         if rows:
-            self._driver.executemany(prepared.text, cast("Sequence[dict[str, Any]]", rows))
+            self._driver.executemany(prepared.text, [prepared.in_order(row) for row in rows])
 
 
 class ThroughSqlAlchemy:

@@ -50,12 +50,22 @@ SHARING = "set PERSONAAGENT_DATABASE to postgresql://USER@HOST/NAME"
 
 
 class Engines(NamedTuple):
-    """One database's engine for each kind of transaction, and for none. All have the same connections."""
+    """One database's engine for each kind of transaction, and for none.
+
+    All have the same connections, but `noting` in SQLite: its transactions do not wait for the disk. They outlive their
+    process at once, and a power cut as soon as any other transaction has ended, since SQLite writes one log.
+    """
 
     reading: Engine
     writing: Engine
     appending: Engine
+    noting: Engine
     maintaining: Engine
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.reading.dispose()
+        self.noting.dispose()
 
 
 def address_of(url: str | Path) -> URL:
@@ -87,16 +97,20 @@ def engines_at(address: URL) -> Engines:
 
 def _sqlite(address: URL) -> Engines:
     options: dict[str, Any] = {"pool_size": _KEPT_OPEN, "max_overflow": 4 * _KEPT_OPEN}
-    if address.database in {None, "", ":memory:"}:
+    if is_in_memory := address.database in {None, "", ":memory:"}:
         # A database in memory is its one connection, so threads take turns on it.
         options = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
-    connecting = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
-    engine = create_engine(address, connect_args=connecting, hide_parameters=True, **options)
+    options |= {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, "hide_parameters": True}
+    engine = create_engine(address, **options)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
+    noting = engine
+    if not is_in_memory:
+        noting = create_engine(address, **options)
+        event.listen(noting, "connect", _prepare_for_notes)
     writing = engine.execution_options(**{_BEGIN: WRITING})
     reading = engine.execution_options(**{_BEGIN: "BEGIN"})
-    return Engines(reading=reading, writing=writing, appending=writing, maintaining=engine)
+    return Engines(reading=reading, writing=writing, appending=writing, noting=noting, maintaining=engine)
 
 
 def _postgresql(address: URL) -> Engines:
@@ -113,6 +127,7 @@ def _postgresql(address: URL) -> Engines:
         reading=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
         writing=appending.execution_options(**{_BEGIN: _TAKE_LOCK}),
         appending=appending,
+        noting=appending,
         maintaining=engine.execution_options(isolation_level="AUTOCOMMIT"),
     )
 
@@ -122,6 +137,11 @@ def _prepare(connection: SqliteConnection, _record: object) -> None:
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_for_notes(connection: SqliteConnection, record: object) -> None:
+    _prepare(connection, record)
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _begin(connection: Connection) -> None:

@@ -108,14 +108,15 @@ class Journal(Handle):
     def append(self, entries: Sequence[Call | Attempt]) -> None:
         """Append calls and attempts in one transaction: all of them are on disk at the end, or none.
 
-        Only the attempts at calls that are not recorded, since whoever they were made for was erased, are left out.
+        In SQLite, a power cut may take calls alone until anything else is on disk; the end of their process does not.
+        Attempts at calls that are not recorded, since whoever they were made for was erased, are left out.
 
         Raises:
             InputError: One of them cannot be written, such as a failure's message with half of a Unicode pair.
             StorageError: The disk is full or refuses to write.
         """
         calls, attempts = _rows(entries)
-        with self._database.append(one_row=len(entries) == 1) as transaction:
+        with self._database.append(one_row=len(entries) == 1, noting=not attempts) as transaction:
             transaction.change(_ADD_CALL, calls)
             transaction.change(_ADD_ATTEMPT_IF_CALLED, attempts)
 

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 
 from personaagent.data.call import Attempt, Call, Cost, Failure, LedgerLine, Run, RunEnd
 from personaagent.data.errors import InputError, StorageError, UnknownNameError
@@ -94,6 +96,24 @@ def test_runs_are_kept_in_the_order_in_which_they_began(journal: Journal) -> Non
         journal.begin(run(run_id, arguments={"n": [1, None, "\0"]}))
     assert [one.run_id for one in journal.runs()] == ["r", "z", "a"]
     assert journal.run("a") == run("a", arguments={"n": [1, None, "\0"]})
+
+
+def test_only_what_was_answered_waits_for_the_disk(tmp_path: Path) -> None:
+    waits: list[int] = []
+
+    def look(connection: sqlite3.Connection, *_: object) -> None:
+        waits.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    with Store.open(tmp_path / "store.db") as store:
+        store.journal.begin(run("r"))
+        event.listen(Engine, "checkout", look)
+        try:
+            for entries in ([call(1)], [call(2), call(3)], [attempt(1)], [call(4), attempt(2)]):
+                store.journal.append(entries)
+        finally:
+            event.remove(Engine, "checkout", look)
+    normal, full = 1, 2
+    assert waits == [normal, normal, full, full]
 
 
 def test_a_run_begins_once(journal: Journal) -> None:

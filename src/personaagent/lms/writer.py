@@ -22,6 +22,8 @@ class Turn:
         self._writer = writer
         self._awaited: dict[asyncio.AbstractEventLoop, asyncio.Future[None]] = {}
         self.entries: list[Call | Attempt] = []
+        self.lock = threading.Lock()
+        """Held by whoever writes it. Those who wait for it are no part of the queue for the next turn."""
         self.is_over = False
         self.error: PersonaAgentError | None = None
 
@@ -75,17 +77,18 @@ class JournalWriter:
 
     def write(self, turn: Turn) -> None:
         """Write a turn, unless another thread did while this one waited for it."""
-        with self._writing:
+        with turn.lock:
             if turn.is_over:
                 return
-            with self._gathering:
-                if self._next is turn:
-                    self._next = Turn(self)
-            try:
-                self._journal.append(turn.entries)
-            except PersonaAgentError as error:
-                turn.error = error
-            turn.is_over = True
+            with self._writing:
+                with self._gathering:
+                    if self._next is turn:
+                        self._next = Turn(self)
+                try:
+                    self._journal.append(turn.entries)
+                except PersonaAgentError as error:
+                    turn.error = error
+                turn.is_over = True
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
