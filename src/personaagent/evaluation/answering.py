@@ -5,7 +5,7 @@ import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +40,10 @@ class Answering:
     """Shared by all that is done at once."""
     threads: Executor
     """Where programs run, as many as there are turns: awaited, one call of DSPy's changes threads four times."""
+
+    @cached_property
+    def _name(self) -> str:
+        return self.work.method.name
 
     async def answer(self, user: LampUser, hear: Hear) -> None:
         """Prepare the user's program and answer every question, in the order of time."""
@@ -80,17 +84,16 @@ class Answering:
     async def _make(
         self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
     ) -> Attempt[dspy.Module]:
-        method = self.work.method.name
-        with within(method, place, user_key=user_key(user.user_id)):
+        key = user_key(user.user_id)
+        with within(self._name, place, user_key=key):
             made = await attempt(program)
-        persona = persona_of(made.result, method, user_key(user.user_id))
-        hear(UserPrepared(method, user_key(user.user_id), made.spend, persona))
+        hear(UserPrepared(self._name, key, made.spend, persona_of(made.result, self._name, key)))
         return made
 
     async def _answer(
         self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], hear: Hear, *, costs: bool
     ) -> None:
-        with within(self.work.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
+        with within(self._name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
             here = contextvars.copy_context()
         answered = partial(self._row, user, question, program, costs=costs)
         hear(await asyncio.get_running_loop().run_in_executor(self.threads, here.run, answered))
@@ -103,7 +106,7 @@ class Answering:
         scored = attempt_here(partial(self._score, question, parsed))
         error = answer.error or scored.error
         return Row(
-            method=self.work.method.name,
+            method=self._name,
             task=task.name,
             user_key=user_key(user.user_id),
             question_id=question.interaction_id,
