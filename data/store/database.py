@@ -81,8 +81,8 @@ class Database(Handle):
         Args:
             one_row: Whether one row is all of it. In SQLite it needs no transaction around it then: each statement more
                 lets other threads in, which takes longer than the statement.
-            noting: Whether a power cut may take it, until any other write has ended. SQLite does not wait for the disk
-                then, which takes twice as long as all the rest.
+            noting: Whether a power cut may take it until another write that is no note has ended. SQLite does not wait
+                for the disk then, which takes twice as long as all the rest.
 
         Raises:
             SetupError: The database is closed.

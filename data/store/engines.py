@@ -53,7 +53,7 @@ class Engines(NamedTuple):
     """One database's engine for each kind of transaction, and for none.
 
     All have the same connections, but `noting` in SQLite: its transactions do not wait for the disk. They outlive their
-    process at once, and a power cut as soon as any other transaction has ended, since SQLite writes one log.
+    process at once, and a power cut as soon as one of another kind has ended, since SQLite writes one log.
     """
 
     reading: Engine

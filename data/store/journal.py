@@ -106,9 +106,9 @@ class Journal(Handle):
         return None if noun is None else read(Run, noun)
 
     def append(self, entries: Sequence[Call | Attempt]) -> None:
-        """Append calls and attempts in one transaction: all of them are on disk at the end, or none.
+        """Append calls and attempts in one transaction: all of them are written at the end, or none.
 
-        In SQLite, a power cut may take calls alone until anything else is on disk; the end of their process does not.
+        They outlive their process, and a power cut too; in SQLite, calls alone only with what waits for the disk next.
         Attempts at calls that are not recorded, since whoever they were made for was erased, are left out.
 
         Raises:
