@@ -19,7 +19,7 @@ MINILM_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a
 MINILM_TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 
 _MAX_TOKENS = 256
-_MAX_CHARACTERS = 10_000
+MAX_CHARACTERS = 10_000
 _BATCH = 16
 _MOST_PADDING = 8
 """Tokens by which the texts of a batch may differ in length: each is computed as if it had as many as the longest."""
@@ -75,13 +75,17 @@ class MiniLmEmbedder:
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one vector per text, in order: shape (number of texts, 384), float32, each of length 1."""
-        return self._embed_alone(texts[0]).copy() if len(texts) == 1 else self._vectors(self._tokens(texts))
+        return self._embed_alone(texts[0]).copy() if len(texts) == 1 else self.embed_anew(texts)
+
+    def embed_anew(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return what `embed` does; no vector is looked up, and none is kept."""
+        return self._vectors(self._tokens(texts))
 
     def _alone(self, text: str) -> "NDArray[np.float32]":
         return self._wanted_by_threads.get(*self._tokens([text]))[None]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoded.ids for encoded in self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])]
+        return [encoded.ids for encoded in self._tokenizer.encode_batch([text[:MAX_CHARACTERS] for text in texts])]
 
     def _vectors(self, texts: Sequence[Sequence[int]]) -> "NDArray[np.float32]":
         import numpy as np

@@ -14,6 +14,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .data.alignment import Alignment
+    from .data.memory.embedder import Embedder
     from .data.persona import PersonaVersion
     from .data.task import Task
     from .lms.budget import Budget
@@ -31,6 +32,7 @@ class Home:
 
     Args:
         settings: Where things are; by default from the environment.
+        embedder: By default that of the settings, in this process.
 
     Raises:
         HomeLockedError: Another process has the folder open.
@@ -44,14 +46,14 @@ class Home:
         ...     home.agent(user)(query="...").response
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, embedder: "Embedder | None" = None) -> None:
         self.settings = settings or Settings()
         self.folder = self.settings.home.resolve()
         with ExitStack() as opening:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not is_shared(self.settings):
                 _lock(self.folder, opening)
-            self.store = opening.enter_context(open_store(self.folder, self.settings))
+            self.store = opening.enter_context(open_store(self.folder, self.settings, embedder))
             self._closing = opening.pop_all()
 
     def close(self) -> None:
@@ -185,13 +187,14 @@ def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int
 
 
 @contextmanager
-def open_store(folder: Path, settings: Settings) -> Generator[Store]:
-    """Open a store and its index of episodes, each in `folder` or where the settings say."""
+def open_store(folder: Path, settings: Settings, embedder: "Embedder | None" = None) -> Generator[Store]:
+    """Open a store and its index of episodes, each in `folder` or where the settings say, as the embedder too."""
     from .data.memory.chroma_index import EpisodeIndex
     from .lms import open_embedder
 
+    embedder = embedder or open_embedder(settings.embedder)
     with (
-        EpisodeIndex(settings.chroma or folder / "chroma", open_embedder(settings.embedder)) as index,
+        EpisodeIndex(settings.chroma or folder / "chroma", embedder) as index,
         Store.open(settings.database or folder / "store.db", index=index) as store,
     ):
         yield store

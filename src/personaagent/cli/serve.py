@@ -94,6 +94,7 @@ def serve(context: typer.Context, place: Place, learning: Learning, watching: Wa
 def application() -> "FastAPI":
     """Return the application of this process, as the environment says."""
     from ..home import Home
+    from ..lms import embedder_for_many
     from ..serving.app import create_app
     from ..serving.configuration import Serving
     from ..serving.deployment import deployed
@@ -104,7 +105,12 @@ def application() -> "FastAPI":
 
     @contextmanager
     def deploy() -> "Generator[Deployment]":
-        with Home(Settings()) as home, deployed(home, serving) as deployment:
+        settings = Settings()
+        with (
+            embedder_for_many(settings.embedder) as embedder,
+            Home(settings, embedder) as home,
+            deployed(home, serving) as deployment,
+        ):
             keep_for_good()
             yield deployment
 

@@ -1,6 +1,7 @@
 """An embedder by its name."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..data.errors import LMError, UnknownNameError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.memory.embedder import Embedder
+
+MINILM = "minilm"
 
 
 def open_embedder(name: str = "minilm") -> "Embedder":
@@ -28,11 +31,31 @@ def open_embedder(name: str = "minilm") -> "Embedder":
     if "/" in name:
         use_bundled_prices()
         return DspyEmbedder(name)
-    if name != "minilm":
-        raise UnknownNameError("embedder", name, ["minilm", "openai/text-embedding-3-small and the like"])
+    if name != MINILM:
+        raise UnknownNameError("embedder", name, [MINILM, "openai/text-embedding-3-small and the like"])
     from ..data.memory.embedder import MiniLmEmbedder
 
-    return MiniLmEmbedder(*MODELS[name].locations)
+    return MiniLmEmbedder(*MODELS[MINILM].locations)
+
+
+@contextmanager
+def embedder_for_many(name: str) -> "Generator[Embedder]":
+    """Give the embedder of this name to a process whose many threads do much else, while the block runs.
+
+    Args:
+        name: As in `open_embedder`; `minilm` runs in a process of its own.
+
+    Raises:
+        ModelFileError: A file of it is missing, or is not what its hash says.
+        UnknownNameError: There is none of this name.
+    """
+    if name != MINILM:
+        yield open_embedder(name)
+        return
+    from ..data.memory.embedder_process import EmbedderProcess
+
+    with EmbedderProcess(*MODELS[MINILM].locations) as embedder:
+        yield embedder
 
 
 class DspyEmbedder:
