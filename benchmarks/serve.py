@@ -110,9 +110,9 @@ def under_load(home: Served, options: argparse.Namespace) -> Iterator[bool]:
     gc.freeze()  # The clients' collector stops all of them: 0.1 s each time, if it looks through what was imported too.
     with loopback_lm(LATENCY_SECONDS, log) as api_base, ours(home.folder, api_base) as (url, process):
         server = psutil.Process(process.pid)
-        memory = [server.memory_info().rss]
+        memory = [resident_bytes(server)]
         waves = [asyncio.run(at_once(url, home, options.clients)) for _ in range(2)]
-        memory.append(server.memory_info().rss)
+        memory.append(resident_bytes(server))
         slowest = max((wave.seconds[-1] for wave in waves if wave.seconds), default=float("nan"))
         errors = sum(wave.errors for wave in waves)
         print(f"  {options.clients} clients at once, twice: {errors} errors, the last answer after {slowest:.1f} s")
@@ -127,7 +127,7 @@ def under_load(home: Served, options: argparse.Namespace) -> Iterator[bool]:
             lm = asyncio.run(at_rate(api_base, directly, rate, options.seconds, options.clients))
             if shown(rate, step, lm, calls, cpu):
                 fitting.append(rate)
-        memory.append(server.memory_info().rss)
+        memory.append(resident_bytes(server))
     at_start, warm, at_end = (size / 2**20 for size in memory)
     answers = sum(len(step.seconds) for step in steps)
     print(f"  resident: {at_start:.0f} MiB at first, {warm:.0f} once warm, {at_end:.0f} {answers} answers later")
@@ -155,9 +155,15 @@ def shown(rate: float, step: Step, lm: Step, calls: int, cpu: float) -> bool:
     return fits
 
 
+def resident_bytes(server: psutil.Process) -> int:
+    """Return what a server and the processes that it started have in memory; what they share counts for each."""
+    return sum(process.memory_info().rss for process in (server, *server.children(recursive=True)))
+
+
 def cpu_seconds(server: psutil.Process) -> float:
-    times = server.cpu_times()
-    return times.user + times.system
+    """Return what a server and the processes that it started have computed."""
+    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def beside_mlflow(home: Served, rounds: int) -> Iterator[bool]:

@@ -101,8 +101,9 @@ class EmbedderProcess(MiniLmEmbedder):
 
     def _end(self, running: "_Running") -> None:
         with self._starting:
-            if self._running is running:
-                self._running = None
+            if self._running is not running:
+                return  # Another thread ends it.
+            self._running = None
         running.end()
 
 
@@ -138,6 +139,10 @@ class _Running:
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
+        given_back = [self._idle.get() for _ in range(_CONNECTIONS)]  # Who has one gets no answer any more.
+        for connection in given_back:
+            connection.close()
+            self._idle.put(connection)  # Somebody may be waiting for one.
 
 
 def answer_all(embedder: MiniLmEmbedder, connections: Sequence[socket]) -> None:
