@@ -82,7 +82,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=200)
-    parser.add_argument("--rates", type=float, nargs="+", default=[2, 4, 8, 12, 16], help="questions a second, rising")
+    rates = [2, 4, 8, 12, 16, 20, 24]
+    parser.add_argument("--rates", type=float, nargs="+", default=rates, help="questions a second, rising")
     parser.add_argument("--seconds", type=float, default=8.0, help="for which each rate is held")
     parser.add_argument("--rounds", type=int, default=3, help="beside MLflow; the best counts")
     options = parser.parse_args()

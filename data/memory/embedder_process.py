@@ -156,10 +156,12 @@ def answer_all(embedder: MiniLmEmbedder, connections: Sequence[socket]) -> None:
         for connection in connections:
             open_ones.register(connection, EVENT_READ, connection)
         while open_ones.get_map():
-            asked = {key.data: _received(key.data) for key, _ in open_ones.select()}
-            for connection in [one for one, texts in asked.items() if texts is None]:
-                open_ones.unregister(connection)
-                del asked[connection]
+            asked: dict[socket, list[str]] = {}
+            for key, _ in open_ones.select():
+                if texts := _received(key.data):
+                    asked[key.data] = texts
+                else:
+                    open_ones.unregister(key.data)
             vectors = embedder.embed_anew([text for texts in asked.values() for text in texts])
             for connection, texts in asked.items():
                 with suppress(OSError):  # Nobody is there any more; the next look finds it closed.
@@ -167,13 +169,13 @@ def answer_all(embedder: MiniLmEmbedder, connections: Sequence[socket]) -> None:
                 vectors = vectors[len(texts) :]
 
 
-def _received(connection: socket) -> list[str] | None:
-    """Return the texts that were sent; None if the connection is closed."""
+def _received(connection: socket) -> list[str]:
+    """Return the texts that were sent; none if the connection is closed."""
     with suppress(OSError):
         length = int.from_bytes(connection.recv(_LENGTH_BYTES, MSG_WAITALL))
         if length:
             return json.loads(connection.recv(length, MSG_WAITALL))
-    return None
+    return []
 
 
 def main() -> None:
