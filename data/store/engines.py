@@ -96,7 +96,8 @@ def engines_at(address: URL) -> Engines:
 
 
 def _sqlite(address: URL) -> Engines:
-    options: dict[str, Any] = {"pool_size": _KEPT_OPEN, "max_overflow": 4 * _KEPT_OPEN}
+    # Whoever comes next gets the connection that was used last: what others remember of the file is out of date.
+    options: dict[str, Any] = {"pool_size": _KEPT_OPEN, "max_overflow": 4 * _KEPT_OPEN, "pool_use_lifo": True}
     if is_in_memory := address.database in {None, "", ":memory:"}:
         # A database in memory is its one connection, so threads take turns on it.
         options = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
