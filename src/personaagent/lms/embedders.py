@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from ..data.memory.embedder import Embedder
 
-MINILM = "minilm"
+_MINILM = "minilm"
 
 
-def open_embedder(name: str = "minilm") -> "Embedder":
+def open_embedder(name: str = _MINILM) -> "Embedder":
     """Return the embedder of this name. Files are read, and servers asked, when the first vector is.
 
     Args:
@@ -31,11 +31,11 @@ def open_embedder(name: str = "minilm") -> "Embedder":
     if "/" in name:
         use_bundled_prices()
         return DspyEmbedder(name)
-    if name != MINILM:
-        raise UnknownNameError("embedder", name, [MINILM, "openai/text-embedding-3-small and the like"])
+    if name != _MINILM:
+        raise UnknownNameError("embedder", name, [_MINILM, "openai/text-embedding-3-small and the like"])
     from ..data.memory.embedder import MiniLmEmbedder
 
-    return MiniLmEmbedder(*MODELS[MINILM].locations)
+    return MiniLmEmbedder(*MODELS[_MINILM].locations)
 
 
 @contextmanager
@@ -49,12 +49,12 @@ def embedder_for_many(name: str) -> "Generator[Embedder]":
         ModelFileError: A file of it is missing, or is not what its hash says.
         UnknownNameError: There is none of this name.
     """
-    if name != MINILM:
+    if name != _MINILM:
         yield open_embedder(name)
         return
     from ..data.memory.embedder_process import EmbedderProcess
 
-    with EmbedderProcess(*MODELS[MINILM].locations) as embedder:
+    with EmbedderProcess(*MODELS[_MINILM].locations) as embedder:
         yield embedder
 
 
