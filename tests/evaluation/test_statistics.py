@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -18,9 +18,9 @@ from personaagent.evaluation import Row, metrics_over_scored, official_metrics, 
 from personaagent.evaluation.intervals import (
     EXCESSES,
     PLAIN,
-    ROOT,
     SHARE,
     SHARE_EXCESS,
+    SIZE,
     Estimate,
     Scale,
     estimates,
@@ -196,19 +196,20 @@ def test_an_interval_of_a_difference_holds_its_value_and_stays_in_the_range(data
 
 scales = pytest.mark.parametrize(
     ("scale", "lowest", "highest"),
-    [(SHARE, 0.0, 1.0), (ROOT, 0.0, math.inf), (SHARE_EXCESS, -1.0, 1.0), (PLAIN, -math.inf, math.inf)],
+    [(SHARE, 0.0, 1.0), (SIZE, 0.0, math.inf), (SHARE_EXCESS, -1.0, 1.0), (PLAIN, -math.inf, math.inf)],
 )
 
 
 @scales
 @given(value=st.floats(-1e6, 1e6))
 def test_a_scale_leads_back_to_the_value(scale: Scale, lowest: float, highest: float, value: float) -> None:
+    assume(scale is not SIZE or value > 0)
     within = np.array(min(max(value, lowest), highest))
     assert scale.back(scale.to(within)) == pytest.approx(within, rel=1e-9, abs=1e-9)
 
 
 @scales
-@given(first=st.floats(-1e6, 1e6), second=st.floats(-1e6, 1e6))
+@given(first=st.floats(-700, 700), second=st.floats(-700, 700))
 def test_a_scale_never_leads_out_of_the_range(
     scale: Scale, lowest: float, highest: float, first: float, second: float
 ) -> None:
@@ -226,19 +227,44 @@ def test_an_interval_of_differences_of_any_size_is_scipys_students_one(users: in
     assert found.high == pytest.approx(expected.high, abs=0.02 * width)
 
 
-def test_an_interval_of_an_error_is_the_one_of_its_root() -> None:
+def test_an_interval_of_an_error_is_the_one_of_its_logarithm() -> None:
     values = np.random.default_rng(5).gamma(2.0, size=10)
     found = intervals(as_means(values, "mae"), resamples=40_000)["mae"]
     drawn = stats.bootstrap((values,), np.mean, n_resamples=40_000, rng=np.random.default_rng(1)).bootstrap_distribution
-    root = math.sqrt(values.mean())
-    off = math.sqrt(10 / 9 * np.mean((np.sqrt(drawn) - root) ** 2)) * float(stats.t.ppf(0.975, 9))
+    logarithm = math.log(values.mean())
+    off = math.sqrt(10 / 9 * np.mean((np.log(drawn) - logarithm) ** 2)) * float(stats.t.ppf(0.975, 9))
     assert (found.low, found.high) == (
-        pytest.approx((root - off) ** 2, rel=0.02),
-        pytest.approx((root + off) ** 2, rel=0.02),
+        pytest.approx(math.exp(logarithm - off), rel=0.02),
+        pytest.approx(math.exp(logarithm + off), rel=0.02),
     )
 
 
-@pytest.mark.parametrize(("most", "scale"), [(1.0, SHARE), (1.5, ROOT)])
+def test_resamples_without_an_error_count_as_half_of_the_smallest() -> None:
+    assert np.exp(SIZE.to(np.array([0.0, 0.2, 3.0]))) == pytest.approx([0.1, 0.2, 3.0])
+    found = intervals(as_means(np.array([0.0] * 9 + [1.0]), "mae"))["mae"]
+    assert found.low is not None and found.high is not None
+    assert 0 < found.low < 0.1 < found.high < 1
+
+
+def test_the_margin_of_uneven_users_is_that_of_independent_questions() -> None:
+    questions, answers = np.array([40.0, 9, 6, 6, 3, 1]), np.array([2.0, 5, 1, 4, 6, 3])
+    totals = np.column_stack([questions, questions * answers])
+    found = intervals(Sample(totals, lambda sums: {"mean": sums[..., 1] / sums[..., 0]}), 0, 40_000, EXCESSES)["mean"]
+    drawn = np.random.default_rng(1).multinomial(6, np.full(6, 1 / 6), size=40_000) @ totals
+    bootstrap = math.sqrt(np.mean((drawn[:, 1] / drawn[:, 0] - found.value) ** 2))
+
+    shares = questions / questions.sum()
+    residuals = np.eye(6) - shares
+    squares = np.diag(shares) @ residuals @ np.diag(1 / questions) @ residuals.T @ np.diag(shares)
+    degrees_of_freedom = np.trace(squares) ** 2 / np.trace(squares @ squares)
+    too_small = np.trace(squares) * questions.sum()
+    assert found.low is not None and found.high is not None
+    assert (found.high - found.low) / 2 / bootstrap == pytest.approx(
+        stats.t.ppf(0.975, degrees_of_freedom) / math.sqrt(too_small), rel=0.02
+    )
+
+
+@pytest.mark.parametrize(("most", "scale"), [(1.0, SHARE), (1.5, SIZE)])
 def test_a_metric_of_ones_own_is_a_share_unless_a_user_has_more_than_one(most: float, scale: Scale) -> None:
     values = np.array([most, *[0.96] * 8, 0.5])
     found = intervals(as_means(values), resamples=40_000)["mean"]

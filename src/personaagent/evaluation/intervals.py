@@ -24,8 +24,9 @@ class Scale:
     """A scale on which a metric errs about as far to one side as to the other, as an interval of equal arms presumes.
 
     Source: for shares, Borges, Eine Approximation der Binomialverteilung durch die Normalverteilung der Ordnung 1/n,
-    Zeitschrift für Wahrscheinlichkeitstheorie 14 (1970); for sizes, Anscombe, The Transformation of Poisson, Binomial
-    and Negative-Binomial Data, Biometrika 35 (1948).
+    Zeitschrift für Wahrscheinlichkeitstheorie 14 (1970); for sizes, Bartlett and Kendall, The Statistical Analysis of
+    Variance-Heterogeneity and the Logarithmic Transformation, Supplement to the Journal of the Royal Statistical
+    Society 8 (1946).
     """
 
     to: Callable[[Array], Array]
@@ -47,10 +48,16 @@ def _share(even: Array) -> Array:
     return betaincinv(2 / 3, 2 / 3, np.clip(even, 0, 1))
 
 
+def _logarithm(size: Array) -> Array:
+    """Return logarithms; none is taken for half of the smallest."""
+    smallest = np.min(size, where=size > 0, initial=np.inf)
+    return np.log(np.where(size == 0, smallest / 2, size))
+
+
 SHARE = Scale(_even, _share, corrects_bias=True)
 SHARE_EXCESS = Scale(lambda excess: _even((1 + excess) / 2), lambda even: 2 * _share(even) - 1, corrects_bias=True)
 """Of one share less another."""
-ROOT = Scale(np.sqrt, lambda root: np.maximum(root, 0) ** 2)
+SIZE = Scale(_logarithm, np.exp)
 PLAIN = Scale(lambda value: value, lambda value: value)
 
 
@@ -66,7 +73,7 @@ class Scales:
         return self.share if metric not in ERRORS and (np.abs(of_users) <= 1 + TINY).all() else self.size
 
 
-METRICS = Scales(SHARE, ROOT)
+METRICS = Scales(SHARE, SIZE)
 """Of metrics, which are 0 or more."""
 EXCESSES = Scales(SHARE_EXCESS, PLAIN)
 """Of one method's metrics less another's."""
@@ -111,16 +118,18 @@ def intervals(
     bootstrap over users lie from the value (root mean square: a metric's bias counts too), expanded for small samples.
     That of a share is around the value less its bias, which is how far the resamples lie to one side: macro-F1 is too
     low while users are too few to show every label. The bias of an error is so small that its estimate does harm.
-    The sample is taken for as many users as it is worth (`Sample.effective_users`): few users who have most of the
-    questions tell little. The interval never leaves the metric's range and always holds the value.
+    Users who have more of the questions tell less each: the degrees of freedom are those at which the standard error
+    varies if questions are independent. The interval never leaves the metric's range and always holds the value.
 
     In simulations (tests/evaluation/test_statistics_coverage.py) it holds the truth in 93 to 97 % of samples of ten or
-    more users, of thirty or more where there are fifteen labels; differences of macro-F1 of ten users with uneven
-    questions in up to 97.7 %. It holds it less often where errors are rare (a rating off by 0.2, thirty users with
-    uneven questions: 90 %).
+    more users, of thirty or more where there are fifteen labels. Outside that lie differences of macro-F1 over five
+    labels for ten users with uneven questions (97.3 %) and, where a rating is off by 0.2, rmse of thirty users with
+    uneven questions (92.1 %) and mae of ten (97.1 %).
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6, 10 and 12 (standard error; bias;
-    intervals on another scale); Hesterberg, What Teachers Should Know about the Bootstrap, arXiv 1411.5279 (expansion).
+    intervals on another scale); Hesterberg, What Teachers Should Know about the Bootstrap, arXiv 1411.5279 (expansion);
+    Bell and McCaffrey, Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples, Survey
+    Methodology 28 (2002) (expansion and degrees of freedom of uneven samples).
 
     Args:
         sample: The users.
@@ -132,7 +141,7 @@ def intervals(
     if sample.users < 2:
         return {name: Estimate(value, None, None) for name, value in values.items()}
     drawn = _resampled(sample, np.random.default_rng(seed), resamples)
-    margin = _margin(sample.effective_users)
+    margin = _margin(sample.totals[:, 0])
     with np.errstate(over="ignore", invalid="ignore"):
         of_users = sample.metrics(sample.totals)
     return {
@@ -155,16 +164,18 @@ def _resampled(sample: Sample, generator: np.random.Generator, resamples: int) -
     return {name: np.concatenate([batch[name] for batch in drawn]) for name in drawn[0]}
 
 
-def _margin(users: float) -> float:
+def _margin(weights: Array) -> float:
     """Return how many standard errors of the bootstrap lie to each side of the centre.
 
-    It is Student's quantile, times the factor by which the bootstrap's standard error falls short of the usual one.
+    It is Student's quantile, times the factor by which the bootstrap's standard error falls short of the usual one: at
+    most that of two equal users.
     """
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-    at_least_two = max(users, 2.0)
-    student = float(stdtrit(at_least_two - 1, (1 + LEVEL) / 2))
-    return student * math.sqrt(at_least_two / (at_least_two - 1))
+    shares = weights / weights.sum()
+    squares, cubes = float((shares**2).sum()), float((shares**3).sum())
+    degrees_of_freedom = (1 - squares) ** 2 / (squares - 2 * cubes + squares**2)
+    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2)) / math.sqrt(max(1 - squares, 1 / 2))
 
 
 def _interval(value: float, drawn: Array, margin: float, scale: Scale) -> Estimate:
@@ -173,7 +184,7 @@ def _interval(value: float, drawn: Array, margin: float, scale: Scale) -> Estima
         beyond = scale.to(drawn) - observed
         centre = observed - np.mean(beyond) if scale.corrects_bias else observed
         reach = margin * np.sqrt(np.mean(beyond**2))
-    if not np.isfinite(reach) or np.ptp(drawn) <= TINY:
+        low, high = scale.back(np.array([centre - reach, centre + reach]))
+    if not np.isfinite([low, high]).all() or np.ptp(drawn) <= TINY:
         return Estimate(value, None, None)
-    low, high = scale.back(np.array([centre - reach, centre + reach]))
     return Estimate(value, min(float(low), value), max(float(high), value))

@@ -39,12 +39,6 @@ class Sample:
         with np.errstate(over="ignore", invalid="ignore"):
             return {name: float(value) for name, value in self.metrics(self.totals.sum(axis=0)).items()}
 
-    @property
-    def effective_users(self) -> float:
-        """How many users of equal weight would tell as much (Kish, Survey Sampling, 1965)."""
-        weights = self.totals[:, 0]
-        return float(weights.sum() ** 2 / (weights**2).sum())
-
 
 def pooled(task: Task, rows: Iterable[Row]) -> Sample:
     """Return the users' totals by the official rules: users count by their questions, as in the official averages.
