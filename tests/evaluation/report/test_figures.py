@@ -30,6 +30,7 @@ def test_the_front_is_who_is_not_beaten(points: dict[str, tuple[float, float]], 
 def test_every_figure_is_one_element_in_the_colour_of_its_surroundings(analyses: tuple[TaskAnalysis, ...]) -> None:
     films, _ = analyses
     several = [
+        figures.methods(films),
         figures.effect_per_user(films, "personaagent"),
         figures.ablation(films),
         figures.cost(films),
@@ -37,6 +38,7 @@ def test_every_figure_is_one_element_in_the_colour_of_its_surroundings(analyses:
         figures.overlap("LaMP-2M", ["a1", "b2"], [[1.0, 0.5], [0.5, 1.0]]),
     ]
     assert [one.name for one in several] == [
+        "LaMP-2M-methods",
         "LaMP-2M-effect-personaagent",
         "LaMP-2M-ablation",
         "LaMP-2M-cost",
@@ -55,6 +57,13 @@ def test_the_words_of_a_figure_stay_words(analyses: tuple[TaskAnalysis, ...]) ->
     svg = figures.cost(analyses[0]).svg
     assert "personaagent:without=persona" in svg
     assert "tokens for a question" in svg
+
+
+def test_methods_stand_one_below_the_other_each_by_its_name(analyses: tuple[TaskAnalysis, ...]) -> None:
+    films, _ = analyses
+    figure = figures.methods(films)
+    assert all(f">{name}<" in figure.svg for name in films.methods)
+    assert films.baseline in figure.caption
 
 
 def test_a_caption_counts_users(analyses: tuple[TaskAnalysis, ...]) -> None:

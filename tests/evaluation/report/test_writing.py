@@ -68,7 +68,7 @@ def test_every_figure_that_is_named_is_there(reported: WrittenReport) -> None:
     assert all(f"(figures/{path.name})" in report for path in drawn)
     assert (folder / "report.html").read_text(encoding="utf-8").count("<svg") == len(drawn)
     assert {path.stem.removeprefix("LaMP-2M-") for path in drawn if "LaMP-2M" in path.name} == {
-        *("effect-majority", "effect-personaagent", "effect-rag-k-8"),
+        *("methods", "effect-majority", "effect-personaagent", "effect-rag-k-8"),
         *("ablation", "scaling-k", "scaling-n", "cost", "overlap", "map"),
     }
 

@@ -20,6 +20,12 @@ _LEAST_TOKENS = 100
 """Below it the axis of tokens is linear, so that methods without an LM have a place."""
 
 
+def methods(analysis: TaskAnalysis) -> Figure:
+    """Draw the main metric of each method, with intervals."""
+    caption = f"The methods, 95 % intervals over users. Dotted: {analysis.baseline}."
+    return _beside(analysis, "methods", {name: name for name in analysis.methods}, analysis.baseline, caption)
+
+
 def effect_per_user(analysis: TaskAnalysis, method: str) -> Figure:
     """Draw what a method changes for each user against the baseline, users by effect."""
     effects = sorted(effect for effect in analysis.effects[method] if math.isfinite(effect))
@@ -41,18 +47,8 @@ def ablation(analysis: TaskAnalysis) -> Figure:
     """Draw the main metric of the whole system and of each ablation, with intervals."""
     lacking = ablations(analysis.methods)
     labels = ["whole", *(f"without {part}" for part in list(lacking)[1:])]
-    values, below, above = _points(analysis, list(lacking.values()))
-
-    def draw(axes: "Axes") -> None:
-        places = range(len(labels))
-        axes.errorbar(values, places, xerr=[below, above], fmt="o", capsize=3, color=COLOURS[0])
-        axes.axvline(values[0], color=BASE, linewidth=0.8, linestyle=":")
-        axes.set_yticks(places, labels)
-        axes.invert_yaxis()
-        axes.set_xlabel(_axis(analysis.main_metric))
-
-    caption = "The whole system and its ablations, 95 % intervals."
-    return drawn(f"{analysis.task.name}-ablation", caption, draw, height=2.8)
+    caption = "The whole system and its ablations, 95 % intervals. Dotted: the whole system."
+    return _beside(analysis, "ablation", dict(zip(labels, lacking.values(), strict=True)), "whole", caption)
 
 
 def scaling(analysis: TaskAnalysis, series: Sequence[Series]) -> Figure:
@@ -135,6 +131,21 @@ def persona_map(task: str, users: Sequence[str], places: "NDArray[np.float64]") 
 
     caption = "Personas by meaning (t-SNE of their embedded texts): near is alike; far distances mean nothing."
     return drawn(f"{task}-map", caption, draw, height=4.4)
+
+
+def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compared_with: str, caption: str) -> Figure:
+    """Draw the main metric of methods one below the other, each by its label, with a line through one of them."""
+    values, below, above = _points(analysis, list(labelled.values()))
+    places = dict(zip(labelled, range(len(labelled)), strict=True))
+
+    def draw(axes: "Axes") -> None:
+        axes.errorbar(values, list(places.values()), xerr=[below, above], fmt="o", capsize=3, color=COLOURS[0])
+        axes.axvline(values[places[compared_with]], color=BASE, linewidth=0.8, linestyle=":")
+        axes.set_yticks(list(places.values()), list(places))
+        axes.invert_yaxis()
+        axes.set_xlabel(_axis(analysis.main_metric))
+
+    return drawn(f"{analysis.task.name}-{name}", caption, draw, height=1.0 + 0.3 * len(labelled))
 
 
 def _counts(analysis: TaskAnalysis, method: str) -> str:

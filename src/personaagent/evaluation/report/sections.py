@@ -41,6 +41,7 @@ def results(analysis: TaskAnalysis) -> list[Block]:
             "users. Per user: the metric of each user, averaged. Scored only: over the questions with an answer in "
             f"the form of the task. {_directions(metrics)}"
         ),
+        *([figures.methods(analysis)] if len(methods) > 1 else []),
         _spends(methods),
     ]
     if any(method.errors for method in methods):
