@@ -15,20 +15,10 @@ from personaagent.data.errors import InputError
 from personaagent.data.lamp import task_named
 from personaagent.data.task import Task
 from personaagent.evaluation import Row, metrics_over_scored, official_metrics, summarise
-from personaagent.evaluation.intervals import (
-    EXCESSES,
-    PLAIN,
-    SHARE,
-    SHARE_EXCESS,
-    SIZE,
-    Estimate,
-    Scale,
-    estimates,
-    intervals,
-    per_user_estimates,
-)
+from personaagent.evaluation.intervals import Estimate, estimates, excess_intervals, intervals, per_user_estimates
 from personaagent.evaluation.official import Array
 from personaagent.evaluation.paired import Difference, differences, per_user_differences, scored_by_both
+from personaagent.evaluation.scales import PLAIN, SHARE, SHARE_EXCESS, SIZE, Scale
 from personaagent.evaluation.totals import Sample, averaged, pooled, scored
 
 CITATIONS, MOVIES, RATINGS, HEADLINES = (task_named(name) for name in ("LaMP-1", "LaMP-2M", "LaMP-3", "LaMP-4"))
@@ -217,14 +207,12 @@ def test_a_scale_never_leads_out_of_the_range(
     assert lowest <= low <= high <= highest
 
 
-@pytest.mark.parametrize("users", [10, 40])
+@pytest.mark.parametrize("users", [2, 10, 40])
 def test_an_interval_of_differences_of_any_size_is_scipys_students_one(users: int) -> None:
     values = np.random.default_rng(5).gamma(2.0, size=users)
-    found = intervals(as_means(values), 0, 40_000, EXCESSES)["mean"]
+    found = excess_intervals(as_means(values))["mean"]
     expected = stats.ttest_1samp(values, 0).confidence_interval()
-    width = expected.high - expected.low
-    assert found.low == pytest.approx(expected.low, abs=0.02 * width)
-    assert found.high == pytest.approx(expected.high, abs=0.02 * width)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
 def test_an_interval_of_an_error_is_the_one_of_its_logarithm() -> None:
@@ -246,22 +234,29 @@ def test_resamples_without_an_error_count_as_half_of_the_smallest() -> None:
     assert 0 < found.low < 0.1 < found.high < 1
 
 
-def test_the_margin_of_uneven_users_is_that_of_independent_questions() -> None:
-    questions, answers = np.array([40.0, 9, 6, 6, 3, 1]), np.array([2.0, 5, 1, 4, 6, 3])
+def test_uneven_users_have_the_degrees_of_freedom_of_independent_questions() -> None:
+    questions, answers = np.array([40.0, 9, 6, 6, 3, 1]), np.array([0.9, 0.5, 1, 0.4, 0.6, 0.3])
     totals = np.column_stack([questions, questions * answers])
-    found = intervals(Sample(totals, lambda sums: {"mean": sums[..., 1] / sums[..., 0]}), 0, 40_000, EXCESSES)["mean"]
-    drawn = np.random.default_rng(1).multinomial(6, np.full(6, 1 / 6), size=40_000) @ totals
-    bootstrap = math.sqrt(np.mean((drawn[:, 1] / drawn[:, 0] - found.value) ** 2))
-
+    sample = Sample(totals, lambda sums: {"mae": sums[..., 1] / sums[..., 0]})
     shares = questions / questions.sum()
     residuals = np.eye(6) - shares
     squares = np.diag(shares) @ residuals @ np.diag(1 / questions) @ residuals.T @ np.diag(shares)
-    degrees_of_freedom = np.trace(squares) ** 2 / np.trace(squares @ squares)
-    too_small = np.trace(squares) * questions.sum()
-    assert found.low is not None and found.high is not None
-    assert (found.high - found.low) / 2 / bootstrap == pytest.approx(
-        stats.t.ppf(0.975, degrees_of_freedom) / math.sqrt(too_small), rel=0.02
+    student = float(stats.t.ppf(0.975, np.trace(squares) ** 2 / np.trace(squares @ squares)))
+
+    value = sample.values["mae"]
+    without = np.array([np.delete(totals, user, axis=0).sum(axis=0) for user in range(6)])
+    jackknife = math.sqrt(5 * np.mean((without[:, 1] / without[:, 0] - value) ** 2))
+    excess = excess_intervals(sample)["mae"]
+    assert (excess.low, excess.high) == (
+        pytest.approx(value - student * jackknife),
+        pytest.approx(value + student * jackknife),
     )
+
+    drawn = np.random.default_rng(1).multinomial(6, np.full(6, 1 / 6), size=40_000) @ totals
+    bootstrap = math.sqrt(np.mean(np.log(drawn[:, 1] / drawn[:, 0] / value) ** 2))
+    too_small = math.sqrt(np.trace(squares) * questions.sum())
+    metric = intervals(sample, resamples=40_000)["mae"]
+    assert metric.high == pytest.approx(value * math.exp(student * bootstrap / too_small), rel=0.02)
 
 
 @pytest.mark.parametrize(("most", "scale"), [(1.0, SHARE), (1.5, SIZE)])

@@ -1,82 +1,22 @@
-"""How far a number of an evaluation can be trusted: 95 % intervals by a bootstrap over users."""
+"""How far a number of an evaluation can be trusted: 95 % intervals over users."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.task import Task
-from .official import ERRORS, Array
+from .official import Array
 from .rows import Row
+from .scales import EXCESSES, METRICS, TINY, Scale, Scales
 from .totals import Sample, averaged, pooled
 
 LEVEL = 0.95
-RESAMPLES = 10_000
+DRAWS = 10_000
+"""Resamples of users, or random swaps of methods."""
 BATCH = 1_000
 """Draws that are held in memory at a time."""
-TINY = 1e-12
-"""Differences below this are the rounding of sums."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A scale on which a metric errs about as far to one side as to the other, as an interval of equal arms presumes.
-
-    Source: for shares, Borges, Eine Approximation der Binomialverteilung durch die Normalverteilung der Ordnung 1/n,
-    Zeitschrift für Wahrscheinlichkeitstheorie 14 (1970); for sizes, Bartlett and Kendall, The Statistical Analysis of
-    Variance-Heterogeneity and the Logarithmic Transformation, Supplement to the Journal of the Royal Statistical
-    Society 8 (1946).
-    """
-
-    to: Callable[[Array], Array]
-    back: Callable[[Array], Array]
-    """Returns the nearest end of the range for what lies beyond it."""
-    corrects_bias: bool = False
-    """Whether an interval on it is around the value less its bias."""
-
-
-def _even(share: Array) -> Array:
-    from scipy.special import betainc  # pyright: ignore[reportMissingTypeStubs]
-
-    return betainc(2 / 3, 2 / 3, np.clip(share, 0, 1))
-
-
-def _share(even: Array) -> Array:
-    from scipy.special import betaincinv  # pyright: ignore[reportMissingTypeStubs]
-
-    return betaincinv(2 / 3, 2 / 3, np.clip(even, 0, 1))
-
-
-def _logarithm(size: Array) -> Array:
-    """Return logarithms; none is taken for half of the smallest."""
-    smallest = np.min(size, where=size > 0, initial=np.inf)
-    return np.log(np.where(size == 0, smallest / 2, size))
-
-
-SHARE = Scale(_even, _share, corrects_bias=True)
-SHARE_EXCESS = Scale(lambda excess: _even((1 + excess) / 2), lambda even: 2 * _share(even) - 1, corrects_bias=True)
-"""Of one share less another."""
-SIZE = Scale(_logarithm, np.exp)
-PLAIN = Scale(lambda value: value, lambda value: value)
-
-
-@dataclass(frozen=True)
-class Scales:
-    """The scale of a metric that is a share, and that of one that may be of any size."""
-
-    share: Scale
-    size: Scale
-
-    def of(self, metric: str, of_users: Array) -> Scale:
-        """Return the scale of a metric, which is a share if it is no error and no user has more than 1 of it."""
-        return self.share if metric not in ERRORS and (np.abs(of_users) <= 1 + TINY).all() else self.size
-
-
-METRICS = Scales(SHARE, SIZE)
-"""Of metrics, which are 0 or more."""
-EXCESSES = Scales(SHARE_EXCESS, PLAIN)
-"""Of one method's metrics less another's."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +49,7 @@ def per_user_estimates(task: Task, rows: Iterable[Row], seed: int = 0) -> dict[s
     return intervals(averaged(task, rows), seed)
 
 
-def intervals(
-    sample: Sample, seed: int = 0, resamples: int = RESAMPLES, scales: Scales = METRICS
-) -> dict[str, Estimate]:
+def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str, Estimate]:
     """Return the metrics of a sample of users with their 95 % intervals.
 
     The interval is Student's, on a scale that suits the metric. Its standard error is how far the resamples of a
@@ -122,9 +60,8 @@ def intervals(
     varies if questions are independent. The interval never leaves the metric's range and always holds the value.
 
     In simulations (tests/evaluation/test_statistics_coverage.py) it holds the truth in 93 to 97 % of samples of ten or
-    more users, of thirty or more where there are fifteen labels. Outside that lie differences of macro-F1 over five
-    labels for ten users with uneven questions (97.3 %) and, where a rating is off by 0.2, rmse of thirty users with
-    uneven questions (92.1 %) and mae of ten (97.1 %).
+    more users, of thirty or more where there are fifteen labels. Outside that lie, where a rating is off by 0.2, rmse
+    of thirty users with uneven questions (92.1 %) and mae of ten (97.1 %).
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6, 10 and 12 (standard error; bias;
     intervals on another scale); Hesterberg, What Teachers Should Know about the Bootstrap, arXiv 1411.5279 (expansion);
@@ -135,18 +72,29 @@ def intervals(
         sample: The users.
         seed: Of the resamples: the same seed, the same interval.
         resamples: How many; the default keeps the seed's share in an interval's end to a few hundredths of its width.
-        scales: On which the intervals are made.
     """
-    values = sample.values
     if sample.users < 2:
-        return {name: Estimate(value, None, None) for name, value in values.items()}
-    drawn = _resampled(sample, np.random.default_rng(seed), resamples)
-    margin = _margin(sample.totals[:, 0])
-    with np.errstate(over="ignore", invalid="ignore"):
-        of_users = sample.metrics(sample.totals)
-    return {
-        name: _interval(value, drawn[name], margin, scales.of(name, of_users[name])) for name, value in values.items()
-    }
+        return _alone(sample)
+    falls_short = math.sqrt(max(1 - float((sample.shares**2).sum()), 1 / 2))
+    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, METRICS)
+
+
+def excess_intervals(sample: Sample) -> dict[str, Estimate]:
+    """Return differences of metrics, of the same users, with their 95 % intervals.
+
+    As `intervals`, but the standard error is the jackknife's: how far the differences without each user in turn lie
+    from the value. Biases of two methods cancel for the most part, and a bootstrap over few users with uneven questions
+    takes differences of macro-F1 for less certain than they are (97.3 % in simulation; the jackknife: 95.9 %). In
+    simulations the interval holds the truth in 93 to 97 % of samples of ten or more users.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; otherwise as `intervals`.
+
+    Args:
+        sample: The users; its metrics are differences.
+    """
+    if sample.users < 2:
+        return _alone(sample)
+    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), EXCESSES)
 
 
 def batches(total: int) -> Iterator[int]:
@@ -164,27 +112,37 @@ def _resampled(sample: Sample, generator: np.random.Generator, resamples: int) -
     return {name: np.concatenate([batch[name] for batch in drawn]) for name in drawn[0]}
 
 
-def _margin(weights: Array) -> float:
-    """Return how many standard errors of the bootstrap lie to each side of the centre.
+def _alone(sample: Sample) -> dict[str, Estimate]:
+    return {name: Estimate(value, None, None) for name, value in sample.values.items()}
 
-    It is Student's quantile, times the factor by which the bootstrap's standard error falls short of the usual one: at
-    most that of two equal users.
-    """
+
+def _intervals(sample: Sample, others: dict[str, Array], expansion: float, scales: Scales) -> dict[str, Estimate]:
+    """Return intervals by how far the metrics of other samples lie from the value, times a factor."""
+    margin = _student(sample.shares) * expansion
+    with np.errstate(over="ignore", invalid="ignore"):
+        of_users = sample.metrics(sample.totals)
+    return {
+        name: _interval(value, others[name], margin, scales.of(name, of_users[name]))
+        for name, value in sample.values.items()
+    }
+
+
+def _student(shares: Array) -> float:
+    """Return Student's quantile for users with these shares of the questions."""
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-    shares = weights / weights.sum()
     squares, cubes = float((shares**2).sum()), float((shares**3).sum())
     degrees_of_freedom = (1 - squares) ** 2 / (squares - 2 * cubes + squares**2)
-    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2)) / math.sqrt(max(1 - squares, 1 / 2))
+    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))
 
 
-def _interval(value: float, drawn: Array, margin: float, scale: Scale) -> Estimate:
+def _interval(value: float, others: Array, margin: float, scale: Scale) -> Estimate:
     observed = scale.to(np.array(value))
     with np.errstate(over="ignore", invalid="ignore"):
-        beyond = scale.to(drawn) - observed
+        beyond = scale.to(others) - observed
         centre = observed - np.mean(beyond) if scale.corrects_bias else observed
         reach = margin * np.sqrt(np.mean(beyond**2))
         low, high = scale.back(np.array([centre - reach, centre + reach]))
-    if not np.isfinite([low, high]).all() or np.ptp(drawn) <= TINY:
+    if not np.isfinite([low, high]).all() or np.ptp(others) <= TINY:
         return Estimate(value, None, None)
     return Estimate(value, min(float(low), value), max(float(high), value))

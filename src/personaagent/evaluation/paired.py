@@ -10,10 +10,11 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .intervals import EXCESSES, RESAMPLES, TINY, batches, intervals
+from .intervals import DRAWS, batches, excess_intervals
 from .official import Array
 from .power import users_needed
 from .rows import Row
+from .scales import TINY
 from .totals import Sample, averaged, pooled, scored
 
 EXACT = 4_096
@@ -43,7 +44,7 @@ def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], s
         rows: The rows of one method, in any order; no answer is a wrong answer. For questions that both methods scored,
             pass what `scored_by_both` returns.
         baseline_rows: The rows of the method to compare with, for the same questions of the same users.
-        seed: Of resamples and random swaps.
+        seed: Of random swaps.
 
     Returns:
         Method less baseline for each metric of the task's kind; nothing if there are no rows.
@@ -70,18 +71,18 @@ def scored_by_both(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[l
     return [first[question] for question in both], [second[question] for question in both]
 
 
-def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = RESAMPLES) -> dict[str, Difference]:
+def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS) -> dict[str, Difference]:
     """Compare two samples of the same users, in the same order.
 
-    The interval is that of `intervals`, of the difference; the p-value is of a permutation test that swaps the two
-    methods' answers to all questions of a user: in all ways if there are few users, else in random ones, of which what
-    was observed counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766).
+    The interval is that of `excess_intervals`; the p-value is of a permutation test that swaps the two methods' answers
+    to all questions of a user: in all ways if there are few users, else in random ones, of which what was observed
+    counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766).
 
     Args:
         sample: The method's users.
         baseline: The same users' totals by the baseline.
-        seed: Of resamples and random swaps.
-        draws: How many resamples, and how many swaps with the one that was observed.
+        seed: Of random swaps.
+        draws: How many swaps, with the one that was observed.
     """
     if not sample.users:
         return {}
@@ -89,7 +90,7 @@ def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = RESAM
         np.concatenate([sample.totals, baseline.totals], axis=-1),
         partial(_excess, sample.metrics, sample.totals.shape[-1]),
     )
-    estimated, needed = intervals(together, seed, draws, EXCESSES), users_needed(together)
+    estimated, needed = excess_intervals(together), users_needed(together)
     p_values = _p_values(together, np.random.default_rng(seed), draws)
     return {
         name: Difference(one.value, one.low, one.high, p_values[name], together.users, needed[name])

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .intervals import TINY
+from .scales import TINY
 from .totals import Sample
 
 POWER = 0.8
@@ -32,11 +32,9 @@ def users_needed(sample: Sample) -> dict[str, int | None]:
     values = sample.values
     if sample.users < 2:
         return dict.fromkeys(values)
-    with np.errstate(over="ignore", invalid="ignore"):
-        left_out = sample.metrics(sample.totals.sum(axis=0) - sample.totals)
     deviations = {
         name: (sample.users - 1) * float(np.std(without)) * math.sqrt(sample.users / (sample.users - 1))
-        for name, without in left_out.items()
+        for name, without in sample.without_each.items()
     }
     return {name: _users_needed(value, deviations[name]) for name, value in values.items()}
 

@@ -39,6 +39,18 @@ class Sample:
         with np.errstate(over="ignore", invalid="ignore"):
             return {name: float(value) for name, value in self.metrics(self.totals.sum(axis=0)).items()}
 
+    @property
+    def without_each(self) -> dict[str, Array]:
+        """The metrics without each user in turn (users), of two users or more."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.metrics(self.totals.sum(axis=0) - self.totals)
+
+    @property
+    def shares(self) -> Array:
+        """The users' shares of the weight."""
+        weights = self.totals[:, 0]
+        return weights / weights.sum()
+
 
 def pooled(task: Task, rows: Iterable[Row]) -> Sample:
     """Return the users' totals by the official rules: users count by their questions, as in the official averages.
