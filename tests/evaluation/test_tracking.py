@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -40,6 +41,12 @@ def runs(uri: str, analyses: list[TaskAnalysis]) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id], f"tags.evaluation = '{identity}'"))
 
 
+def table(of: list[Run], name: str) -> list[dict[str, Any]]:
+    """Return the rows of the table with this name of all runs that have it."""
+    joined = MlflowClient().load_table(of[0].info.experiment_id, name, [one.info.run_id for one in of])
+    return json.loads(str(joined.to_json(orient="records")))
+
+
 def test_each_method_is_a_run_with_a_run_a_task_in_it(tracker: EvaluationTracker, uri: str) -> None:
     both = [analysis(run_id="each"), analysis(made_up.REVIEWS, run_id="each")]
     assert tracker.mirror(both) == 3
@@ -55,7 +62,7 @@ def test_each_method_is_a_run_with_a_run_a_task_in_it(tracker: EvaluationTracker
     assert {run.info.status for run in mirrored} == {"FINISHED"}
 
 
-def test_a_task_has_its_numbers_and_their_tables(tracker: EvaluationTracker, uri: str) -> None:
+def test_a_task_has_its_numbers(tracker: EvaluationTracker, uri: str) -> None:
     films = analysis(run_id="numbers")
     tracker.mirror([films])
     [run] = [run for run in runs(uri, [films]) if run.info.run_name == "personaagent LaMP-2M"]
@@ -67,10 +74,27 @@ def test_a_task_has_its_numbers_and_their_tables(tracker: EvaluationTracker, uri
     assert "dollars" not in run.data.metrics, "what is not known is not logged"
     assert run.data.metrics["accuracy.difference"] == pytest.approx(5 / 24)
     assert (run.data.params["seed"], run.data.params["baseline"]) == ("7", "rag")
-    assert run.info.artifact_uri is not None
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert json.loads((folder / "numbers.json").read_text())["failed"] == 1
-    assert {one["method"] for one in json.loads((folder / "differences.json").read_text())} == {"personaagent"}
+
+
+def test_tables_of_all_methods_are_one_for_who_loads_them(
+    tracker: EvaluationTracker, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    films = analysis(run_id="tables")
+    tracker.mirror([films])
+    mirrored = runs(uri, [films])
+    scores = {(one["method"], one["metric"]): one for one in table(mirrored, "scores.json")}
+    assert {method for method, _ in scores} == set(made_up.METHODS)
+    ours, result = scores["personaagent", "accuracy"], films.methods["personaagent"]
+    assert (ours["task"], ours["value"]) == ("LaMP-2M", pytest.approx(result.pooled["accuracy"].value))
+    assert (ours["low"], ours["high"]) == pytest.approx((result.pooled["accuracy"].low, result.pooled["accuracy"].high))
+    assert ours["value_per_user"] == pytest.approx(result.per_user["accuracy"].value)
+
+    differences = {(one["method"], one["metric"]): one["p_holm"] for one in table(mirrored, "differences.json")}
+    assert differences == pytest.approx({(one.method, one.metric): one.adjusted_p for one in films.compared})
+
+    failed = sum(one["questions"] for one in table(mirrored, "errors.json"))
+    assert failed == sum(sum(result.errors.values()) for result in films.methods.values()) > 0
 
 
 def test_what_mlflow_has_is_not_mirrored_twice(tracker: EvaluationTracker, uri: str) -> None:
@@ -95,7 +119,7 @@ def test_what_an_interrupted_mirror_left_is_made_anew(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_text", fail)
+        patch.setattr(MlflowClient, "log_table", fail)
         with pytest.raises(TrackingError, match="run `personaagent report` again"):
             tracker.mirror(films)
     assert {run.info.status for run in runs(uri, films)} == {"RUNNING"}

@@ -6,10 +6,11 @@ The files are the truth and this is a copy: what could not be mirrored is mirror
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..optimizers.tracking import Tracker, mlflow_errors
-from .report.analysis import Compared, MethodResult, TaskAnalysis, compared_as_json, result_as_json
+from .report.analysis import Compared, MethodResult, TaskAnalysis
 from .rows import fingerprint
 
 if TYPE_CHECKING:
@@ -115,8 +116,28 @@ def _log_task(client: "MlflowClient", run_id: str, analysis: TaskAnalysis, metho
     for name, value in (*_metrics(result), *_differences(compared)):
         if value is not None and abs(value) < float("inf"):
             client.log_metric(run_id, name, value)
-    client.log_text(run_id, json.dumps(result_as_json(result), indent=1), "numbers.json")
-    client.log_text(run_id, json.dumps([compared_as_json(one) for one in compared], indent=1), "differences.json")
+    for name, lines in _tables(result, compared).items():
+        if lines:
+            of_task = {"method": [method] * len(lines), "task": [analysis.task.name] * len(lines)}
+            columns = {column: [line[column] for line in lines] for column in lines[0]}
+            client.log_table(run_id, of_task | columns, f"{name}.json")
+
+
+def _tables(result: MethodResult, compared: Sequence[Compared]) -> dict[str, list[dict[str, str | float | None]]]:
+    """Return the lines of tables, which MLflow joins over runs: `mlflow.load_table("scores.json")`."""
+    return {
+        "scores": [
+            {
+                "metric": metric,
+                **asdict(estimate),
+                **{f"{name}_per_user": value for name, value in asdict(result.per_user[metric]).items()},
+                "value_scored_only": result.summary.scored_only.get(metric),
+            }
+            for metric, estimate in result.pooled.items()
+        ],
+        "differences": [{"metric": one.metric, **asdict(one.difference), "p_holm": one.adjusted_p} for one in compared],
+        "errors": [{"error": error, "questions": count} for error, count in result.errors.items()],
+    }
 
 
 def _metrics(result: MethodResult) -> Iterator[tuple[str, float | None]]:
