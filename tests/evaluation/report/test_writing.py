@@ -43,8 +43,8 @@ def test_a_report_has_all_its_sections_in_order(reported: WrittenReport) -> None
     tasks = ["### LaMP-2M", "### LaMP-3"]
     assert [line for line in lines if line.startswith("#")] == [
         "# Evaluation of LaMP-2M, LaMP-3",
-        *("## What was run", *tasks),
-        *("## Results", *tasks),
+        *("## What was run", "### All tasks"),
+        *("## Results", "### All tasks", *tasks),
         *("## Differences", *tasks),
         *("## Effects, ablations, scaling and cost", *tasks),
         *("## Personas", "### LaMP-2M"),
@@ -58,6 +58,26 @@ def test_a_report_has_all_its_sections_in_order(reported: WrittenReport) -> None
         "| profile | 1.0 | 3.0 | 1.0 |",
     ):
         assert line in lines
+
+
+def test_what_tasks_have_in_common_is_said_once(reported: WrittenReport) -> None:
+    lines = (folder_of(reported) / "report.md").read_text(encoding="utf-8").splitlines()
+    assert lines.count("| LM (agent) | openai/made-up |") == 1
+    own = lines[lines.index("### All tasks") :]
+    assert next(line for line in own if line.startswith("| task |")) == "| task | methods |"
+    assert sum(line.startswith("| LaMP-2M (label) |") for line in own) == 1
+
+
+def test_methods_stand_beside_each_other_in_all_tasks(reported: WrittenReport) -> None:
+    lines = (folder_of(reported) / "report.md").read_text(encoding="utf-8").splitlines()
+    table = lines[lines.index("| method | LaMP-2M accuracy | LaMP-3 mae |") :]
+    rows = dict(line.strip("| ").split(" | ", 1) for line in table[2 : table.index("")])
+    films, reviews = reported.analyses
+    assert rows.keys() == films.methods.keys() | reviews.methods.keys()
+    value, other = (of.methods["rag"].pooled[of.main_metric].value for of in reported.analyses)
+    assert rows["rag"].startswith(f"{value:.3f} [")
+    assert f" | {other:.3f} [" in rows["rag"]
+    assert "|  |" in table[2 + list(rows).index("personaagent:without=persona")], "a method that a task was not asked by"
 
 
 def test_every_figure_that_is_named_is_there(reported: WrittenReport) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from ...data.alignment import Spend
@@ -13,6 +14,8 @@ from .document import Block, Part, Section, Table, Words
 from .names import ablations, is_variant, series
 from .words import number, probability, reading, signed, with_interval
 
+_ALL_TASKS = "All tasks"
+
 PartOf = Callable[[TaskAnalysis], Sequence[Block]]
 """Says something about one task; nothing if there is no data for it."""
 
@@ -23,11 +26,25 @@ def section(title: str, analyses: Iterable[TaskAnalysis], part_of: PartOf) -> Se
     return Section(title, tuple(part for part in parts if part.blocks))
 
 
-def what_was_run(analysis: TaskAnalysis) -> list[Block]:
-    """List the protocol."""
-    protocol = analysis.evaluation.protocol
-    rows = [(name, value) for name, value in _protocol_rows(protocol) if value]
-    return [Table(("", ""), tuple(rows)), *(Words(note) for note in protocol.notes)]
+def what_was_run(analyses: Sequence[TaskAnalysis]) -> Section:
+    """List the protocols: what the tasks have in common, then what each has of its own."""
+    protocols = [analysis.evaluation.protocol for analysis in analyses]
+    told = [_told(protocol) for protocol in protocols]
+    names = list(dict.fromkeys(name for of_task in told for name in of_task))
+    own = [name for name in names if len({of_task.get(name, "") for of_task in told}) > 1]
+    tables = [Table(("", ""), tuple((name, value) for name, value in told[0].items() if name not in own))]
+    if own:
+        tables.append(Table(tuple(own), tuple(tuple(of_task.get(name, "") for name in own) for of_task in told)))
+    notes = dict.fromkeys(note for protocol in protocols for note in protocol.notes)
+    title = _ALL_TASKS if len(analyses) > 1 else analyses[0].task.name
+    return Section("What was run", (Part(title, (*tables, *(Words(note) for note in notes))),))
+
+
+def all_results(analyses: Sequence[TaskAnalysis]) -> Section:
+    """Show what each method came to: in all tasks beside each other, then task by task."""
+    of_tasks = section("Results", analyses, results)
+    beside = (Part(_ALL_TASKS, (_beside(analyses),)),) if len(analyses) > 1 else ()
+    return replace(of_tasks, parts=(*beside, *of_tasks.parts))
 
 
 def results(analysis: TaskAnalysis) -> list[Block]:
@@ -74,24 +91,41 @@ def drawings(analysis: TaskAnalysis) -> list[Block]:
     return blocks
 
 
-def _protocol_rows(protocol: Protocol) -> list[tuple[str, str]]:
+def _told(protocol: Protocol) -> dict[str, str]:
     questions = f"{protocol.questions} questions in turns" if protocol.questions else "all questions"
     drawn = (f"{protocol.users or 'all'} users", questions, f"seed {protocol.seed}")
-    return [
-        ("task", f"{protocol.task.name} ({protocol.task.kind})"),
-        ("data", protocol.split),
-        ("users", str(protocol.n_users)),
-        ("questions", str(protocol.n_questions)),
-        ("drawn", ", ".join(drawn)),
-        ("questions come", "one after the other, each learned from" if protocol.online else "independently"),
-        ("methods", ", ".join(protocol.methods)),
-        *((f"LM ({role})", lm) for role, lm in protocol.lms.items()),
-        ("embedder", protocol.embedder),
-        ("versions", ", ".join(f"{name} {version}" for name, version in protocol.versions.items())),
-        ("run", protocol.run_id),
-        ("started", f"{protocol.started:%Y-%m-%d %H:%M} {protocol.started.tzname() or ''}".strip()),
-        ("took", f"{protocol.seconds:,.0f} s on the clock"),
-    ]
+    told = {
+        "task": f"{protocol.task.name} ({protocol.task.kind})",
+        "data": protocol.split,
+        "users": str(protocol.n_users),
+        "questions": str(protocol.n_questions),
+        "drawn": ", ".join(drawn),
+        "questions come": "one after the other, each learned from" if protocol.online else "independently",
+        "methods": ", ".join(protocol.methods),
+        **{f"LM ({role})": lm for role, lm in protocol.lms.items()},
+        "embedder": protocol.embedder,
+        "versions": ", ".join(f"{name} {version}" for name, version in protocol.versions.items()),
+        "run": protocol.run_id,
+        "started": f"{protocol.started:%Y-%m-%d %H:%M} {protocol.started.tzname() or ''}".strip(),
+        "took": f"{protocol.seconds:,.0f} s on the clock",
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _beside(analyses: Sequence[TaskAnalysis]) -> Table:
+    methods = dict.fromkeys(name for analysis in analyses for name in analysis.methods)
+    columns = (f"{analysis.task.name} {analysis.main_metric}" for analysis in analyses)
+    rows = (
+        (
+            name,
+            *(
+                with_interval(analysis.methods[name].pooled[analysis.main_metric]) if name in analysis.methods else ""
+                for analysis in analyses
+            ),
+        )
+        for name in methods
+    )
+    return Table(("method", *columns), tuple(rows), "Each method in the main metric of each task, 95 % intervals")
 
 
 def _scores(methods: Sequence[MethodResult], metrics: Sequence[str]) -> Table:

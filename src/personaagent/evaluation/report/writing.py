@@ -14,7 +14,7 @@ from .html import html
 from .markdown import FIGURES_FOLDER, markdown
 from .persona_section import PersonaSection
 from .rows_files import write_jsonl, write_parquet
-from .sections import differences, drawings, results, section, what_was_run
+from .sections import all_results, differences, drawings, section, what_was_run
 
 if TYPE_CHECKING:
     from ...data.memory.embedder import Embedder
@@ -65,8 +65,8 @@ def report_of(analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: 
     """Return the report; with `texts`, the personas themselves are in it."""
     make = partial(section, analyses=analyses)
     sections = (
-        make("What was run", part_of=what_was_run),
-        make("Results", part_of=results),
+        what_was_run(analyses),
+        all_results(analyses),
         make("Differences", part_of=differences),
         make("Effects, ablations, scaling and cost", part_of=drawings),
         make("Personas", part_of=PersonaSection(embedder, texts=texts)),
