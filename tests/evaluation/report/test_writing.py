@@ -77,7 +77,7 @@ def test_methods_stand_beside_each_other_in_all_tasks(reported: WrittenReport) -
     value, other = (of.methods["rag"].pooled[of.main_metric].value for of in reported.analyses)
     assert rows["rag"].startswith(f"{value:.3f} [")
     assert f" | {other:.3f} [" in rows["rag"]
-    assert "|  |" in table[2 + list(rows).index("personaagent:without=persona")], "a method that a task was not asked by"
+    assert "|  |" in table[2 + list(rows).index("personaagent:without=persona")], "no such method there"
 
 
 def test_every_figure_that_is_named_is_there(reported: WrittenReport) -> None:
