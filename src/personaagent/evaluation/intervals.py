@@ -57,7 +57,8 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
     That of a share is around the value less its bias, which is how far the resamples lie to one side: macro-F1 is too
     low while users are too few to show every label. The bias of an error is so small that its estimate does harm.
     Users who have more of the questions tell less each: the degrees of freedom are those at which the standard error
-    varies if questions are independent. The interval never leaves the metric's range and always holds the value.
+    varies if questions are independent. The interval always holds the value and never leaves the range of shares, or of
+    sizes above 0; of two or three users, who tell next to nothing, it may reach beyond any error that is possible.
 
     In simulations (tests/evaluation/test_statistics_coverage.py) it holds the truth in 93 to 97 % of samples of ten or
     more users, of thirty or more where there are fifteen labels. Outside that lie, where a rating is off by 0.2, rmse
