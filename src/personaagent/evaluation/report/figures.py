@@ -136,12 +136,12 @@ def persona_map(task: str, users: Sequence[str], places: "NDArray[np.float64]") 
 def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compared_with: str, caption: str) -> Figure:
     """Draw the main metric of methods one below the other, each by its label, with a line through one of them."""
     values, below, above = _points(analysis, list(labelled.values()))
-    places = dict(zip(labelled, range(len(labelled)), strict=True))
+    labels, places = list(labelled), range(len(labelled))
 
     def draw(axes: "Axes") -> None:
-        axes.errorbar(values, list(places.values()), xerr=[below, above], fmt="o", capsize=3, color=COLOURS[0])
-        axes.axvline(values[places[compared_with]], color=BASE, linewidth=0.8, linestyle=":")
-        axes.set_yticks(list(places.values()), list(places))
+        axes.errorbar(values, places, xerr=[below, above], fmt="o", capsize=3, color=COLOURS[0])
+        axes.axvline(values[labels.index(compared_with)], color=BASE, linewidth=0.8, linestyle=":")
+        axes.set_yticks(places, labels)
         axes.invert_yaxis()
         axes.set_xlabel(_axis(analysis.main_metric))
 

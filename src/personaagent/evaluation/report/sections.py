@@ -43,8 +43,8 @@ def what_was_run(analyses: Sequence[TaskAnalysis]) -> Section:
 def all_results(analyses: Sequence[TaskAnalysis]) -> Section:
     """Show what each method came to: in all tasks beside each other, then task by task."""
     of_tasks = section("Results", analyses, results)
-    beside = (Part(_ALL_TASKS, (_beside(analyses),)),) if len(analyses) > 1 else ()
-    return replace(of_tasks, parts=(*beside, *of_tasks.parts))
+    overview = (Part(_ALL_TASKS, (_main_metrics(analyses),)),) if len(analyses) > 1 else ()
+    return replace(of_tasks, parts=(*overview, *of_tasks.parts))
 
 
 def results(analysis: TaskAnalysis) -> list[Block]:
@@ -112,7 +112,7 @@ def _told(protocol: Protocol) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def _beside(analyses: Sequence[TaskAnalysis]) -> Table:
+def _main_metrics(analyses: Sequence[TaskAnalysis]) -> Table:
     methods = dict.fromkeys(name for analysis in analyses for name in analysis.methods)
     columns = (f"{analysis.task.name} {analysis.main_metric}" for analysis in analyses)
     rows = (
