@@ -56,7 +56,7 @@ class Used(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     print(
         f"personaagent {version('personaagent')}, dspy {dspy.__version__}, Python {platform.python_version()}; "

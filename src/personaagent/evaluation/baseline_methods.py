@@ -58,12 +58,12 @@ class RetrievingMethod(ListedMethod):
     retriever: Literal["bm25", "dense"] = "bm25"
     """Compares by words, or by meaning."""
 
-    def _retriever(self, user: LampUser, bench: "Workbench") -> "Retriever":
+    async def _index(self, user: LampUser, bench: "Workbench") -> "Retriever":
         from ..programs.baselines.retrievers import Bm25Retriever, DenseRetriever
 
-        if self.retriever == "bm25":
+        if self.retriever == "bm25":  # Python alone: another thread would not let this one go on meanwhile.
             return Bm25Retriever(user.history, bench.task)
-        return DenseRetriever(user.history, bench.task, bench.embedder)
+        return await asyncio.to_thread(lambda: DenseRetriever(user.history, bench.task, bench.embedder))
 
 
 class RagMethod(RetrievingMethod):
@@ -75,7 +75,7 @@ class RagMethod(RetrievingMethod):
         """Index the history."""
         from ..programs.baselines.rag import Rag
 
-        return Rag(bench.task, await asyncio.to_thread(self._retriever, user, bench), self.k)
+        return Rag(bench.task, await self._index(user, bench), self.k)
 
 
 class KnnMethod(RetrievingMethod):
@@ -90,7 +90,7 @@ class KnnMethod(RetrievingMethod):
         """Index the history."""
         from ..programs.baselines.knn import Knn
 
-        return Knn(bench.task, user.history, await asyncio.to_thread(self._retriever, user, bench), self.k)
+        return Knn(bench.task, user.history, await self._index(user, bench), self.k)
 
 
 class IclMethod(ListedMethod):
@@ -124,7 +124,7 @@ class PagMethod(RetrievingMethod):
         """Summarise the user, index the history."""
         from ..programs.baselines.pag import Pag, ProfileSummary
 
-        retriever = await asyncio.to_thread(self._retriever, user, bench)
+        retriever = await self._index(user, bench)
         summarised = await ProfileSummary(bench.task, self.items, self.seed).acall(history=user.history)
         return Pag(bench.task, summarised.summary, retriever, self.k)
 

@@ -14,6 +14,7 @@ from .official import Metrics
 from .ours import metrics_over_scored
 from .rows import Row, fingerprint
 from .scores import metrics, scorer
+from .totals import averaged
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,9 @@ def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:
         unparsed=counts["unparsed"],
         official=metrics(task, rows),
         scored_only=metrics_over_scored(task, rows),
-        per_user=_per_user(task, rows),
+        per_user=averaged(task, rows).values,
         spend=sum((spend for row in rows for spend in (row.spend, row.preparation) if spend), start=Spend()),
     )
-
-
-def _per_user(task: Task, rows: Sequence[Row]) -> Metrics:
-    by_user: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_user[row.user_key].append(row)
-    of_users = [metrics(task, its_rows) for its_rows in by_user.values()]
-    return {name: sum(of_user[name] for of_user in of_users) / len(of_users) for name in of_users[0]}
 
 
 def _finite(metrics: Metrics) -> dict[str, JsonValue]:
