@@ -21,6 +21,8 @@ A message names the file, record, field and value, and says what to do next. No 
 PersonaAgent's public functions.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -117,3 +119,16 @@ class AnswerError(ServiceError):
 
 class TrackingError(ServiceError):
     """MLflow could not be reached; the store has everything that was to be mirrored."""
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Name the file, or folder, that cannot be written inside.
+
+    Raises:
+        StorageError: The operating system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..data.errors import StorageError
+from ..data.errors import StorageError, writing
 from .context import Json, err, opened, out, print_json
 
 if TYPE_CHECKING:
@@ -90,11 +90,8 @@ def _write(name: str, lines: "Iterable[str]") -> None:
     if name == "-":
         sys.stdout.writelines(lines)
         return
-    try:
-        with Path(name).open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise StorageError(f"{name}: cannot be written: {error.strerror}") from error
+    with writing(Path(name)), Path(name).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
 
 
 def _read(name: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
-from ..data.errors import InputError, RecordError, StorageError
+from ..data.errors import InputError, RecordError, writing
 from ..data.nouns import Noun
 from ..data.persona import Persona
 from ..data.task import Task
@@ -135,7 +135,7 @@ def write_protocol(folder: Path, protocol: Protocol) -> Path:
         StorageError: The file cannot be written.
     """
     path = folder / PROTOCOL_FILE
-    with _writing(path):
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(protocol.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return path
@@ -158,12 +158,12 @@ def persona_file(folder: Path | None) -> Generator[PersonaSink]:
         yield lambda _record: None
         return
     path = folder / PERSONAS_FILE
-    with _writing(path):
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
 
     def keep(record: PersonaRecord) -> None:
-        with _writing(path), path.open("a", encoding="utf-8") as file:
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(record.to_json() + "\n")
 
     yield keep
@@ -264,11 +264,3 @@ def _parsed(kind: type[OneNoun], path: Path, record: str, text: str) -> OneNoun:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else None
         raise RecordError(path, record, field, f"{first['msg']}: evaluate again into another folder") from error
-
-
-@contextmanager
-def _writing(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TextIO
 from pydantic import field_validator
 
 from ..data.alignment import Spend
-from ..data.errors import InputError, StorageError
+from ..data.errors import InputError, writing
 from ..data.nouns import Noun
 
 ROWS_FILE = "rows.jsonl"
@@ -76,12 +76,12 @@ def rows_file(folder: Path | None, run_id: str | None = None) -> Generator[RowSi
         yield lambda _row: None
         return
     path = folder / ROWS_FILE
-    with _as_storage_error(path):
+    with writing(path):
         file = _created(path, run_id)
     try:
         yield partial(_write, file, path)
     finally:
-        with _as_storage_error(path):
+        with writing(path):
             file.close()
 
 
@@ -116,14 +116,6 @@ def _created(path: Path, run_id: str | None) -> TextIO:
 
 
 def _write(file: TextIO, path: Path, row: Row) -> None:
-    with _as_storage_error(path):
+    with writing(path):
         file.write(row.to_json() + "\n")
         file.flush()
-
-
-@contextmanager
-def _as_storage_error(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

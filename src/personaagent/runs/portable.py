@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ..data.call import Attempt, Call, Run, RunEnd
-from ..data.errors import RecordError, StorageError
+from ..data.errors import RecordError, StorageError, writing
 from ..data.nouns import Noun
 
 if TYPE_CHECKING:
@@ -28,12 +28,9 @@ def export_run(journal: "Journal", run_id: str, path: Path) -> int:
         StorageError: The file cannot be written.
     """
     run, calls = journal.run(run_id), journal.calls(run_id)
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            for kind, noun in _nouns(journal, run, calls):
-                file.write(json.dumps({"kind": kind, **json.loads(noun.to_json())}) + "\n")
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    with writing(path), path.open("w", encoding="utf-8") as file:
+        for kind, noun in _nouns(journal, run, calls):
+            file.write(json.dumps({"kind": kind, **json.loads(noun.to_json())}) + "\n")
     return len(calls)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...data.errors import StorageError
+from ...data.errors import writing
 from ..protocol import read_evaluations
 from .analysis import TaskAnalysis, analyse
 from .document import Report
@@ -54,10 +54,8 @@ def write_report(
     analyses = analyse(read_evaluations(folder), baseline)
     report = report_of(analyses, embedder, texts=not numbers_only)
     target = folder / REPORT_FOLDER
-    try:
+    with writing(target):
         files = _write(report, target, analyses, numbers_only=numbers_only)
-    except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     return WrittenReport(analyses, files)
 
 
