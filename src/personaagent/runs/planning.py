@@ -1,14 +1,15 @@
 """What work would cost: the same program runs, and an LM that is not there adds up the worst case of every call."""
 
 import json
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import dspy
-from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+from dspy.lm15 import Request, Usage
 
 from ..data.call import NOTHING, Cost
+from ..lms.immediate import AsyncImmediateEngine, ImmediateEngine
 from ..lms.journal import most_tokens, worst_case
 from ..lms.prices import Price, price_of
 from .opening import AGENT, LOSS, REVISION
@@ -63,48 +64,18 @@ def _planning_lm(plan: Plan, role: str, lm: dspy.LM, price: str | None) -> dspy.
     engine = _PlanningEngine(plan, role, price_of(lm, price))
     limit = most_tokens(lm)
     return dspy.LM(
-        lm.model, max_tokens=limit, engine=engine, async_engine=_AsyncPlanningEngine(engine), cache=False, num_retries=0
+        lm.model, max_tokens=limit, engine=engine, async_engine=AsyncImmediateEngine(engine), cache=False, num_retries=0
     )
 
 
-class _PlanningEngine:
-    supports_function_calling = False
-    supports_response_schema = True
-    supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop"})
-
+class _PlanningEngine(ImmediateEngine):
     def __init__(self, plan: Plan, role: str, price: Price | None) -> None:
         self._plan, self._role, self._price = plan, role, price
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-    def complete(self, request: Request) -> Response:
+    def answer(self, request: Request) -> tuple[str, Usage]:
         self._plan.add(self._role, worst_case(request, self._price))
         schema = (request.config.response_format or {}).get("schema", {})
-        message = Message.assistant([TextPart(json.dumps(_example(json.loads(json.dumps(schema, default=dict)))))])
-        return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=Usage())
-
-    def stream(self, request: Request) -> Iterator[object]:
-        return response_to_events(self.complete(request))
-
-    def close(self) -> None: ...
-
-
-class _AsyncPlanningEngine:
-    def __init__(self, engine: _PlanningEngine) -> None:
-        self._engine = engine
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-    async def complete(self, request: Request) -> Response:
-        return self._engine.complete(request)
-
-    async def stream(self, request: Request) -> AsyncIterator[object]:
-        for event in self._engine.stream(request):
-            yield event
-
-    async def aclose(self) -> None: ...
+        return json.dumps(_example(json.loads(json.dumps(schema, default=dict)))), Usage()
 
 
 def _example(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:

@@ -2,16 +2,17 @@
 
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import dspy
-from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+from dspy.lm15 import Request, TextPart, Usage
 from pydantic_core import to_json
 
 from ..data.persona import estimated_tokens
+from ..lms.immediate import AsyncImmediateEngine, ImmediateEngine
 
 Reply: TypeAlias = str | Mapping[str, object] | Exception
 """What one call answers.
@@ -118,9 +119,8 @@ class ScriptedLM(dspy.LM):
 
     def __init__(self, script: Script, *, model: str = "scripted/lm") -> None:
         self._engine = _Engine(_answering(script))
-        super().__init__(
-            model, engine=self._engine, async_engine=_AsyncEngine(self._engine), cache=False, num_retries=0
-        )
+        awaited = AsyncImmediateEngine(self._engine)
+        super().__init__(model, engine=self._engine, async_engine=awaited, cache=False, num_retries=0)
 
     @property
     def requests(self) -> tuple[ScriptedRequest, ...]:
@@ -146,57 +146,18 @@ class RefusingLM(ScriptedLM):
         super().__init__(_refuse, model="refusing/lm")
 
 
-class _Engine:
-    """DSPy's engine interface over an answering function. Copies of the LM share it, and so the record of requests."""
-
-    supports_function_calling = False
-    supports_response_schema = True
-    supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop"})
+class _Engine(ImmediateEngine):
+    """Answers by a function, and keeps a record of requests."""
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
         self.requests: list[ScriptedRequest] = []
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-    def complete(self, request: Request) -> Response:
+    def answer(self, request: Request) -> tuple[str, Usage]:
         asked = ScriptedRequest(request)
         self.requests.append(asked)
         text = _written(self._answering(asked), asked)
-        return Response(
-            id=None,
-            model=request.model,
-            message=Message.assistant([TextPart(text)]),
-            finish_reason="stop",
-            usage=Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text)),
-        )
-
-    def stream(self, request: Request) -> Iterator[object]:
-        return response_to_events(self.complete(request))
-
-    def close(self) -> None:
-        pass
-
-
-class _AsyncEngine:
-    """The same answers and the same record, awaited."""
-
-    def __init__(self, engine: _Engine) -> None:
-        self._engine = engine
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-    async def complete(self, request: Request) -> Response:
-        return self._engine.complete(request)
-
-    async def stream(self, request: Request) -> AsyncIterator[object]:
-        for event in self._engine.stream(request):
-            yield event
-
-    async def aclose(self) -> None:
-        pass
+        return text, Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text))
 
 
 def _answering(script: Script) -> Answering:
