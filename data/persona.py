@@ -9,9 +9,11 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
+from .answer_weights import AnswerWeights
 from .nouns import Noun
 
 Section = Literal["profile", "preferences", "tool_use", "style"]
+Kind = Literal["template", "statement", "said", "confusion", "style", "rule", "rewrite"]
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MAX_PERSONA_TOKENS = 1500
 
@@ -31,6 +33,9 @@ class PersonaLine(Noun):
     text: str = Field(min_length=1)
     causes: tuple[str, ...] = ()
     """Ids of the interactions that this line came from; empty for a line of the template."""
+    kind: Kind = "template"
+    """How it came about: `statement` from semantic memory, `said` by the user, `rewrite` by the paper's whole rewrite;
+    the others are named after their proposer."""
 
     @field_validator("text")
     @classmethod
@@ -47,6 +52,8 @@ class Persona(Noun):
     """A user's system prompt. Data, never code: it is filled in by interactions and rewritten by an LM."""
 
     lines: tuple[PersonaLine, ...] = ()
+    weights: AnswerWeights | None = None
+    """How answers are weighed; None leaves them as the LM gives them."""
 
     @field_validator("lines")
     @classmethod
@@ -67,8 +74,9 @@ class Persona(Noun):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the text: two personas that read the same are the same."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        """A hash of the text and the weights: two personas that answer the same are the same."""
+        weights = f"\n{self.weights.to_json()}" if self.weights else ""
+        return hashlib.sha256(f"{self.text}{weights}".encode()).hexdigest()[:16]
 
     @property
     def causes(self) -> frozenset[str]:
@@ -87,13 +95,13 @@ class Persona(Noun):
         kept = {line.line_id: line for line in self.lines}
         new_causes = tuple(sorted(set(causes)))
         written = (
-            PersonaLine(section=section, text=text, causes=new_causes)
+            PersonaLine(section=section, text=text, causes=new_causes, kind="rewrite")
             for section in SECTIONS
             for text in sections.get(section, ())
             if text.strip()
         )
         unique = {line.line_id: kept.get(line.line_id, line) for line in written}
-        return Persona(lines=tuple(unique.values()))
+        return Persona(lines=tuple(unique.values()), weights=self.weights)
 
 
 class PersonaVersion(Noun):

@@ -30,5 +30,8 @@ def initial_persona(statements: Iterable[Statement]) -> Persona:
     To align with interactions later on, pass only statements abstracted from older ones: otherwise the persona already
     holds the answers that are simulated. `memory.before(oldest_of_the_batch).statements()` are such statements.
     """
-    known = (PersonaLine(section="profile", text=statement.text, causes=statement.evidence) for statement in statements)
+    known = (
+        PersonaLine(section="profile", text=statement.text, causes=statement.evidence, kind="statement")
+        for statement in statements
+    )
     return Persona(lines=(*known, *_TEMPLATE))
