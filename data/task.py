@@ -1,7 +1,7 @@
 """A task: what is asked, and in which form the answer must come."""
 
 import re
-from typing import Literal
+from typing import Literal, cast
 
 from .nouns import Noun
 
@@ -20,6 +20,13 @@ class Task(Noun):
     """How an item's content becomes a query."""
     metric: str = ""
     """Name of the metric of one's own by which answers are scored; empty for those of the kind."""
+
+    @property
+    def rewards(self) -> Literal["accuracy", "mae", "rmse"]:
+        """What an answer is rewarded for, which decides between the most probable one, the median and the mean."""
+        if self.metric in {"accuracy", "mae", "rmse"}:
+            return cast("Literal['accuracy', 'mae', 'rmse']", self.metric)
+        return "mae" if self.kind == "rating" else "accuracy"
 
     def query(self, content: str) -> str:
         """Return the query that asks about `content`."""

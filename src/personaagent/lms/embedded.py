@@ -2,32 +2,28 @@
 
 import asyncio
 import atexit
-import json
 import logging
 import math
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dspy.lm15 import (
     ConfigurationError,
-    ContextLengthError,
     InvalidRequestError,
-    Message,
     Request,
     Response,
     ServerError,
-    TextPart,
-    UnsupportedFeatureError,
-    Usage,
     response_to_events,
 )
 
 from ..data.errors import ModelFileError, SetupError
+from ..programs.answer_tokens import answer_probabilities
+from .llama_requests import body_of, choice_of, decision_of, next_tokens_of, raise_as_dspy, response_of
 
 if TYPE_CHECKING:
     from xllamacpp import Server
@@ -43,11 +39,8 @@ PROMPT_CACHE_MIB = 384
 A program asks under several contracts in turn, and each begins with its own long system prompt. With the cache each of
 them is computed once, not at every turn.
 """
-MAX_TOKENS = 512
-"""Length of an answer for which no other limit is set; small models ramble."""
-MOST_ITEMS = 8
-"""Length of a list for which the schema sets no other limit."""
-SEED = 1
+MOST_ALTERNATIVES = 200
+"""Tokens among which answers are looked for; what is rarer has no probability worth a name."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,17 +79,43 @@ class LlamaEngine:
         Raises:
             dspy.lm15.LM15Error: As DSPy expects of an engine, which makes a `dspy.LMError` of it.
         """
+        body = body_of(request)
+        if request.config.probabilities and (decided := self._decided(request, body)) is not None:
+            return decided
+        return response_of(self._answered(body), request.model)
+
+    def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
         if self._server is None:
             raise ConfigurationError("the embedded LM is closed: open it again with open_lm")
         try:
-            answer = self._server.handle_chat_completions(_body(request))
+            answer = self._server.handle_chat_completions(body)
         except ValueError as error:
             raise InvalidRequestError(f"llama.cpp cannot read the request: {error}") from error
         except RuntimeError as error:
             raise ServerError(f"llama.cpp failed: {error}") from error
         if error := answer.get("error"):
-            _raise(error)
-        return _response(answer, request.model)
+            raise_as_dspy(error)
+        return answer
+
+    def _decided(self, request: Request, body: dict[str, Any]) -> Response | None:
+        """Return the probabilities of the answers that the request allows; None if it does not ask to choose one."""
+        if (choice := choice_of(request)) is None:
+            return None
+        field, answers = choice
+        positions: list[dict[str, Any]] = []
+
+        def next_tokens(begun: bytes) -> dict[bytes, float]:
+            try:
+                answer = f'{{"{field}": "{begun.decode()}'
+            except UnicodeDecodeError:  # The token ends within a character.
+                return {}
+            messages = [*body["messages"], {"role": "assistant", "content": answer}]
+            one_token = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": MOST_ALTERNATIVES}
+            positions.append(self._answered({"messages": messages, **one_token}))
+            return next_tokens_of(positions[-1])
+
+        probabilities = answer_probabilities(next_tokens, answers)
+        return probabilities and decision_of(field, probabilities, positions, request.model)
 
     def stream(self, request: Request) -> Iterator[object]:
         """Yield the whole answer as one piece."""
@@ -198,81 +217,3 @@ def _served(path: Path, threads: int) -> "Server":
     # A server that is closed before it was ever asked may hang.
     server.handle_completions({"prompt": "hi", "n_predict": 1})
     return server
-
-
-def _body(request: Request) -> dict[str, Any]:
-    config = request.config
-    if request.tools:
-        raise UnsupportedFeatureError("the embedded LM has no native tool calls", feature="tools")
-    options = {
-        "temperature": config.temperature or 0.0,
-        "max_tokens": config.max_tokens or MAX_TOKENS,
-        "seed": SEED if config.seed is None else config.seed,
-        "stop": list(config.stop),
-        "top_p": config.top_p,
-        "top_k": config.top_k,
-        "frequency_penalty": config.frequency_penalty,
-        "presence_penalty": config.presence_penalty,
-        "response_format": _response_format(config.response_format),
-    }
-    return {"messages": _messages(request), **{name: value for name, value in options.items() if value is not None}}
-
-
-def _messages(request: Request) -> list[dict[str, str]]:
-    system = [{"role": "system", "content": _text(request.system)}] if request.system else []
-    roles = {"developer": "system"}
-    return system + [{"role": roles.get(one.role, one.role), "content": _text(one.parts)} for one in request.messages]
-
-
-def _text(content: "str | tuple[Any, ...]") -> str:
-    if isinstance(content, str):
-        return content
-    if other := [part.type for part in content if not isinstance(part, TextPart)]:
-        raise UnsupportedFeatureError(f"the embedded LM reads text, not {other[0]}", feature="messages")
-    return "".join(part.text for part in content)
-
-
-def _response_format(wanted: "Mapping[str, Any] | None") -> dict[str, Any] | None:
-    if not wanted or wanted.get("type") != "json_schema":
-        return {"type": "json_object"} if wanted else None
-    # DSPy's form is flat and read-only; llama.cpp silently ignores a schema that is not nested like this.
-    schema = json.loads(json.dumps(wanted["schema"], default=dict), object_hook=_bounded)
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": wanted.get("name", "answer"), "schema": schema, "strict": True},
-    }
-
-
-def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
-    """Bound a list that has no bound: small models go on until they may no longer."""
-    return {"maxItems": MOST_ITEMS, **schema} if schema.get("type") == "array" else schema
-
-
-def _response(answer: "Mapping[str, Any]", model: str) -> Response:
-    choice, usage = answer["choices"][0], answer["usage"]
-    return Response(
-        id=answer["id"],
-        model=model,
-        message=Message.assistant([TextPart(choice["message"]["content"] or "")]),
-        finish_reason="length" if choice["finish_reason"] == "length" else "stop",
-        usage=Usage(
-            input_tokens=usage["prompt_tokens"],
-            output_tokens=usage["completion_tokens"],
-            cache_read_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens"),
-        ),
-    )
-
-
-def _raise(error: "Mapping[str, Any]") -> NoReturn:
-    status, message = int(error["code"]), str(error["message"])
-    if error.get("type") == "exceed_context_size_error":
-        raise ContextLengthError(
-            f"the prompt has {error['n_prompt_tokens']} tokens, and the embedded LM reads {error['n_ctx']}: "
-            "give it fewer or shorter inputs, or ask another LM",
-            status=status,
-        )
-    if status == 501:
-        raise UnsupportedFeatureError(message, status=status)
-    if 400 <= status < 500:
-        raise InvalidRequestError(message, status=status)
-    raise ServerError(message, status=status)

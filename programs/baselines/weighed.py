@@ -1,0 +1,85 @@
+"""Any baseline with answer weights: the same prompt, weighed with the user's habits and memory."""
+
+from collections.abc import Sequence
+
+import dspy
+
+from ...data.answer_weights import AnswerWeights, Distribution, best_answer, prior_of, votes_of
+from ...data.interaction import Interaction
+from ...data.memory.embedder import Embedder
+from ...data.statement import Episode
+from ...data.task import Task
+from ..module import Module
+from ..weighing import serves, weighed
+
+
+class Past:
+    """A user's past answers, each with its likeness to a question.
+
+    Args:
+        history: The user's past interactions, oldest first. They are embedded here and now.
+        task: Tells the content of a query from the fixed words around it.
+        embedder: Turns texts into vectors.
+    """
+
+    def __init__(self, history: Sequence[Interaction], task: Task, embedder: Embedder) -> None:
+        self._answered = tuple(one for one in history if one.ground_truth is not None)
+        self._task, self._embedder = task, embedder
+        self._vectors = embedder.embed([task.content(one.query) for one in self._answered])
+
+    def answered(self, query: str) -> tuple[Episode, ...]:
+        """Return all past interactions with a ground truth, oldest first."""
+        if not self._answered:
+            return ()
+        likenesses = self._vectors @ self._embedder.embed([self._task.content(query)])[0]
+        return tuple(
+            Episode(interaction=one, similarity=float(likeness))
+            for one, likeness in zip(self._answered, likenesses, strict=True)
+        )
+
+
+class WithWeights(Module):
+    """A program whose answers are weighed; where its LM is another one, they are left as they are.
+
+    Args:
+        program: The baseline.
+        task: What it answers.
+        weights: How far LM, prior and memory are believed.
+        past: The user's answers; None for weights that know nothing of the user.
+    """
+
+    def __init__(self, program: dspy.Module, task: Task, weights: AnswerWeights, past: Past | None) -> None:
+        super().__init__()
+        self.program, self.task, self.weights, self.past = program, task, weights, past
+
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Return the program's prediction, with `response`, `probabilities` and `experts` after weighing."""
+        answered = self.program(query=query)
+        if not serves(self.weights, self.task, dspy.settings.lm.model):
+            return answered
+        past = self.past.answered(query) if self.past else ()
+        found = weighed(self.task, answered.lm_probabilities, self.weights, past)
+        return dspy.Prediction(**{**answered.toDict(), **found._asdict()})
+
+
+class Habits(Module):
+    """Answer from the user's past answers alone, without an LM.
+
+    Args:
+        task: What is asked.
+        base_rate: How often other users give each answer.
+        past: The user's answers.
+        by_likeness: Whether answers to questions like this one count more (the votes), or all alike (the prior).
+    """
+
+    def __init__(self, task: Task, base_rate: Distribution, past: Past, *, by_likeness: bool) -> None:
+        super().__init__()
+        self.task, self.base_rate, self.past, self.by_likeness = task, base_rate, past, by_likeness
+
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Return a prediction with `response` and `probabilities`."""
+        answered = self.past.answered(query)
+        given = [one.interaction.ground_truth or "" for one in answered]
+        prior = prior_of(given, self.base_rate)
+        votes = votes_of([one.similarity for one in answered], given, prior) if self.by_likeness else prior
+        return dspy.Prediction(response=best_answer(votes, self.task.rewards), probabilities=votes)
