@@ -13,7 +13,8 @@ from ..data.alignment import Alignment, Iteration, TextualLoss
 from ..data.errors import BudgetError, InputError
 from ..data.interaction import Interaction
 from ..programs import PersonaAgent
-from ..programs.driver import Body, Call, arun, run
+from ..programs.module import in_thread
+from ..programs.scope import within
 from ..programs.spend import measure
 from .events import IterationEnded, Listener, LossMeasured, Simulated
 from .revision import WholeRewrite
@@ -100,7 +101,7 @@ class PersonaAlignment(Teleprompter):
         """
         self._check(valset)
         with measure() as meter:
-            program, record = run(self._align(student, _interactions(trainset)))
+            program, record = self._align(student, _interactions(trainset))
         return _finished(program, record.model_copy(update={"spend": meter.spend}))
 
     async def acompile(
@@ -110,24 +111,21 @@ class PersonaAlignment(Teleprompter):
         trainset: Sequence[dspy.Example],
         valset: Sequence[dspy.Example] | None = None,
     ) -> PersonaAgent:
-        """Do what `compile` does; the simulations of a batch run at once, and so do its critiques."""
-        self._check(valset)
-        with measure() as meter:
-            program, record = await arun(self._align(student, _interactions(trainset)))
-        return _finished(program, record.model_copy(update={"spend": meter.spend}))
+        """Do what `compile` does, in a thread."""
+        return await in_thread(self.compile, student, trainset=trainset, valset=valset)
 
     def get_params(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         names = ("mode", "n", "iterations", "sampling", "loss_lm", "revision_lm", "listener")
         return {name: getattr(self, name) for name in names}
 
-    def _align(self, student: PersonaAgent, history: Sequence[Interaction]) -> Body[tuple[PersonaAgent, Alignment]]:
+    def _align(self, student: PersonaAgent, history: Sequence[Interaction]) -> tuple[PersonaAgent, Alignment]:
         program, started_at = student.deepcopy(), datetime.now(UTC)
         iterations: list[Iteration] = []
         stopped = None
         try:
             for number in range(1, self.iterations + 1):
-                iteration = yield from self._iterate(program, history, f"iteration {number}")
+                iteration = self._iterate(program, history, f"iteration {number}")
                 if iteration.accepted and iteration.candidate is not None:
                     program.speak_under(iteration.candidate)
                 iterations.append(iteration)
@@ -136,39 +134,38 @@ class PersonaAlignment(Teleprompter):
             stopped = str(spent)
         return program, self._record(student, len(history), iterations, started_at, stopped)
 
-    def _iterate(self, program: PersonaAgent, history: Sequence[Interaction], round_: str) -> Body[Iteration]:
+    def _iterate(self, program: PersonaAgent, history: Sequence[Interaction], round_: str) -> Iteration:
         batch = self.sampling.sample(history, self.n)
-        responses = yield from self._simulate(program, batch, round_)
-        losses = yield from self._measure(batch, responses, round_)
-        return (yield from self._revise(program, losses, round_))
+        responses = self._simulate(program, batch, round_)
+        losses = self._measure(batch, responses, round_)
+        return self._revise(program, losses, round_)
 
-    def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction], round_: str) -> Body[list[str | None]]:
+    def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction], round_: str) -> list[str | None]:
         simulate = Simulate(reuse_served=self.mode == "served")
-        simulations = yield tuple(
-            Call(simulate, {"agent": program, "interaction": one}, place=_place(round_, one)) for one in batch
-        )
-        for simulation in simulations:
-            self._tell(Simulated(simulation.interaction, simulation.response))
-        return [simulation.response for simulation in simulations]
+        responses: list[str | None] = []
+        for interaction in batch:
+            with within(*_place(round_, interaction)):
+                responses.append(simulate(agent=program, interaction=interaction).response)
+            self._tell(Simulated(interaction, responses[-1]))
+        return responses
 
-    def _measure(
-        self, batch: Sequence[Interaction], responses: Sequence[str | None], round_: str
-    ) -> Body[list[TextualLoss]]:
+    def _measure(self, batch: Sequence[Interaction], responses: Sequence[str | None], round_: str) -> list[TextualLoss]:
         measure_loss = MeasureTextualLoss(self.loss_lm)
-        measured = yield tuple(
-            Call(measure_loss, {"interaction": interaction, "response": response}, place=_place(round_, interaction))
-            for interaction, response in zip(batch, responses, strict=True)
-        )
-        losses = [one.loss for one in measured if one.loss is not None]
-        for loss in losses:
-            self._tell(LossMeasured(loss))
+        losses: list[TextualLoss] = []
+        for interaction, response in zip(batch, responses, strict=True):
+            with within(*_place(round_, interaction)):
+                loss: TextualLoss | None = measure_loss(interaction=interaction, response=response).loss
+            if loss is not None:
+                losses.append(loss)
+                self._tell(LossMeasured(loss))
         return losses
 
-    def _revise(self, program: PersonaAgent, losses: Sequence[TextualLoss], round_: str) -> Body[Iteration]:
+    def _revise(self, program: PersonaAgent, losses: Sequence[TextualLoss], round_: str) -> Iteration:
         if not losses:
             return Iteration(losses=(), candidate=None, accepted=False, reason="no critique could be read")
         rewrite = WholeRewrite(self.revision_lm)
-        revised = yield Call(rewrite, {"persona": program.persona, "losses": losses}, place=(round_,))
+        with within(round_):
+            revised = rewrite(persona=program.persona, losses=losses)
         accepted = revised.candidate is not None
         return Iteration(
             losses=tuple(losses),

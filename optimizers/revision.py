@@ -1,7 +1,6 @@
 """How a persona changes: a candidate is made from textual losses."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import dspy
 from pydantic import ValidationError
@@ -9,11 +8,11 @@ from pydantic import ValidationError
 from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
 from ..data.persona import SECTIONS, Persona
-from ..programs.driver import Body, Call, DrivenModule
+from ..programs.module import Module, ask
 from ..signatures import RevisePersona
 
 
-class WholeRewrite(DrivenModule):
+class WholeRewrite(Module):
     """The paper's update: the whole persona and all critiques go in, a whole new persona comes out.
 
     A line that is kept word for word keeps its causes; the cause of every other line is the batch.
@@ -27,10 +26,10 @@ class WholeRewrite(DrivenModule):
         self.revise = dspy.Predict(RevisePersona)
         self.revise.lm = lm
 
-    def body(self, *, persona: Persona, losses: Sequence[TextualLoss]) -> Body[dspy.Prediction]:
-        """Yield the rewrite; return a prediction with the `candidate`, None and a `reason` if it cannot be one."""
+    def forward(self, *, persona: Persona, losses: Sequence[TextualLoss]) -> dspy.Prediction:
+        """Rewrite the persona; return a prediction with the `candidate`, None and a `reason` if it cannot be one."""
         try:
-            written: Any = yield Call(self.revise, {"system_prompt": persona.text, "critiques": _joined(losses)})
+            written = ask(self.revise, system_prompt=persona.text, critiques=_joined(losses))
             candidate = persona.rewritten(
                 {section: written[section] for section in SECTIONS}, causes=[loss.interaction_id for loss in losses]
             )

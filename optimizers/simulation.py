@@ -5,13 +5,13 @@ import dspy
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
 from ..programs import PersonaAgent
-from ..programs.driver import Body, Call, DrivenModule
+from ..programs.module import Module
 
 SERVED_BY = "served_by"
 """In an interaction's metadata: the LM that gave the response."""
 
 
-class Simulate(DrivenModule):
+class Simulate(Module):
     """What the agent would have said, under its present persona, when the interaction began.
 
     Args:
@@ -23,15 +23,15 @@ class Simulate(DrivenModule):
         super().__init__()
         self.reuse_served = reuse_served
 
-    def body(self, *, agent: PersonaAgent, interaction: Interaction) -> Body[dspy.Prediction]:
-        """Yield the agent's answer; return a prediction with the `interaction` and its `response`.
+    def forward(self, *, agent: PersonaAgent, interaction: Interaction) -> dspy.Prediction:
+        """Let the agent answer; return a prediction with the `interaction` and its `response`.
 
         A response that is not in the task's form is None: the textual loss then says so.
         """
         if self.reuse_served and _was_served(agent, interaction):
             return dspy.Prediction(interaction=interaction, response=interaction.response)
         try:
-            answered = yield Call(agent.as_of(interaction), {"query": interaction.query})
+            answered = agent.as_of(interaction)(query=interaction.query)
         except AnswerError:
             return dspy.Prediction(interaction=interaction, response=None)
         return dspy.Prediction(interaction=interaction, response=answered.response)

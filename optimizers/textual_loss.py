@@ -1,19 +1,17 @@
 """Textual loss: an LM criticises one simulated response against what the user really did."""
 
-from typing import Any
-
 import dspy
 
 from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
-from ..programs.driver import Body, Call, DrivenModule
+from ..programs.module import Module, ask
 from ..signatures import CriticiseResponse
 
 _NO_RESPONSE = "(no answer in the form that was asked for)"
 
 
-class MeasureTextualLoss(DrivenModule):
+class MeasureTextualLoss(Module):
     """One critique for one simulated interaction (paper: the textual gradient).
 
     Args:
@@ -25,12 +23,12 @@ class MeasureTextualLoss(DrivenModule):
         self.criticise = dspy.Predict(CriticiseResponse)
         self.criticise.lm = lm
 
-    def body(self, *, interaction: Interaction, response: str | None) -> Body[dspy.Prediction]:
-        """Yield the critique; return a prediction with the `loss`, None if the critique could not be read."""
+    def forward(self, *, interaction: Interaction, response: str | None) -> dspy.Prediction:
+        """Criticise the response; return a prediction with the `loss`, None if the critique could not be read."""
         ground_truth = interaction.ground_truth or ""
-        case = {"question": interaction.query, "expected_answer": ground_truth, "response": response or _NO_RESPONSE}
+        said = response or _NO_RESPONSE
         try:
-            criticised: Any = yield Call(self.criticise, case)
+            criticised = ask(self.criticise, question=interaction.query, expected_answer=ground_truth, response=said)
         except AnswerError:
             return dspy.Prediction(loss=None)
         loss = TextualLoss(

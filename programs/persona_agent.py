@@ -14,7 +14,7 @@ from ..data.nouns import Noun
 from ..data.persona import Persona
 from ..data.statement import Episode, Memory
 from ..data.task import Task
-from .driver import Body, Call, DrivenModule
+from .module import Module
 from .quoting import quoted_interactions, quoted_texts
 from .recall_memory import RecallMemory
 from .respond import Respond
@@ -43,7 +43,7 @@ class AgentSettings(Noun):
     """Whether tools are used (paper: ablation "without action")."""
 
 
-class PersonaAgent(DrivenModule):
+class PersonaAgent(Module):
     """A program that answers as one user would want, because every instruction it gives an LM is that user's persona.
 
     A copy (`deepcopy`) shares the memory and the tools and owns its persona and predictors. Its state is JSON
@@ -98,7 +98,7 @@ class PersonaAgent(DrivenModule):
         agent.memory = self.memory.before(interaction)
         return agent
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
+    def forward(self, *, query: str) -> dspy.Prediction:
         """Recall, use tools, respond.
 
         Returns:
@@ -109,11 +109,10 @@ class PersonaAgent(DrivenModule):
             LMError: The LM failed.
         """
         subject = self.task.content(query)
-        recalled = yield from self._recall(subject)
-        used = yield from self._act(subject, recalled.episodes)
+        recalled = self._recall(subject)
+        used = self._act(subject, recalled.episodes)
         interactions = quoted_interactions(_interactions(recalled.episodes), self.task)
-        known = {"interactions": interactions, "observations": used.observations}
-        answered: Any = yield Call(self.respond, {"query": query, **known})
+        answered = self.respond(query=query, interactions=interactions, observations=used.observations)
         return dspy.Prediction(
             response=answered.response,
             episodes=recalled.episodes,
@@ -121,16 +120,16 @@ class PersonaAgent(DrivenModule):
             persona_version=self.persona_version,
         )
 
-    def _recall(self, subject: str) -> Body[Any]:
+    def _recall(self, subject: str) -> dspy.Prediction:
         if not self.settings.memory:
             return dspy.Prediction(episodes=())
-        return (yield Call(self.recall_memory, {"query": subject, "memory": self.memory}))
+        return self.recall_memory(query=subject, memory=self.memory)
 
-    def _act(self, subject: str, episodes: Sequence[Episode]) -> Body[Any]:
+    def _act(self, subject: str, episodes: Sequence[Episode]) -> dspy.Prediction:
         if not self.settings.action:
             return dspy.Prediction(trajectory=(), observations=quoted_texts(()))
         glance = quoted_interactions(_interactions(episodes), self.task, most=_WORDS_AT_A_GLANCE)
-        return (yield Call(self.tool_use, {"query": subject, "known": glance, "toolbox": self._toolbox(episodes)}))
+        return self.tool_use(query=subject, known=glance, toolbox=self._toolbox(episodes))
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return the persona and what DSPy saves of each predictor."""

@@ -7,7 +7,7 @@ import dspy
 from ..data.errors import AnswerError
 from ..data.statement import Episode, Memory
 from ..signatures import WriteSearchQuery
-from .driver import Body, Call
+from .module import ask
 from .speaking import SpeakingModule
 
 
@@ -24,21 +24,20 @@ class RecallMemory(SpeakingModule):
         super().__init__(WriteSearchQuery)
         self.k = k
 
-    def body(self, *, query: str, memory: Memory) -> Body[dspy.Prediction]:
-        """Yield the searches; return a prediction with `episodes` (nearest first) and `search`.
+    def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
+        """Search for the query and as the persona would; return `episodes` (nearest first) and `search`.
 
         Args:
             query: What the user asks about, without the fixed words of the task.
             memory: Where to look; masked during a simulation.
         """
-        found_for_query = Call(memory.recall, {"query": query, "k": self.k})
+        found = memory.recall(query=query, k=self.k)
         try:
-            written, found = yield Call(self.predict, {"query": query}), found_for_query
-            search = written.search.strip()
+            search = ask(self.predict, query=query).search.strip()
         except AnswerError:
-            found, search = (yield found_for_query), ""
+            search = ""
         if found and search and search != query:  # Where the query finds nothing, nothing is there.
-            found += yield Call(memory.recall, {"query": search, "k": self.k})
+            found += memory.recall(query=search, k=self.k)
         return dspy.Prediction(episodes=_nearest(found, self.k), search=search)
 
 

@@ -7,7 +7,7 @@ import dspy
 
 from ..data.task import Task
 from ..signatures import AnswerQuery
-from .driver import Body, Call
+from .module import ask
 from .speaking import SpeakingModule
 
 
@@ -17,8 +17,8 @@ class Respond(SpeakingModule):
     def __init__(self, task: Task) -> None:
         super().__init__(answering(task.kind, task.labels))
 
-    def body(self, *, query: str, interactions: str, observations: str) -> Body[dspy.Prediction]:
-        """Yield the one call; return a prediction with the `response` as a string.
+    def forward(self, *, query: str, interactions: str, observations: str) -> dspy.Prediction:
+        """Make the one call; return a prediction with the `response` as a string.
 
         Args:
             query: What the user asks.
@@ -28,8 +28,7 @@ class Respond(SpeakingModule):
         Raises:
             AnswerError: The LM did not answer in the task's form.
         """
-        inputs = {"query": query, "interactions": interactions, "observations": observations}
-        answer: Any = yield Call(self.predict, inputs)
+        answer = ask(self.predict, query=query, interactions=interactions, observations=observations)
         return dspy.Prediction(response=str(answer.response).strip())
 
 

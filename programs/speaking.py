@@ -5,13 +5,13 @@ from weakref import WeakValueDictionary
 import dspy
 
 from ..data.persona import Persona
-from .driver import DrivenModule
+from .module import Module
 
 _in_use: WeakValueDictionary[tuple[type[dspy.Signature], str], type[dspy.Signature]] = WeakValueDictionary()
 """Signatures by their base and instructions: many users begin with the same persona, and one takes 3 ms to derive."""
 
 
-class SpeakingModule(DrivenModule):
+class SpeakingModule(Module):
     """One predictor whose instructions are persona + contract, always derived from the same base signature.
 
     Deriving a signature from an earlier derivation makes DSPy's chain of field copies grow until it fails (after about

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import dspy
 
@@ -11,23 +10,23 @@ from ..data.interaction import Interaction
 from ..data.statement import Statement
 from ..data.task import Task
 from ..signatures import SummariseUser
-from .driver import Body, Call, DrivenModule
+from .module import Module, ask
 from .quoting import quoted_interactions
 
 _MAX_INTERACTIONS = 40
 
 
-class SummariseHistory(DrivenModule):
+class SummariseHistory(Module):
     """Turn what was known and what is new into one statement about the user (paper: the profile f_s(S, D))."""
 
     def __init__(self) -> None:
         super().__init__()
         self.summarise = dspy.Predict(SummariseUser)
 
-    def body(
+    def forward(
         self, *, interactions: Sequence[Interaction], known: Statement | None, task: Task, now: datetime
-    ) -> Body[dspy.Prediction]:
-        """Yield the summary; return a prediction with the `statement`, None if it could not be read.
+    ) -> dspy.Prediction:
+        """Write the summary; return a prediction with the `statement`, None if it could not be read.
 
         Args:
             interactions: The new ones, oldest first; of more than 40 only the latest 40 are read.
@@ -36,9 +35,9 @@ class SummariseHistory(DrivenModule):
             now: The statement's time.
         """
         read = interactions[-_MAX_INTERACTIONS:]
-        inputs = {"known": known.text if known else "(nothing)", "interactions": quoted_interactions(read, task)}
+        before = known.text if known else "(nothing)"
         try:
-            written: Any = yield Call(self.summarise, inputs)
+            written = ask(self.summarise, known=before, interactions=quoted_interactions(read, task))
         except AnswerError:
             return dspy.Prediction(statement=None)
         text = " ".join(sentence.strip() for sentence in written.statements if sentence.strip())

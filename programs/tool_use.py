@@ -1,13 +1,13 @@
 """Tool use: a bounded loop of actions that the persona chooses and whose failures it reads."""
 
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import dspy
 
 from ..data.errors import AnswerError
 from ..signatures import ChooseAction
-from .driver import Body, Call
+from .module import ask
 from .speaking import SpeakingModule
 from .tools.toolbox import Action, Toolbox
 
@@ -28,8 +28,8 @@ class ToolUse(SpeakingModule):
         super().__init__(_choosing(toolbox.names, only_once=max_steps == 1))
         self.min_actions, self.max_steps = min_actions, max_steps
 
-    def body(self, *, query: str, known: str, toolbox: Toolbox) -> Body[dspy.Prediction]:
-        """Yield choices and their tools; return a prediction with the `trajectory` of actions and its `observations`.
+    def forward(self, *, query: str, known: str, toolbox: Toolbox) -> dspy.Prediction:
+        """Choose and use tools; return a prediction with the `trajectory` of actions and its `observations`.
 
         Args:
             query: What the user asks about, without the fixed words of the task.
@@ -39,13 +39,12 @@ class ToolUse(SpeakingModule):
         trajectory: list[Action] = []
         for _ in range(self.max_steps):
             observations = "\n".join([known, *_written(trajectory)])
-            case = {"tools": toolbox.description, "query": query, "observations": observations}
             try:
-                choice: Any = yield Call(self.predict, case)
+                choice = ask(self.predict, tools=toolbox.description, query=query, observations=observations)
             except AnswerError:
                 trajectory.append(Action(tool="none", arguments={}, observation=_UNUSABLE, failed=True))
                 continue
-            trajectory.append((yield Call(toolbox, {"tool": choice.tool, "argument": choice.argument})))
+            trajectory.append(toolbox(tool=choice.tool, argument=choice.argument))
             if self.max_steps > 1 and choice.ready_to_answer and len(trajectory) >= self.min_actions:
                 break
         return dspy.Prediction(trajectory=tuple(trajectory), observations="\n".join(_written(trajectory)) or "(none)")

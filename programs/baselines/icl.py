@@ -1,14 +1,13 @@
 """ICL: the query, and the user's latest interactions as examples of how the user answers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import dspy
 
 from ...data.errors import InputError
 from ...data.interaction import Interaction
 from ...data.task import Task
-from ..driver import Body, Call, DrivenModule
+from ..module import Module
 from ..quoting import quoted_interactions, quoted_texts
 from ..respond import Respond
 
@@ -16,7 +15,7 @@ _EXAMPLE_WORDS = 100
 """Words of each example's query: a question of LaMP-1 has three titles, and none may be cut off."""
 
 
-class Icl(DrivenModule):
+class Icl(Module):
     """Answer after the same few examples whatever is asked: the user's latest, oldest first, under no persona.
 
     Source: "ICL" in the paper (arXiv 2506.06254), which states neither how many examples nor which; after Brown et al.
@@ -43,8 +42,8 @@ class Icl(DrivenModule):
         self.shown = quoted_interactions(self.examples, task, most=_EXAMPLE_WORDS)
         self.respond = Respond(task)
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
-        """Yield the one call.
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Make the one call.
 
         Returns:
             A prediction with `response` (str), `interactions` (the examples, oldest first) and `spend`.
@@ -53,6 +52,5 @@ class Icl(DrivenModule):
             AnswerError: The LM did not answer in the task's form.
             LMError: The LM failed.
         """
-        inputs = {"query": query, "interactions": self.shown, "observations": quoted_texts(())}
-        answered: Any = yield Call(self.respond, inputs)
+        answered = self.respond(query=query, interactions=self.shown, observations=quoted_texts(()))
         return dspy.Prediction(response=answered.response, interactions=self.examples)

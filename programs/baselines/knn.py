@@ -2,19 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import dspy
 
 from ...data.errors import InputError
 from ...data.interaction import Interaction
 from ...data.task import Task
-from ..driver import Body, Call, DrivenModule
+from ..module import Module
 from .lamp_texts import candidate_titles
 from .retrievers import Retriever
 
 
-class Knn(DrivenModule):
+class Knn(Module):
     """Let the k nearest past interactions with a ground truth vote; of equally many votes, those of the nearest win.
 
     Source: nearest neighbours (Cover and Hart, doi 10.1109/TIT.1967.1053964) in the user's own history. A rating is
@@ -45,7 +44,7 @@ class Knn(DrivenModule):
         if not self.chooses_titles and all(item.ground_truth is None for item in history):
             raise InputError("kNN needs a history with ground truths, and no interaction of this user has one")
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
+    def forward(self, *, query: str) -> dspy.Prediction:
         """Retrieve, vote.
 
         Returns:
@@ -53,7 +52,7 @@ class Knn(DrivenModule):
         """
         if self.chooses_titles:
             return dspy.Prediction(response=self._title(candidate_titles(query)))
-        found: Any = yield Call(self.retriever.top, {"query": query, "k": self.size})
+        found = self.retriever.top(query=query, k=self.size)
         answers = [interaction.ground_truth for interaction in found if interaction.ground_truth is not None]
         [(response, _)] = Counter(answers[: self.k]).most_common(1)
         return dspy.Prediction(response=response)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import dspy
 
-from ...data.alignment import Spend
 from ...data.errors import InputError
 from ...data.interaction import Interaction
+from ..module import Module
 
 
-class Majority(dspy.Module):
+class Majority(Module):
     """Answer with the label or rating that is most frequent in the user's history; of equals, the one seen first.
 
     On users who nearly always answer the same it is hard to beat, so no report is complete without it.
@@ -31,11 +31,4 @@ class Majority(dspy.Module):
 
     def forward(self, *, query: str) -> dspy.Prediction:
         """Return a prediction with the same `response` for every query, and an empty `spend`."""
-        return self._answer()
-
-    async def aforward(self, *, query: str) -> dspy.Prediction:
-        """Return what `forward` returns."""
-        return self._answer()
-
-    def _answer(self) -> dspy.Prediction:
-        return dspy.Prediction(response=self.response, spend=Spend())
+        return dspy.Prediction(response=self.response)

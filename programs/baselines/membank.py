@@ -1,7 +1,6 @@
 """MemBank: the query, and what a bank of memories holds that is near to it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import dspy
 
@@ -10,9 +9,10 @@ from ...data.interaction import Interaction
 from ...data.memory.embedder import Embedder
 from ...data.task import Task
 from ...signatures import AnalysePersonality, SummariseEvents
-from ..driver import Body, Call, DrivenModule
+from ..module import Module, ask
 from ..quoting import quoted, quoted_block, quoted_interactions, quoted_texts
 from ..respond import Respond
+from ..scope import within
 from .lamp_texts import search_text, shown_items
 from .memory_bank import Forgetting, MemoryBank, Piece, by_day, nearest, rehearsed, remembered
 
@@ -21,7 +21,7 @@ _TURNS_OF_A_DAY = 40
 _SUMMARY_WORDS = 100
 
 
-class BuildMemoryBank(DrivenModule):
+class BuildMemoryBank(Module):
     """Turn a history into a memory bank: 2 LM calls for each summarised day, and 2 for the whole.
 
     Source: MemoryBank (arXiv 2305.10250), "MemBank" in the paper (arXiv 2506.06254), which does not say how it was
@@ -67,7 +67,7 @@ class BuildMemoryBank(DrivenModule):
         self.forgetting: Forgetting | None = forgetting
         self.events, self.personality = _Summary(SummariseEvents), _Summary(AnalysePersonality)
 
-    def body(self, *, history: Sequence[Interaction]) -> Body[dspy.Prediction]:
+    def forward(self, *, history: Sequence[Interaction]) -> dspy.Prediction:
         """Summarise each day, then the whole; rehearse; forget.
 
         Args:
@@ -87,19 +87,19 @@ class BuildMemoryBank(DrivenModule):
         analyses: list[str] = []
         for day in list(days)[-self.days :]:
             turns = quoted_interactions(days[day][-_TURNS_OF_A_DAY:], self.task)
-            summaries[day], analysis = yield from self._summarised(f"day {day}", turns, turns)
+            summaries[day], analysis = self._summarised(f"day {day}", turns, turns)
             analyses.append(analysis)
-        events, personality = yield from self._summarised("all days", _listed(summaries.values()), _listed(analyses))
-        pieces: Any = yield Call(self._pieces, {"days": days, "summaries": summaries})
+        events, personality = self._summarised("all days", _listed(summaries.values()), _listed(analyses))
+        pieces = self._pieces(days, summaries)
         if self.forgetting:
             pieces = remembered(pieces, max(days), self.forgetting, self.seed)
         return dspy.Prediction(bank=MemoryBank(events=events, personality=personality, pieces=pieces))
 
-    def _summarised(self, place: str, events: str, personality: str) -> Body[tuple[str, str]]:
-        happened, like = yield (
-            Call(self.events, {"record": events}, (place, "events")),
-            Call(self.personality, {"record": personality}, (place, "personality")),
-        )
+    def _summarised(self, place: str, events: str, personality: str) -> tuple[str, str]:
+        with within(place, "events"):
+            happened = self.events(record=events)
+        with within(place, "personality"):
+            like = self.personality(record=personality)
         return happened.summary, like.summary
 
     def _pieces(self, days: Mapping[int, Sequence[Interaction]], summaries: Mapping[int, str]) -> tuple[Piece, ...]:
@@ -114,7 +114,7 @@ class BuildMemoryBank(DrivenModule):
         return rehearsed(turns, written, likeness.tolist(), self.k)
 
 
-class MemBank(DrivenModule):
+class MemBank(Module):
     """Answer from the overall summaries of a memory bank and the k pieces nearest to the query, under no persona.
 
     Source: MemoryBank (arXiv 2305.10250). Its code joins neighbouring pieces of one day up to 200 characters; items of
@@ -143,7 +143,7 @@ class MemBank(DrivenModule):
         self.vectors = embedder.embed([piece.text for piece in bank.pieces])
         self.respond = Respond(task)
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
+    def forward(self, *, query: str) -> dspy.Prediction:
         """Recall, respond.
 
         Returns:
@@ -153,11 +153,9 @@ class MemBank(DrivenModule):
             AnswerError: The LM did not answer in the task's form.
             LMError: The LM failed.
         """
-        pieces: Any = yield Call(self._recalled, {"query": query})
+        pieces = self._recalled(query)
         known = _remembered_text(self.bank, pieces)
-        answered: Any = yield Call(
-            self.respond, {"query": query, "interactions": known, "observations": quoted_texts(())}
-        )
+        answered = self.respond(query=query, interactions=known, observations=quoted_texts(()))
         return dspy.Prediction(response=answered.response, pieces=pieces)
 
     def _recalled(self, query: str) -> tuple[Piece, ...]:
@@ -165,16 +163,16 @@ class MemBank(DrivenModule):
         return tuple(self.bank.pieces[index] for index in nearest(likeness, range(len(likeness)), self.k))
 
 
-class _Summary(DrivenModule):
+class _Summary(Module):
     """One summary, empty if it could not be read: one bad day does not spoil the bank."""
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(signature)
 
-    def body(self, *, record: str) -> Body[dspy.Prediction]:
+    def forward(self, *, record: str) -> dspy.Prediction:
         try:
-            written: Any = yield Call(self.predict, {"record": record})
+            written = ask(self.predict, record=record)
         except AnswerError:
             return dspy.Prediction(summary="")
         return dspy.Prediction(summary=written.summary.strip())

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import dspy
 
@@ -10,7 +9,7 @@ from ...data.errors import InputError
 from ...data.interaction import Interaction
 from ...data.task import Task
 from ...signatures import SummariseProfile
-from ..driver import Body, Call, DrivenModule
+from ..module import Module, ask
 from ..quoting import quoted_block, quoted_interactions, quoted_texts
 from ..respond import Respond
 from .lamp_texts import shown_items
@@ -30,7 +29,7 @@ _WANTED = {
 _WANTED_ELSEWHERE = "what this user is interested in, and how the user usually answers"
 
 
-class ProfileSummary(DrivenModule):
+class ProfileSummary(Module):
     """Summarise a user from a few items of the history, chosen by chance: one LM call per user.
 
     Source: Richardson et al. (arXiv 2310.20081), with the sizes and the questions of OPPU (arXiv 2402.04401): 10 items,
@@ -52,8 +51,8 @@ class ProfileSummary(DrivenModule):
         self.task, self.size, self.seed = task, items, seed
         self.summarise = dspy.Predict(SummariseProfile)
 
-    def body(self, *, history: Sequence[Interaction]) -> Body[dspy.Prediction]:
-        """Yield the one call; return a prediction with the `summary` (str) and `spend`.
+    def forward(self, *, history: Sequence[Interaction]) -> dspy.Prediction:
+        """Make the one call; return a prediction with the `summary` (str) and `spend`.
 
         Args:
             history: The user's past interactions, oldest first.
@@ -68,11 +67,11 @@ class ProfileSummary(DrivenModule):
         chosen = random.Random(self.seed).sample(range(len(history)), min(self.size, len(history)))
         items = quoted_interactions([history[place] for place in sorted(chosen)], self.task, most=_ITEM_WORDS)
         wanted = _WANTED.get(self.task.name, _WANTED_ELSEWHERE)
-        written: Any = yield Call(self.summarise, {"wanted": wanted, "past_items": items})
+        written = ask(self.summarise, wanted=wanted, past_items=items)
         return dspy.Prediction(summary=written.summary.strip())
 
 
-class Pag(DrivenModule):
+class Pag(Module):
     """Answer from a summary of the user and the k interactions that a retriever finds, under no persona.
 
     Source: "PAG" in the paper (arXiv 2506.06254): profile-augmented generation (arXiv 2310.20081). Without a summary it
@@ -100,7 +99,7 @@ class Pag(DrivenModule):
         self.task, self.summary, self.retriever, self.k = task, summary, retriever, k
         self.respond = Respond(task)
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
+    def forward(self, *, query: str) -> dspy.Prediction:
         """Retrieve, respond.
 
         Returns:
@@ -110,11 +109,7 @@ class Pag(DrivenModule):
             AnswerError: The LM did not answer in the task's form.
             LMError: The LM failed.
         """
-        found: Any = ()
-        if self.retriever is not None and self.k:
-            found = yield Call(self.retriever.top, {"query": query, "k": self.k})
+        found = self.retriever.top(query=query, k=self.k) if self.retriever is not None and self.k else ()
         known = f"summary of this user:\n{quoted_block(self.summary)}\n{shown_items(found, self.task)}"
-        answered: Any = yield Call(
-            self.respond, {"query": query, "interactions": known, "observations": quoted_texts(())}
-        )
+        answered = self.respond(query=query, interactions=known, observations=quoted_texts(()))
         return dspy.Prediction(response=answered.response, interactions=found)

@@ -1,16 +1,14 @@
 """Prompt: the query and nothing about the user."""
 
-from typing import Any
-
 import dspy
 
 from ...data.task import Task
-from ..driver import Body, Call, DrivenModule
+from ..module import Module
 from ..quoting import quoted_texts
 from ..respond import Respond
 
 
-class Prompt(DrivenModule):
+class Prompt(Module):
     """Answer the bare query, under no persona and from no history: what an LM says to anybody.
 
     Source: the non-personalised baseline of LaMP (arXiv 2304.11406) and of the paper (arXiv 2506.06254, "Prompt"). The
@@ -24,8 +22,8 @@ class Prompt(DrivenModule):
         super().__init__()
         self.respond = Respond(task)
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
-        """Yield the one call.
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Make the one call.
 
         Returns:
             A prediction with `response` (str) and `spend`.
@@ -35,5 +33,5 @@ class Prompt(DrivenModule):
             LMError: The LM failed.
         """
         nothing = quoted_texts(())
-        answered: Any = yield Call(self.respond, {"query": query, "interactions": nothing, "observations": nothing})
+        answered = self.respond(query=query, interactions=nothing, observations=nothing)
         return dspy.Prediction(response=answered.response)

@@ -1,19 +1,17 @@
 """RAG-k: the query, and the user's k most similar past interactions."""
 
-from typing import Any
-
 import dspy
 
 from ...data.errors import InputError
 from ...data.task import Task
-from ..driver import Body, Call, DrivenModule
+from ..module import Module
 from ..quoting import quoted_texts
 from ..respond import Respond
 from .lamp_texts import shown_items
 from .retrievers import Retriever
 
 
-class Rag(DrivenModule):
+class Rag(Module):
     """Answer from the k interactions that a retriever finds, under no persona.
 
     Source: LaMP's retrieval augmentation (arXiv 2304.11406, section 4), with its search texts and item texts; see
@@ -40,7 +38,7 @@ class Rag(DrivenModule):
         self.task, self.retriever, self.k = task, retriever, k
         self.respond = Respond(task)
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
+    def forward(self, *, query: str) -> dspy.Prediction:
         """Retrieve, respond.
 
         Returns:
@@ -50,9 +48,7 @@ class Rag(DrivenModule):
             AnswerError: The LM did not answer in the task's form.
             LMError: The LM failed.
         """
-        found: Any = yield Call(self.retriever.top, {"query": query, "k": self.k})
+        found = self.retriever.top(query=query, k=self.k)
         shown = shown_items(found, self.task)
-        answered: Any = yield Call(
-            self.respond, {"query": query, "interactions": shown, "observations": quoted_texts(())}
-        )
+        answered = self.respond(query=query, interactions=shown, observations=quoted_texts(()))
         return dspy.Prediction(response=answered.response, interactions=found)

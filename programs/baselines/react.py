@@ -1,7 +1,7 @@
 """ReAct: thought, action, observation, over Wikipedia; nothing about the user."""
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 import dspy
 
@@ -9,7 +9,7 @@ from ...data.errors import AnswerError, InputError
 from ...data.nouns import Noun
 from ...data.task import Task
 from ...signatures import TakeReactStep
-from ..driver import Body, Call, DrivenModule
+from ..module import Module, ask
 from ..quoting import quoted
 from ..tools.toolbox import Toolbox, ToolFailure
 
@@ -30,13 +30,13 @@ class ReactStep(Noun):
     """What came of it, quoted; after the finish, nothing."""
 
 
-class React(DrivenModule):
+class React(Module):
     """Think and look things up in Wikipedia until an answer is found, without any memory of the user.
 
     Source: Yao et al. (arXiv 2210.03629; ysymyth/ReAct): actions search, lookup, finish; at most 7 steps; no finish, no
     answer. Two things differ: a step is asked for as fields, which can be held to a schema, where the published code
-    parses text; and no worked examples are shown. The published second try at a step that does not parse is the
-    driver's repair; after that it is an observation.
+    parses text; and no worked examples are shown. The published second try at a step that does not parse is
+    that of `ask`; after that it is an observation.
 
     The argument of `finish` is the answer, read by `Task.parse`: a typed call after it would be one that ReAct does not
     make. Where other methods have the schema of their answer, ReAct may use its remaining steps to put it right.
@@ -64,8 +64,8 @@ class React(DrivenModule):
         self.task, self.search, self.max_steps = task, search, max_steps
         self.predict = dspy.Predict(TakeReactStep)
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
-        """Yield steps and their actions.
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Take steps until one finishes.
 
         Returns:
             A prediction with `response` (str), `trajectory` (the steps) and `spend`.
@@ -78,23 +78,21 @@ class React(DrivenModule):
         toolbox = Toolbox([dspy.Tool(reading.search), dspy.Tool(reading.lookup)])
         steps: list[ReactStep] = []
         for left in range(self.max_steps, 0, -1):
-            step = yield from self._step(query, steps, left, toolbox)
+            step = self._step(query, steps, left, toolbox)
             steps.append(step)
             if step.action == "finish" and not step.observation:
                 return dspy.Prediction(response=self.task.parse(step.argument), trajectory=tuple(steps))
         raise AnswerError(f"ReAct did not finish with an answer in the task's form in {self.max_steps} steps")
 
-    def _step(self, query: str, steps: list[ReactStep], left: int, toolbox: Toolbox) -> Body[ReactStep]:
-        inputs = {"query": query, "steps": _written(steps), "steps_left": left}
+    def _step(self, query: str, steps: list[ReactStep], left: int, toolbox: Toolbox) -> ReactStep:
         try:
-            chosen: Any = yield Call(self.predict, inputs)
+            chosen = ask(self.predict, query=query, steps=_written(steps), steps_left=left)
         except AnswerError:
             return ReactStep(thought="", action="none", argument="", observation=_UNREADABLE)
         if chosen.action == "finish":
             observation = "" if self.task.parse(chosen.argument) is not None else _NO_ANSWER
         else:
-            used: Any = yield Call(toolbox, {"tool": chosen.action, "argument": chosen.argument})
-            observation = used.observation
+            observation = toolbox(tool=chosen.action, argument=chosen.argument).observation
         return ReactStep(
             thought=chosen.thought, action=chosen.action, argument=chosen.argument, observation=observation
         )

@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, cast
 
 import dspy
@@ -64,6 +63,8 @@ class Toolbox:
     def __call__(self, tool: str, argument: str) -> Action:
         """Use a tool in a worker thread and return what came of it, a failure and a timeout included.
 
+        A tool that is a coroutine function runs in an event loop of its own.
+
         Args:
             tool: One of `names`.
             argument: The value of its only argument, or a JSON object of its arguments.
@@ -73,24 +74,12 @@ class Toolbox:
         except ToolFailure as failure:
             return _action(tool, {}, failure)
         pool = ThreadPoolExecutor(max_workers=1)
-        work = pool.submit(contextvars.copy_context().run, partial(self._tools[tool], **arguments))
+        work = pool.submit(contextvars.copy_context().run, _use, self._tools[tool], arguments)
         pool.shutdown(wait=False)
         try:
             outcome = work.exception(timeout=TOOL_TIMEOUT_SECONDS) or work.result()
         except TimeoutError as late:
             outcome = late
-        return _action(tool, arguments, outcome)
-
-    async def acall(self, tool: str, argument: str) -> Action:
-        """Use a tool as `__call__` does, awaiting one that is a coroutine function (an MCP tool, say)."""
-        try:
-            arguments = self._arguments(tool, argument)
-        except ToolFailure as failure:
-            return _action(tool, {}, failure)
-        used = self._tools[tool]
-        is_async = inspect.iscoroutinefunction(used.func)
-        work = used.acall(**arguments) if is_async else asyncio.to_thread(used, **arguments)
-        [outcome] = await asyncio.gather(asyncio.wait_for(work, TOOL_TIMEOUT_SECONDS), return_exceptions=True)
         return _action(tool, arguments, outcome)
 
     def _arguments(self, name: str, argument: str) -> dict[str, Any]:
@@ -111,6 +100,12 @@ class Toolbox:
         if not isinstance(given, dict) or not wanted.keys() >= given.keys():
             raise ToolFailure(f"it takes a JSON object with {', '.join(wanted)}")
         return cast("dict[str, Any]", given)
+
+
+def _use(tool: dspy.Tool, arguments: dict[str, Any]) -> object:
+    if inspect.iscoroutinefunction(tool.func):
+        return asyncio.run(asyncio.wait_for(tool.acall(**arguments), TOOL_TIMEOUT_SECONDS))
+    return tool(**arguments)
 
 
 def _action(name: str, arguments: dict[str, Any], outcome: object) -> Action:

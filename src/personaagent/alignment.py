@@ -15,6 +15,7 @@ from .data.task import Task
 from .lms.recorded_tools import recorded_tool
 from .optimizers import LatestInteractions, PersonaAlignment, examples, initial_persona
 from .programs import AgentSettings, PersonaAgent
+from .programs.module import in_thread
 from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
@@ -69,7 +70,10 @@ def first_persona(user: User, batch: Sequence[Interaction], task: Task | None = 
 
 
 def align(
-    user: User, optimizer: PersonaAlignment, alignment_id: str | None = None
+    user: User,
+    optimizer: PersonaAlignment,
+    alignment_id: str | None = None,
+    settings: AgentSettings | None = None,
 ) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
     """Align a user's live persona with the latest interactions and record the result.
 
@@ -80,6 +84,7 @@ def align(
         user: Whose persona.
         optimizer: How it is aligned.
         alignment_id: The alignment's name, by default a new one. One that is recorded already is not done again.
+        settings: How the program works that is aligned.
 
     Returns:
         The alignment and the versions that it made, in order. One that a budget stopped before its first candidate was
@@ -93,7 +98,7 @@ def align(
     with within(user_key=user.key):
         if (recorded := _recorded(user, alignment_id)) is not None:
             return recorded
-        student = _student(user, optimizer, alignment_id)
+        student = _student(user, optimizer, alignment_id, settings)
         aligned = optimizer.compile(student, trainset=examples(user.interactions.all()))
         return _keep(user, aligned.alignment, alignment_id)
 
@@ -104,20 +109,8 @@ async def aalign(
     alignment_id: str | None = None,
     settings: AgentSettings | None = None,
 ) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
-    """Do what `align` does; the simulations of a batch run at once, and so do its critiques.
-
-    Args:
-        user: Whose persona.
-        optimizer: How it is aligned.
-        alignment_id: As for `align`.
-        settings: How the program works that is aligned.
-    """
-    with within(user_key=user.key):
-        if (recorded := await asyncio.to_thread(_recorded, user, alignment_id)) is not None:
-            return recorded
-        student = await asyncio.to_thread(_student, user, optimizer, alignment_id, settings)
-        aligned = await optimizer.acompile(student, trainset=examples(user.interactions.all()))
-        return await asyncio.to_thread(_keep, user, aligned.alignment, alignment_id)
+    """Do what `align` does, in a thread; cancelled, it makes no more calls and records nothing."""
+    return await in_thread(align, user, optimizer, alignment_id, settings)
 
 
 async def align_all(
@@ -156,7 +149,7 @@ def _recorded(user: User, alignment_id: str | None) -> tuple[Alignment, tuple[Pe
 
 
 def _student(
-    user: User, optimizer: PersonaAlignment, alignment_id: str | None, settings: AgentSettings | None = None
+    user: User, optimizer: PersonaAlignment, alignment_id: str | None, settings: AgentSettings | None
 ) -> PersonaAgent:
     """Return the program to align: under the live persona, or the one that an interrupted alignment began with."""
     history = user.interactions.all()

@@ -10,7 +10,6 @@ from personaagent.data.errors import AnswerError
 from personaagent.data.lamp import LampUser, task_named
 from personaagent.demo import Answers, Comparison, answer_all, compare, made_up_user, write_lamp_files
 from personaagent.programs import PersonaAgent
-from personaagent.programs.driver import Body, Call
 from personaagent.testing import ScriptedLM, in_memory_store
 
 MOVIES = task_named("LaMP-2M")
@@ -80,10 +79,10 @@ class Telling(PersonaAgent):
 
     asked = 0
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
+    def forward(self, *, query: str) -> dspy.Prediction:
         lm = dspy.settings.lm
         assert lm is not None
-        [text] = yield Call(lm, {"prompt": query})
+        [text] = lm(prompt=query)
         self.asked += 1
         if self.asked == 1:
             raise AnswerError("not a tag")

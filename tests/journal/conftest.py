@@ -7,19 +7,18 @@ import dspy
 import pytest
 
 from personaagent.data.store import Store
-from personaagent.programs.driver import Body, Call, DrivenModule
+from personaagent.programs.module import Module, ask
 
 
-class Ask(DrivenModule):
+class Ask(Module):
     """A program of one call."""
 
     def __init__(self) -> None:
         super().__init__()
         self.predict = dspy.Predict("query -> response")
 
-    def body(self, *, query: str) -> Body[dspy.Prediction]:
-        answered = yield Call(self.predict, {"query": query})
-        return dspy.Prediction(response=answered.response)
+    def forward(self, *, query: str) -> dspy.Prediction:
+        return dspy.Prediction(response=ask(self.predict, query=query).response)
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""The base of all modules: a plain DSPy module that knows its spend and raises PersonaAgent's errors.
+
+class Greet(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.predict = dspy.Predict("name -> greeting")
+
+    def forward(self, *, name: str) -> dspy.Prediction:
+        return dspy.Prediction(response=ask(self.predict, name=name).greeting)
+"""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
+from typing import Any, TypeVar
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from ..data.errors import AnswerError, StoppedError
+from .adapter import TerseJSONAdapter
+from .lm_errors import lm_errors
+from .spend import measure
+
+_TERSE = TerseJSONAdapter()
+_THREADS = ThreadPoolExecutor(64, thread_name_prefix="program")
+"""Apart from the event loop's own threads: a program may take minutes, and short work must not wait for it."""
+_SHOWN_CHARACTERS = 2000
+_REPAIR = "your earlier answer, which is not in the form that is asked for: answer again, in that form"
+
+_cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("cancelled", default=None)
+
+Result = TypeVar("Result")
+
+
+class Module(dspy.Module):
+    """A `dspy.Module` whose predictions have their `spend`, and whose LM errors are PersonaAgent's.
+
+    Subclasses write `forward` with named arguments and call their predictors with `ask`. Where no adapter is
+    configured, answers are asked for as JSON: every LM that can be held to a schema then is.
+    """
+
+    forward: Callable[..., dspy.Prediction]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "forward" in vars(cls):
+            cls.forward = _measured(cls.forward)
+
+    async def aforward(self, **inputs: Any) -> dspy.Prediction:
+        """Run `forward` in a thread; see `in_thread`."""
+        return await in_thread(self.forward, **inputs)
+
+
+def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
+    """Return a predictor's answer. If it cannot be read, the LM is shown what it wrote and asked once more.
+
+    Raises:
+        AnswerError: The second answer cannot be read either.
+        StoppedError: The work that this is part of was cancelled; see `in_thread`.
+    """
+    if (cancelled := _cancelled.get()) is not None and cancelled.is_set():
+        raise StoppedError("this work was cancelled: it makes no more calls")
+    try:
+        return predictor(**inputs)
+    except AdapterParseError as error:
+        unreadable = error
+    shown = unreadable.lm_response[:_SHOWN_CHARACTERS]
+    signature = unreadable.signature.append("unreadable_answer", dspy.InputField(desc=_REPAIR), str)
+    try:
+        return predictor(**inputs, signature=signature, unreadable_answer=shown)
+    except AdapterParseError as error:
+        fields = ", ".join(error.signature.output_fields)
+        raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error
+
+
+async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> Result:
+    """Do work in a thread, with the context of the caller.
+
+    When the caller is cancelled, the LM call under way is waited for and recorded, and the work makes no other.
+    """
+    cancelled, context = threading.Event(), contextvars.copy_context()
+    context.run(_cancelled.set, cancelled)
+    done = asyncio.get_running_loop().run_in_executor(_THREADS, context.run, partial(work, *args, **inputs))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait([done])
+        raise
+
+
+def _measured(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Prediction]:
+    @wraps(forward)
+    def measured(self: Module, **inputs: Any) -> dspy.Prediction:
+        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE), lm_errors():
+            prediction = forward(self, **inputs)
+        prediction.spend = meter.spend
+        return prediction
+
+    return measured
