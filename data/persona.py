@@ -2,12 +2,12 @@
 
 import difflib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
 from typing import Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from .answer_weights import AnswerWeights
 from .nouns import Noun
@@ -48,12 +48,25 @@ class PersonaLine(Noun):
         return hashlib.sha256(f"{self.section}\n{self.text}".encode()).hexdigest()[:12]
 
 
+class Adopted(Noun):
+    """The state of a program's predictors as another optimizer left them."""
+
+    origin: str
+    """The optimizer: `GEPA`, `BootstrapFewShot`."""
+    predictors: dict[str, dict[str, JsonValue]]
+    """What DSPy saves of each predictor, by its name in the program: instructions, demos, weights."""
+    line_ids: tuple[str, ...] = ()
+    """Lines of the persona that the optimizer saw: its instructions stand for them."""
+
+
 class Persona(Noun):
     """A user's system prompt. Data, never code: it is filled in by interactions and rewritten by an LM."""
 
     lines: tuple[PersonaLine, ...] = ()
     weights: AnswerWeights | None = None
     """How answers are weighed; None leaves them as the LM gives them."""
+    adopted: Adopted | None = None
+    """What another optimizer wrote into the program's predictors; None if it is ours alone."""
 
     @field_validator("lines")
     @classmethod
@@ -66,17 +79,17 @@ class Persona(Noun):
     @cached_property
     def text(self) -> str:
         """The system prompt: the opening, then each section that has lines under its heading."""
-        blocks = [_OPENING]
-        for section in SECTIONS:
-            if lines := self.section(section):
-                blocks.append("\n".join([_HEADINGS[section], *(f"- {line.text}" for line in lines)]))
-        return "\n\n".join(blocks)
+        return "\n\n".join([_OPENING, *self._blocks(SECTIONS)])
+
+    def text_of(self, sections: Iterable[Section]) -> str:
+        """Return these sections under their headings, for a module that can act on them; empty if none has a line."""
+        return "\n\n".join(self._blocks(sections))
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the text and the weights: two personas that answer the same are the same."""
-        weights = f"\n{self.weights.to_json()}" if self.weights else ""
-        return hashlib.sha256(f"{self.text}{weights}".encode()).hexdigest()[:16]
+        """A hash of all that an answer depends on: two personas that answer the same are the same."""
+        parts = [self.text, *(part.to_json() for part in (self.weights, self.adopted) if part is not None)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @property
     def causes(self) -> frozenset[str]:
@@ -86,6 +99,11 @@ class Persona(Noun):
     def section(self, name: Section) -> tuple[PersonaLine, ...]:
         """The lines of one section, in order."""
         return tuple(line for line in self.lines if line.section == name)
+
+    def _blocks(self, sections: Iterable[Section]) -> Iterator[str]:
+        for section in sections:
+            if lines := self.section(section):
+                yield "\n".join([_HEADINGS[section], *(f"- {line.text}" for line in lines)])
 
     def rewritten(self, sections: dict[Section, Iterable[str]], causes: Iterable[str]) -> "Persona":
         """Return the persona that has these lines instead.
@@ -101,7 +119,7 @@ class Persona(Noun):
             if text.strip()
         )
         unique = {line.line_id: kept.get(line.line_id, line) for line in written}
-        return Persona(lines=tuple(unique.values()), weights=self.weights)
+        return self.model_copy(update={"lines": Persona(lines=tuple(unique.values())).lines})
 
 
 class PersonaVersion(Noun):

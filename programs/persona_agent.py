@@ -2,20 +2,23 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import dspy
 from pydantic import Field, ValidationError
 
 from ..data.alignment import Alignment
+from ..data.answer_weights import AnswerWeights
 from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.nouns import Noun
-from ..data.persona import Persona
+from ..data.persona import Adopted, Persona, Section
 from ..data.statement import Episode, Memory
 from ..data.task import Task
+from ..signatures import AnswerAsUser
 from .module import Module
-from .quoting import quoted_interactions, quoted_texts
+from .quoting import dated_interactions, quoted_interactions, quoted_texts
+from .recall import Recall
 from .recall_memory import RecallMemory
 from .respond import Respond
 from .speaking import SpeakingModule
@@ -23,7 +26,10 @@ from .tool_use import ToolUse
 from .tools.memory_tools import memory_tools
 from .tools.toolbox import Toolbox
 from .tools.wikipedia import wikipedia_tool
+from .weighing import decided, serves, weighed
 
+ACTED_ON: tuple[Section, ...] = ("profile", "preferences", "style")
+"""Sections that the one call of the lean preset can act on."""
 _WORDS_AT_A_GLANCE = 6
 """Words of each recalled interaction that the choice of a tool sees; the answer sees more."""
 
@@ -31,16 +37,29 @@ _WORDS_AT_A_GLANCE = 6
 class AgentSettings(Noun):
     """How an agent works, whoever it works for."""
 
+    preset: Literal["lean", "paper"] = "lean"
+    """`lean`: recall without an LM, then one call. `paper`: three modules that each ask the LM, tools included."""
     k: int = Field(default=4, ge=1)
-    """Episodes recalled for a query; a memory search by the tool adds half as many."""
+    """Episodes recalled for a query; in the paper, a memory search by the tool adds half as many."""
     min_tools: int = Field(default=2, ge=1)
-    """Tools that must be used before an answer (paper: at least two); recall is the first of them."""
+    """Paper only: tools that must be used before an answer (at least two); recall is the first of them."""
     max_steps: int = Field(default=1, ge=1)
-    """Choices of a tool after recall, at most. More suit an LM that can drive a longer loop; each costs a call."""
+    """Paper only: choices of a tool after recall, at most; each costs a call. Small LMs drive no long loop."""
     memory: bool = True
     """Whether episodes are recalled and tools may look into the user's memory (paper: ablation "without memory")."""
     action: bool = True
-    """Whether tools are used (paper: ablation "without action")."""
+    """Paper only: whether tools are used (ablation "without action")."""
+    lines: bool = True
+    """Whether the persona's lines stand in the instructions."""
+    weights: bool = True
+    """Whether answers are weighed, if the persona has answer weights. The paper has none."""
+    votes: bool = True
+    """Whether the user's memory votes among them."""
+
+    @property
+    def form(self) -> str:
+        """What the prompts hold, by name: answer weights of one form do not suit another."""
+        return f"{self.preset}:k={self.k if self.memory else 0}"
 
 
 class PersonaAgent(Module):
@@ -54,7 +73,7 @@ class PersonaAgent(Module):
         memory: What the program may see of its user.
         persona: The persona to speak under; by default an empty one.
         version: The number under which the persona is recorded, if it is.
-        tools: Tools beside the user's own memory; by default Wikipedia.
+        tools: Tools beside the user's own memory; by default none, in the paper Wikipedia.
         settings: How many episodes, tools and steps.
 
     Example:
@@ -80,17 +99,26 @@ class PersonaAgent(Module):
         super().__init__()
         self.task, self.memory = task, memory
         self.settings = settings or AgentSettings()
-        self.tools = [wikipedia_tool()] if tools is None else list(tools)
-        self.recall_memory = RecallMemory(self.settings.k)
-        self.tool_use = ToolUse(self._toolbox(), self.settings.min_tools - 1, self.settings.max_steps)
-        self.respond = Respond(task)
+        paper = self.settings.preset == "paper"
+        self.recall_memory = RecallMemory(self.settings.k) if paper else Recall(self.settings.k)
+        default = [wikipedia_tool()] if paper else []
+        self.tools = default if tools is None else list(tools)
+        steps = (self.settings.min_tools - 1, self.settings.max_steps)
+        self.tool_use = ToolUse(self._toolbox(), *steps) if paper and self.settings.action else None
+        self.respond = Respond(task, decides=False) if paper else Respond(task, AnswerAsUser, ACTED_ON)
         self.speak_under(persona or Persona(), version)
 
     def speak_under(self, persona: Persona, version: int | None = None) -> None:
         """Give every module the instructions of `persona`, recorded as `version` or not recorded yet (None)."""
         self.persona, self.persona_version = persona, version
+        spoken = persona if self.settings.lines else persona.model_copy(update={"lines": ()})
         for module in self._speakers():
-            module.speak_under(persona)
+            module.speak_under(spoken)
+        weights = self._weights
+        fits = weights is not None and self.respond.decides and set(weights.base_rate) == set(self.task.labels)
+        self.respond.predict.fields = {"response": {"weights": weights.multipliers}} if weights and fits else {}
+        if persona.adopted is not None:
+            self._adopt(persona.adopted, spoken)
 
     def as_of(self, interaction: Interaction) -> "PersonaAgent":
         """Return this agent as it would have met `interaction`: its memory and tools see only what came before."""
@@ -99,10 +127,11 @@ class PersonaAgent(Module):
         return agent
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Recall, use tools, respond.
+        """Recall, act, respond, and weigh the answer.
 
         Returns:
-            A prediction with `response` (str), `episodes`, `trajectory`, `persona_version` and `spend`.
+            A prediction with `response` (str), `probabilities` and `lm_probabilities` by answer (None of a text),
+            `experts` (what each said, if answers are weighed), `episodes`, `trajectory`, `persona_version` and `spend`.
 
         Raises:
             AnswerError: The LM's final answer is not in the task's form.
@@ -111,10 +140,13 @@ class PersonaAgent(Module):
         subject = self.task.content(query)
         recalled = self._recall(subject)
         used = self._act(subject, recalled.episodes)
-        interactions = quoted_interactions(_interactions(recalled.episodes), self.task)
-        answered = self.respond(query=query, interactions=interactions, observations=used.observations)
+        answered = self._respond(query, recalled.episodes, used.observations)
+        found = self._weighed(answered, recalled.answered)
         return dspy.Prediction(
-            response=answered.response,
+            response=found.response,
+            probabilities=found.probabilities,
+            experts=found.get("experts"),
+            lm_probabilities=answered.lm_probabilities,
             episodes=recalled.episodes,
             trajectory=used.trajectory,
             persona_version=self.persona_version,
@@ -122,14 +154,37 @@ class PersonaAgent(Module):
 
     def _recall(self, subject: str) -> dspy.Prediction:
         if not self.settings.memory:
-            return dspy.Prediction(episodes=())
+            return dspy.Prediction(episodes=(), answered=())
         return self.recall_memory(query=subject, memory=self.memory)
 
     def _act(self, subject: str, episodes: Sequence[Episode]) -> dspy.Prediction:
-        if not self.settings.action:
+        if self.tool_use is None:
             return dspy.Prediction(trajectory=(), observations=quoted_texts(()))
         glance = quoted_interactions(_interactions(episodes), self.task, most=_WORDS_AT_A_GLANCE)
         return self.tool_use(query=subject, known=glance, toolbox=self._toolbox(episodes))
+
+    def _respond(self, query: str, episodes: Sequence[Episode], observations: str) -> dspy.Prediction:
+        interactions = _interactions(episodes)
+        if self.settings.preset == "lean":
+            return self.respond(past=dated_interactions(interactions, self.task), query=query)
+        quoted = quoted_interactions(interactions, self.task)
+        return self.respond(query=query, interactions=quoted, observations=observations)
+
+    def _weighed(self, answered: dspy.Prediction, past: Sequence[Episode]) -> dspy.Prediction:
+        """Return the answer after weighing, if the persona has weights that were made for this LM."""
+        weights = self._weights
+        if answered.lm_probabilities is None or weights is None:
+            return answered
+        if not serves(weights, self.task, dspy.settings.lm.model):
+            return dspy.Prediction(**decided(self.task, answered.lm_probabilities, {})._asdict())
+        found = weighed(self.task, answered.lm_probabilities, weights, past, self.respond.multipliers)
+        return dspy.Prediction(**found._asdict())
+
+    @property
+    def _weights(self) -> AnswerWeights | None:
+        """The persona's answer weights, as far as the settings let them count."""
+        weights = self.persona.weights if self.settings.weights else None
+        return weights if weights is None or self.settings.votes else weights.model_copy(update={"c": 0.0})
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return the persona and what DSPy saves of each predictor."""
@@ -161,8 +216,20 @@ class PersonaAgent(Module):
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
         return twin
 
+    def _adopt(self, adopted: Adopted, persona: Persona) -> None:
+        """Let the predictors be as another optimizer left them; lines that it did not see follow its instructions."""
+        later = Persona(lines=tuple(line for line in persona.lines if line.line_id not in adopted.line_ids))
+        predictors = dict(self.named_predictors())
+        for name, state in adopted.predictors.items():
+            if name not in predictors:
+                raise InputError(f"{adopted.origin} left a predictor {name!r}, and this program has none of this name")
+            predictors[name].load_state(copy.deepcopy(state))
+        for module in self._speakers():
+            module.add_lines(later)
+
     def _speakers(self) -> Iterable[SpeakingModule]:
-        return (self.recall_memory, self.tool_use, self.respond)
+        modules = (self.recall_memory, self.tool_use, self.respond)
+        return (module for module in modules if isinstance(module, SpeakingModule))
 
     def _toolbox(self, known: Sequence[Episode] = ()) -> Toolbox:
         own = memory_tools(self.memory, self.task, -(-self.settings.k // 2), known) if self.settings.memory else ()

@@ -41,3 +41,17 @@ def quoted_texts(texts: Iterable[str]) -> str:
 
 def _content(interaction: Interaction, task: Task) -> str:
     return task.content(interaction.query) if interaction.task == task.name else interaction.query
+
+
+def dated_interactions(interactions: Iterable[Interaction], task: Task, most: int = MAX_QUOTED_WORDS) -> str:
+    """Return one line for each interaction, oldest first."""
+    ordered = sorted(interactions, key=lambda one: one.moment)
+    return (
+        "\n".join(
+            (f"{one.at:%Y-%m-%d}: " if one.at else "")
+            + quoted(_content(one, task), most)
+            + (f" -> {quoted(one.ground_truth)}" if one.ground_truth is not None else "")
+            for one in ordered
+        )
+        or _NOTHING
+    )

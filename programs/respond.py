@@ -1,44 +1,81 @@
 """Respond: the answer, typed by the task."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
 import dspy
+from dspy.experimental import Choice
 
+from ..data.persona import Section
 from ..data.task import Task
 from ..signatures import AnswerQuery
+from .decision_lm import DecisionLM
 from .module import ask
 from .speaking import SpeakingModule
+from .weighing import decided
 
 
 class Respond(SpeakingModule):
-    """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text."""
+    """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text.
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(answering(task.kind, task.labels))
+    Args:
+        task: Decides the form.
+        base: The signature; its inputs are those of a call.
+        sections: As for `SpeakingModule`.
+        decides: Whether a label or a rating is a decision, with the probability of each answer; in the paper it is not.
+    """
 
-    def forward(self, *, query: str, interactions: str, observations: str) -> dspy.Prediction:
-        """Make the one call; return a prediction with the `response` as a string.
+    def __init__(
+        self,
+        task: Task,
+        base: type[dspy.Signature] = AnswerQuery,
+        sections: Sequence[Section] | None = None,
+        *,
+        decides: bool = True,
+    ) -> None:
+        self.task, self.decides = task, decides and task.kind != "text"
+        typed = _deciding(base, task.labels) if self.decides else _writing(base, task.kind, task.labels)
+        super().__init__(typed, sections)
+
+    def forward(self, **inputs: str) -> dspy.Prediction:
+        """Make the one call.
 
         Args:
-            query: What the user asks.
-            interactions: Similar past interactions, quoted.
-            observations: What tools returned, quoted.
+            **inputs: Those of the signature.
+
+        Returns:
+            A prediction with the `response` as a string. Of a decision, it is the answer that the task's metric rewards
+            most; `lm_probabilities` are what the LM says, `probabilities` these times the multipliers. Else both are
+            None.
 
         Raises:
             AnswerError: The LM did not answer in the task's form.
         """
-        answer = ask(self.predict, query=query, interactions=interactions, observations=observations)
-        return dspy.Prediction(response=str(answer.response).strip())
+        if not self.decides:
+            answer = ask(self.predict, **inputs)
+            return dspy.Prediction(response=str(answer.response).strip(), probabilities=None, lm_probabilities=None)
+        lm = self.predict.lm or dspy.settings.lm
+        choice = ask(self.predict, **inputs, lm=lm and DecisionLM(lm)).response
+        found = decided(self.task, choice.probabilities, self.multipliers)
+        return dspy.Prediction(
+            response=found.response, probabilities=found.probabilities, lm_probabilities=choice.probabilities
+        )
+
+    @property
+    def multipliers(self) -> dict[str, float]:
+        """What the LM's probabilities are multiplied by; answers that are missing, by 1."""
+        return self.predict.fields.get("response", {}).get("weights", {})
 
 
 @cache
-def answering(kind: str, labels: tuple[str, ...]) -> type[dspy.Signature]:
-    """Return the signature whose response has the type of a task; made once for each, as that takes a while."""
-    return AnswerQuery.with_updated_fields("response", type_=_answer_type(kind, labels))
+def _deciding(base: type[dspy.Signature], labels: tuple[str, ...]) -> type[dspy.Signature]:
+    """Return the signature whose response is a decision between labels; made once, as that takes a while."""
+    return base.with_updated_fields("response", type_=Choice[tuple((label, "") for label in labels)])
 
 
-def _answer_type(kind: str, labels: tuple[str, ...]) -> Any:
-    if kind == "rating":
-        return Literal[1, 2, 3, 4, 5]
-    return Literal[labels] if kind == "label" else str
+@cache
+def _writing(base: type[dspy.Signature], kind: str, labels: tuple[str, ...]) -> type[dspy.Signature]:
+    """Return the signature whose response is written; made once for each form."""
+    answer: Any = {"rating": Literal[1, 2, 3, 4, 5], "label": Literal[labels], "text": str}[kind]
+    return base.with_updated_fields("response", type_=answer)

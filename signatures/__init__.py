@@ -1,6 +1,7 @@
 """What we ask a language model: one call, one signature, one file. A signature's docstring is the prompt."""
 
 from .analyse_personality import AnalysePersonality
+from .answer_as_user import AnswerAsUser
 from .answer_query import AnswerQuery
 from .choose_action import ChooseAction
 from .criticise_response import CriticiseResponse
@@ -13,6 +14,7 @@ from .write_search_query import WriteSearchQuery
 
 __all__ = [
     "AnalysePersonality",
+    "AnswerAsUser",
     "AnswerQuery",
     "ChooseAction",
     "CriticiseResponse",

@@ -53,4 +53,4 @@ class Icl(Module):
             LMError: The LM failed.
         """
         answered = self.respond(query=query, interactions=self.shown, observations=quoted_texts(()))
-        return dspy.Prediction(response=answered.response, interactions=self.examples)
+        return dspy.Prediction(**answered, interactions=self.examples)

@@ -156,7 +156,7 @@ class MemBank(Module):
         pieces = self._recalled(query)
         known = _remembered_text(self.bank, pieces)
         answered = self.respond(query=query, interactions=known, observations=quoted_texts(()))
-        return dspy.Prediction(response=answered.response, pieces=pieces)
+        return dspy.Prediction(**answered, pieces=pieces)
 
     def _recalled(self, query: str) -> tuple[Piece, ...]:
         likeness = (self.vectors @ self.embedder.embed([search_text(query, self.task)])[0]).tolist()

@@ -112,4 +112,4 @@ class Pag(Module):
         found = self.retriever.top(query=query, k=self.k) if self.retriever is not None and self.k else ()
         known = f"summary of this user:\n{quoted_block(self.summary)}\n{shown_items(found, self.task)}"
         answered = self.respond(query=query, interactions=known, observations=quoted_texts(()))
-        return dspy.Prediction(response=answered.response, interactions=found)
+        return dspy.Prediction(**answered, interactions=found)

@@ -33,5 +33,4 @@ class Prompt(Module):
             LMError: The LM failed.
         """
         nothing = quoted_texts(())
-        answered = self.respond(query=query, interactions=nothing, observations=nothing)
-        return dspy.Prediction(response=answered.response)
+        return self.respond(query=query, interactions=nothing, observations=nothing)

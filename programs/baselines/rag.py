@@ -51,4 +51,4 @@ class Rag(Module):
         found = self.retriever.top(query=query, k=self.k)
         shown = shown_items(found, self.task)
         answered = self.respond(query=query, interactions=shown, observations=quoted_texts(()))
-        return dspy.Prediction(response=answered.response, interactions=found)
+        return dspy.Prediction(**answered, interactions=found)

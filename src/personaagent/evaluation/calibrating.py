@@ -63,9 +63,7 @@ class _Asked(NamedTuple):
     truth: str
 
 
-async def calibrate(
-    method: Calibrated, users: Sequence[LampUser], bench: "Workbench"
-) -> dict[str, AnswerWeights]:
+async def calibrate(method: Calibrated, users: Sequence[LampUser], bench: "Workbench") -> dict[str, AnswerWeights]:
     """Return each user's weights, by user key, fitted on the other users.
 
     Args:
