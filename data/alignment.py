@@ -4,6 +4,8 @@ from datetime import datetime
 
 from pydantic import Field, JsonValue
 
+from .answer_weights import Distribution
+from .change import Decision
 from .nouns import Noun
 from .persona import Persona
 
@@ -52,6 +54,16 @@ class Iteration(Noun):
     reason: str
 
 
+class Simulation(Noun):
+    """A past interaction, answered again from what was known before it, or as it was answered then."""
+
+    interaction_id: str
+    response: str | None
+    """None if there was no answer in the form of the task."""
+    lm_probabilities: Distribution | None = None
+    """What the LM said of each answer; None of a text."""
+
+
 class Alignment(Noun):
     """The whole result of one alignment; `compile` attaches it to the program as `program.alignment`."""
 
@@ -62,6 +74,10 @@ class Alignment(Noun):
     """Number of the version that it started from, if that one was recorded."""
     base: Persona
     iterations: tuple[Iteration, ...]
+    simulations: tuple[Simulation, ...] = ()
+    """What was answered again, oldest first."""
+    decisions: tuple[Decision, ...] = ()
+    """What became of every change that is known of this user, in evidence mode."""
     spend: Spend = Field(default_factory=Spend)
     started_at: datetime
     stopped: str | None = None

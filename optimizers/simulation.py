@@ -9,6 +9,8 @@ from ..programs.module import Module
 
 SERVED_BY = "served_by"
 """In an interaction's metadata: the LM that gave the response."""
+LM_PROBABILITIES = "lm_probabilities"
+"""In an interaction's metadata: what that LM said of each answer."""
 
 
 class Simulate(Module):
@@ -24,21 +26,23 @@ class Simulate(Module):
         self.reuse_served = reuse_served
 
     def forward(self, *, agent: PersonaAgent, interaction: Interaction) -> dspy.Prediction:
-        """Let the agent answer; return a prediction with the `interaction` and its `response`.
+        """Let the agent answer; return a prediction with the `response` and the `lm_probabilities`.
 
         A response that is not in the task's form is None: the textual loss then says so.
         """
         if self.reuse_served and _was_served(agent, interaction):
-            return dspy.Prediction(interaction=interaction, response=interaction.response)
+            served = interaction.metadata.get(LM_PROBABILITIES)
+            return dspy.Prediction(response=interaction.response, lm_probabilities=served)
         try:
             answered = agent.as_of(interaction)(query=interaction.query)
         except AnswerError:
-            return dspy.Prediction(interaction=interaction, response=None)
-        return dspy.Prediction(interaction=interaction, response=answered.response)
+            return dspy.Prediction(response=None, lm_probabilities=None)
+        return dspy.Prediction(response=answered.response, lm_probabilities=answered.lm_probabilities)
 
 
 def _was_served(agent: PersonaAgent, interaction: Interaction) -> bool:
     same_persona = agent.persona_version is not None and interaction.persona_version == agent.persona_version
     asked = dspy.settings.lm
     same_lm = asked is not None and interaction.metadata.get(SERVED_BY) == asked.model
-    return same_persona and same_lm and interaction.response is not None
+    is_whole = agent.task.kind == "text" or LM_PROBABILITIES in interaction.metadata
+    return same_persona and same_lm and is_whole and interaction.response is not None

@@ -18,6 +18,7 @@ from dspy.lm15 import Config, DataPart, Message, Request, Response
 from ..data.answer_weights import Distribution
 from ..data.errors import AnswerError
 from .answer_tokens import answer_probabilities, written_tokens
+from .shared_decisions import once
 
 MOST_ALTERNATIVES = 20
 """Alternatives asked for at each token, as many as OpenAI gives."""
@@ -70,7 +71,7 @@ class DecisionLM:
     def _decided(self, state: Mapping[str, Any], name: str, question: Mapping[str, Any]) -> dict[str, Any]:
         answers = tuple(question["criteria"])
         request = _request(self.lm, state, name, question["instructions"], answers)
-        response = without_refused(self.lm, request)
+        response = once(request, lambda asked: without_refused(self.lm, asked))
         measured = measured_of(response, name, answers)
         if measured is None:
             written = _text(response)

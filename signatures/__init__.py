@@ -5,6 +5,8 @@ from .answer_as_user import AnswerAsUser
 from .answer_query import AnswerQuery
 from .choose_action import ChooseAction
 from .criticise_response import CriticiseResponse
+from .explain_mistake import ExplainMistake
+from .propose_rules import ProposeRules, Rule
 from .revise_persona import RevisePersona
 from .summarise_events import SummariseEvents
 from .summarise_profile import SummariseProfile
@@ -18,7 +20,10 @@ __all__ = [
     "AnswerQuery",
     "ChooseAction",
     "CriticiseResponse",
+    "ExplainMistake",
+    "ProposeRules",
     "RevisePersona",
+    "Rule",
     "SummariseEvents",
     "SummariseProfile",
     "SummariseUser",

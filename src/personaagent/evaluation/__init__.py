@@ -6,9 +6,11 @@ from .baseline_methods import (
     MajorityMethod,
     MemBankMethod,
     PagMethod,
+    PriorMethod,
     PromptMethod,
     RagMethod,
     ReActMethod,
+    VotesMethod,
 )
 from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPrepared
 from .listing import METHODS
@@ -38,12 +40,14 @@ __all__ = [
     "Metrics",
     "PagMethod",
     "PersonaAgentMethod",
+    "PriorMethod",
     "PromptMethod",
     "QuestionAnswered",
     "RagMethod",
     "ReActMethod",
     "Row",
     "UserPrepared",
+    "VotesMethod",
     "Workbench",
     "evaluate",
     "methods_named",

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from ..data.errors import InputError
 from ..data.lamp import LampUser
+from ..data.store import user_key
 from ..data.task import Task
-from .methods import ListedMethod
+from .methods import ListedMethod, WeighedMethod
 
 if TYPE_CHECKING:
     import dspy
@@ -38,12 +39,48 @@ class MajorityMethod(ListedMethod):
         return Majority(user.history)
 
 
-class PromptMethod(ListedMethod):
+class HabitsMethod(ListedMethod):
+    """The user's past answers alone; no LM."""
+
+    by_likeness: ClassVar[bool]
+
+    def check(self, task: Task) -> None:
+        """Refuse a task that asks for text.
+
+        Raises:
+            InputError: It does.
+        """
+        if task.kind == "text":
+            raise InputError(f"method {self.kind} answers with labels or ratings, but {task.name} asks for text")
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Embed the history."""
+        from ..programs.baselines.weighed import Habits, Past
+
+        past = await asyncio.to_thread(Past, user.history, bench.task, bench.embedder)
+        return Habits(bench.task, bench.base_rates[user_key(user.user_id)], past, by_likeness=self.by_likeness)
+
+
+class PriorMethod(HabitsMethod):
+    """How often the user gives each answer, mixed with how often other users do; no LM."""
+
+    kind: ClassVar[str] = "prior"
+    by_likeness: ClassVar[bool] = False
+
+
+class VotesMethod(HabitsMethod):
+    """What the user answered to similar questions, the more similar the more it counts; no LM."""
+
+    kind: ClassVar[str] = "votes"
+    by_likeness: ClassVar[bool] = True
+
+
+class PromptMethod(WeighedMethod):
     """The bare query, nothing about the user."""
 
     kind: ClassVar[str] = "prompt"
 
-    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+    async def unweighed(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Make the same program for any user."""
         from ..programs.baselines.prompt import Prompt
 
@@ -66,12 +103,12 @@ class RetrievingMethod(ListedMethod):
         return await asyncio.to_thread(lambda: DenseRetriever(user.history, bench.task, bench.embedder))
 
 
-class RagMethod(RetrievingMethod):
+class RagMethod(RetrievingMethod, WeighedMethod):
     """The query and the k most similar interactions of the history."""
 
     kind: ClassVar[str] = "rag"
 
-    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+    async def unweighed(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Index the history."""
         from ..programs.baselines.rag import Rag
 
@@ -93,19 +130,19 @@ class KnnMethod(RetrievingMethod):
         return Knn(bench.task, user.history, await self._index(user, bench), self.k)
 
 
-class IclMethod(ListedMethod):
+class IclMethod(WeighedMethod):
     """The query after the user's latest interactions as examples."""
 
     kind: ClassVar[str] = "icl"
 
-    shots: int = Field(default=4, ge=1)
+    k: int = Field(default=4, ge=1)
     """Examples, at most."""
 
-    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+    async def unweighed(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Take the examples."""
         from ..programs.baselines.icl import Icl
 
-        return Icl(bench.task, user.history, self.shots)
+        return Icl(bench.task, user.history, self.k)
 
 
 class PagMethod(RetrievingMethod):

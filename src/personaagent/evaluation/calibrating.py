@@ -7,8 +7,9 @@ it, and each user's weights are fitted on the other users alone.
 import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import dspy
 
@@ -23,6 +24,7 @@ from ..programs.baselines.weighed import Past
 from ..programs.scope import within
 from ..programs.weighing import experts_of
 from .attempt import attempt_here
+from .work import MethodWork
 
 if TYPE_CHECKING:
     from .workbench import Workbench
@@ -31,8 +33,14 @@ ASKED_AGAIN = 2
 """Past interactions of each user that are asked again."""
 
 
+@runtime_checkable
 class Calibrated(Protocol):
     """A method whose answers can be weighed."""
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether they are."""
+        ...
 
     @property
     def form(self) -> str:
@@ -63,33 +71,36 @@ class _Asked(NamedTuple):
     truth: str
 
 
-async def calibrate(method: Calibrated, users: Sequence[LampUser], bench: "Workbench") -> dict[str, AnswerWeights]:
-    """Return each user's weights, by user key, fitted on the other users.
+async def with_weights(work: MethodWork, bench: "Workbench") -> MethodWork:
+    """Return the work with what its method needs to know of the other users.
 
     Args:
-        method: Asks the LM.
-        users: All users of the evaluation.
+        work: All users of the evaluation, and the method that will answer them.
         bench: What methods work with.
     """
-    asked = [one for user in users for one in await _asked_again(method, user, bench)]
-    given = {user_key(user.user_id): _given(user.history, bench.task) for user in users}
-    return {key: _weights_for(key, method, bench.task, asked, given) for key in given}
+    if work.task.kind == "text":
+        return work
+    given = {user_key(user.user_id): _given(user.history, work.task) for user in work.users}
+    rates = {key: _base_rate_without(key, given, work.task) for key in given}
+    method = work.method
+    if not isinstance(method, Calibrated) or not method.is_weighed:
+        return replace(work, base_rates=rates)
+    certified = bench.certified_weights(method.form)
+    if certified is not None:
+        return replace(work, base_rates=rates, weights=dict.fromkeys(given, certified))
+    asked = [one for user in work.users for one in await _asked_again(method, user, bench)]
+    weights = {key: _weights_for(rate, key, method, work.task, asked) for key, rate in rates.items()}
+    return replace(work, base_rates=rates, weights=weights)
 
 
-def base_rate_without(key: str, given: Mapping[str, Sequence[str]], task: Task) -> Distribution:
-    """Return how often the other users give each answer."""
+def _base_rate_without(key: str, given: Mapping[str, Sequence[str]], task: Task) -> Distribution:
     knowing_nothing = uniform(task.labels)
     priors = [prior_of(answers, knowing_nothing) for other, answers in given.items() if other != key and answers]
     return base_rate_of(priors, task.labels)
 
 
-def given_by(users: Sequence[LampUser], task: Task) -> dict[str, list[str]]:
-    """Return the past answers of each user, by user key."""
-    return {user_key(user.user_id): _given(user.history, task) for user in users}
-
-
 def _weights_for(
-    key: str, method: Calibrated, task: Task, asked: Sequence[_Asked], given: Mapping[str, Sequence[str]]
+    base_rate: Distribution, key: str, method: Calibrated, task: Task, asked: Sequence[_Asked]
 ) -> AnswerWeights:
     others = [one for one in asked if one.user_key != key]
     weights = AnswerWeights(
@@ -97,7 +108,7 @@ def _weights_for(
         task=task.name,
         form=method.form,
         leaning=leaning_of([one.lm for one in others], task.labels),
-        base_rate=base_rate_without(key, given, task),
+        base_rate=base_rate,
     )
     return fitted(weights, [_observation(one, method, weights) for one in others])
 
@@ -119,7 +130,7 @@ async def _asked_again(method: Calibrated, user: LampUser, bench: "Workbench") -
             program = await method.program_before(user, one, bench)
             here = contextvars.copy_context()
         answer = await asyncio.to_thread(here.run, attempt_here, partial(program, query=one.query))
-        if answer.result is None:
+        if answer.result is None or answer.result.lm_probabilities is None:
             continue
         before = Past([other for other in user.history if other.precedes(one)], bench.task, bench.embedder)
         found.append(_Asked(key, answer.result.lm_probabilities, before.answered(one.query), one.ground_truth or ""))

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..data.task import Task
 from .answering import Answering, Hear, a_few_at_once
+from .calibrating import with_weights
 from .work import MethodWork
 from .workbench import Workbench
 
@@ -39,5 +40,7 @@ class LocalEngine:
     async def answer(self, work: MethodWork, hear: Hear) -> None:
         """Answer the users, a few at a time."""
         with self._bench(work.task) as bench, ThreadPoolExecutor(work.concurrency) as threads:
+            work = await with_weights(work, bench)
+            bench.weights, bench.base_rates = work.weights, work.base_rates
             answering = Answering(work, bench, asyncio.Semaphore(work.concurrency), threads)
             await a_few_at_once(work.concurrency, work.users, lambda user: answering.answer(user, hear))

@@ -6,15 +6,19 @@ from .baseline_methods import (
     MajorityMethod,
     MemBankMethod,
     PagMethod,
+    PriorMethod,
     PromptMethod,
     RagMethod,
     ReActMethod,
+    VotesMethod,
 )
 from .methods import ListedMethod
 from .personaagent_method import PersonaAgentMethod
 
 _LISTED: tuple[type[ListedMethod], ...] = (
     MajorityMethod,
+    PriorMethod,
+    VotesMethod,
     KnnMethod,
     PromptMethod,
     IclMethod,

@@ -1,14 +1,18 @@
 """Methods: how each system makes the program that answers one user's questions, and the names by which they go."""
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import ValidationError
 
 from ..data.errors import InputError, UnknownNameError
+from ..data.interaction import Interaction
 from ..data.lamp import LampUser
 from ..data.nouns import Noun
+from ..data.store import user_key
 from ..data.task import Task
 
 if TYPE_CHECKING:
@@ -69,6 +73,67 @@ class ListedMethod(Noun):
     async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Return a program that is prepared anew."""
         return await self.prepare(user, bench)
+
+
+class WeighedMethod(ListedMethod):
+    """A method whose answers to labels and ratings can be weighed with what is known of the user.
+
+    Subclasses write `unweighed`; what is weighed is the same prompt, so arms that differ in weights alone ask the LM
+    once.
+    """
+
+    weights: Literal["none", "user", "global"] = "none"
+    """`user`: the user's habits and memory count; `global`: only what is true of all users, nothing of this one."""
+
+    @property
+    def form(self) -> str:
+        """Names what the prompts hold: the method without its weights."""
+        return self.model_copy(update={"weights": "none"}).name
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether answers are weighed."""
+        return self.weights != "none"
+
+    @property
+    def personal(self) -> bool:
+        """Whether the weights know the user."""
+        return self.weights == "user"
+
+    @property
+    def votes(self) -> bool:
+        """Whether the user's memory votes."""
+        return self.personal
+
+    def check(self, task: Task) -> None:
+        """Refuse weights for a task whose answers are texts.
+
+        Raises:
+            InputError: They are.
+        """
+        if task.kind == "text" and self.weights != "none":
+            raise InputError(f"method {self.name}: {task.name} asks for text, and only labels and ratings are weighed")
+
+    @abstractmethod
+    async def unweighed(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Return the program whose answers are weighed."""
+
+    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+        """Return the program, with weights if it is to have them."""
+        from ..programs.baselines.weighed import Past, WithWeights
+
+        program = await self.unweighed(user, bench)
+        if self.weights == "none":
+            return program
+        past = None
+        if self.personal:
+            past = await asyncio.to_thread(Past, user.history, bench.task, bench.embedder)
+        return WithWeights(program, bench.task, bench.weights[user_key(user.user_id)], past)
+
+    async def program_before(self, user: LampUser, interaction: Interaction, bench: "Workbench") -> "dspy.Module":
+        """Return the program, without weights, as it would have been before an interaction of the user's history."""
+        before = tuple(one for one in user.history if one.precedes(interaction))
+        return await self.unweighed(replace(user, history=before), bench)
 
 
 def methods_named(names: Sequence[str], task: Task) -> tuple[ListedMethod, ...]:

@@ -18,22 +18,24 @@ from ..data.lamp import LampUser
 from ..data.store.engines import SHARING, address_of
 from ..lms.budget import Budget
 from ..programs.scope import current_scope
+from ..settings import Settings
 from .answering import Hear, a_few_at_once
+from .calibrating import with_weights
 from .events import UserPrepared
 from .rows import Row
 from .unit import Unit, answer_unit, settings_that_travel
 from .work import MethodWork
+from .workbench import Workbench
 
 if TYPE_CHECKING:
     from ..data.call import Run
-    from ..settings import Settings
 
 _RETRIES = 3
 """How often a user's work is done again because its node or process died."""
 _PATIENCE_SECONDS = 10
 
 
-def check_cluster_use(settings: "Settings", budget: Budget, address: str | None = None) -> None:
+def check_cluster_use(settings: Settings, budget: Budget, address: str | None = None) -> None:
     """Refuse what a cluster cannot do, before anything is recorded.
 
     Args:
@@ -59,7 +61,7 @@ def check_cluster_use(settings: "Settings", budget: Budget, address: str | None 
 
 
 @contextmanager
-def ray_engine(settings: "Settings", run: "Run | None", address: str | None = None) -> "Generator[RayEngine]":
+def ray_engine(settings: Settings, run: "Run | None", address: str | None = None) -> "Generator[RayEngine]":
     """Connect to a cluster while the block runs.
 
     Args:
@@ -113,6 +115,8 @@ class RayEngine:
 
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(answer_unit)
         place = current_scope().place
+        with Workbench(work.task, Settings().model_copy(update=self._settings)) as bench:
+            work = await with_weights(work, bench)
 
         async def answer(user: LampUser) -> None:
             unit = Unit(replace(work, users=(user,)), place, self._run, self._settings)

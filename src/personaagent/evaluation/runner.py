@@ -10,6 +10,7 @@ from pathlib import Path
 from ..data.errors import InputError
 from ..data.lamp import LampData
 from ..lms.recorder import recorder_here
+from ..programs.shared_decisions import sharing_decisions
 from .engine import Engine, LocalEngine
 from .events import EvaluationStarted, Listener, QuestionAnswered, UserPrepared, ignore
 from .methods import Method
@@ -54,11 +55,11 @@ async def evaluate(
     names = tuple(method.name for method in methods)
     listen(EvaluationStarted(names, len(data.users), len(data.questions)))
     recorder = recorder_here.get()
-    with rows_file(out, recorder and recorder.run_id) as keep:
+    with rows_file(out, recorder and recorder.run_id) as keep, sharing_decisions():
         record = _Record(keep, listen, total=len(methods) * len(data.questions))
         answering = engine or LocalEngine()
         for method in methods:
-            work = MethodWork(method, data.task, data.users, online, data.metric, concurrency)
+            work = MethodWork(method, data.task, data.users, online, data.metric, concurrency=concurrency)
             await answering.answer(work, record.hear)
     return summarise(data.task, record.rows)
 

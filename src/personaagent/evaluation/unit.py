@@ -72,6 +72,7 @@ def answer_unit(unit: Unit) -> tuple[UserPrepared | Row, ...]:
             Workbench(unit.work.task, settings, lms.get) as bench,
             ThreadPoolExecutor(1) as thread,
         ):
+            bench.weights, bench.base_rates = unit.work.weights, unit.work.base_rates
             answering = Answering(unit.work, bench, asyncio.Semaphore(1), thread)
             asyncio.run(answering.answer(unit.user, heard.append))
     except PersonaAgentError as error:

@@ -1,8 +1,9 @@
 """What one method has to do in an evaluation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.lamp import LampUser
 from ..data.own_metric import OwnMetric
 from ..data.task import Task
@@ -20,5 +21,9 @@ class MethodWork:
     """Whether each answered question joins its user's history before the next one is asked."""
     metric: OwnMetric | None = None
     """Scores answers; None leaves that to the metrics of the task's kind."""
+    weights: Mapping[str, AnswerWeights] = field(default_factory=dict)
+    """Answer weights by user key, for a method that weighs its answers."""
+    base_rates: Mapping[str, Distribution] = field(default_factory=dict)
+    """How often the other users give each answer, by user key; empty for a task that asks for text."""
     concurrency: int = 1
     """How much is done at once."""

@@ -1,10 +1,11 @@
 """What methods work with: the task, an embedder, a store of their own, and who plays which role."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.lamp import LampUser
 from ..data.store import Store, User
 from ..data.task import Task
@@ -36,6 +37,10 @@ class Workbench:
         lm_of: "Callable[[str], dspy.LM | None]" = lambda _role: None,
     ) -> None:
         self.task, self.lm_of = task, lm_of
+        self.weights: Mapping[str, AnswerWeights] = {}
+        """Answer weights by user key, for a method that weighs its answers."""
+        self.base_rates: Mapping[str, Distribution] = {}
+        """How often the other users give each answer, by user key."""
         self._settings = settings or Settings()
         self._opened = ExitStack()
 

@@ -1,0 +1,9 @@
+"""Who proposes a change of a persona, a file each. Most ask no LM."""
+
+from .confusions import ProposeConfusions
+from .proposing import Case, Proposer, Seen
+from .rules import ProposeRules
+from .style import ProposeStyle
+from .weights import ProposeWeights
+
+__all__ = ["Case", "ProposeConfusions", "ProposeRules", "ProposeStyle", "ProposeWeights", "Proposer", "Seen"]

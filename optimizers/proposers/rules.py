@@ -1,0 +1,132 @@
+"""Rules: the paper's textual loss put to work. Critiques of wrong answers become at most three if-then lines."""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+
+from ...data.change import Change
+from ...data.errors import AnswerError
+from ...data.interaction import Interaction
+from ...data.persona import PersonaLine
+from ...programs.module import Module, ask
+from ...programs.quoting import quoted
+from ...programs.scope import within
+from ...signatures import ExplainMistake
+from ...signatures import ProposeRules as RulesAsked
+from .proposing import Case, Seen
+
+LEAST_CAUSES = 2
+MOST_RULES = 3
+MOST_CHARACTERS = 300
+_COPIED_WORDS = 5
+_WORD = re.compile(r"\w+")
+
+_log = logging.getLogger(__name__)
+
+
+class ProposeRules(Module):
+    """Asks an LM why each wrong answer was wrong, and once for the rules that would have been right.
+
+    Refused is a rule that names unknown cases or fewer than two, that copies five words in a row of the form or of a
+    question, whose condition says nothing of its cases (it would fit everyone), or that is too long. An answer that
+    cannot be read makes no rule.
+
+    Args:
+        loss_lm: The model that explains mistakes; by default that of the context.
+        revision_lm: The model that writes rules; by default that of the context.
+    """
+
+    def __init__(self, loss_lm: dspy.LM | None = None, revision_lm: dspy.LM | None = None) -> None:
+        super().__init__()
+        self.explain, self.write = dspy.Predict(ExplainMistake), dspy.Predict(RulesAsked)
+        self.explain.lm, self.write.lm = loss_lm, revision_lm
+
+    def propose(self, case: Case) -> Sequence[Change]:
+        """Return at most `MOST_RULES` rules."""
+        return self(case=case).changes
+
+    def forward(self, *, case: Case) -> dspy.Prediction:
+        """Explain, write, and refuse what is no rule; return a prediction with `changes`."""
+        wrong = [one for one in case.seen if one.response != one.interaction.ground_truth]
+        if len(wrong) < LEAST_CAUSES:
+            return dspy.Prediction(changes=())
+        told = [(one, self._explained(one, case)) for one in wrong]
+        try:
+            with within("rules"):
+                rules: list[Any] = ask(self.write, cases=_numbered(told, case)).rules
+        except AnswerError:
+            return dspy.Prediction(changes=())
+        held = {line.line_id for line in case.persona.lines}
+        changes = [change for rule in rules[:MOST_RULES] if (change := _checked(rule, wrong, case))]
+        return dspy.Prediction(changes=tuple(one for one in changes if one.line and one.line.line_id not in held))
+
+    def _explained(self, one: Seen, case: Case) -> str:
+        question = quoted(case.task.content(one.interaction.query))
+        try:
+            with within(f"interaction {one.interaction.interaction_id}"):
+                answer = ask(
+                    self.explain,
+                    question=question,
+                    response=quoted(one.response or "(nothing that could be read)"),
+                    truth=quoted(one.interaction.ground_truth or ""),
+                )
+        except AnswerError:
+            return "(none)"
+        return answer.critique
+
+
+def _numbered(told: Sequence[tuple[Seen, str]], case: Case) -> str:
+    return "\n".join(
+        f"{number}. question: {quoted(case.task.content(one.interaction.query))}; the assistant said: "
+        f"{quoted(one.response or '')}; the user said: {quoted(one.interaction.ground_truth or '')}; "
+        f"critique: {quoted(critique)}"
+        for number, (one, critique) in enumerate(told, 1)
+    )
+
+
+def _checked(rule: Any, wrong: Sequence[Seen], case: Case) -> Change | None:
+    """Return the rule as a change; None, and why in the log, if it is refused."""
+    numbers = sorted(set(rule.cases))
+    text = " ".join(f"If {rule.when.strip()}: {rule.then.strip()}".split())
+    interactions = [wrong[number - 1].interaction for number in numbers if 1 <= number <= len(wrong)]
+    refusal = _refusal(rule.when, text, numbers, interactions, case)
+    if refusal:
+        _log.info("a proposed rule was refused: %s", refusal)
+        return None
+    causes = tuple(one.interaction_id for one in interactions)
+    line = PersonaLine(section="preferences", text=text, causes=causes, kind="rule")
+    return Change(kind="rule", action="add", line=line, causes=causes)
+
+
+def _refusal(
+    when: str, text: str, numbers: Sequence[int], interactions: Sequence[Interaction], case: Case
+) -> str | None:
+    if len(interactions) < len(numbers) or len(numbers) < LEAST_CAUSES:
+        return "it names unknown cases, or fewer than two"
+    if len(text) > MOST_CHARACTERS or "[[ ##" in text:
+        return "it is too long, or has a field marker"
+    questions = [case.task.content(one.query) for one in interactions]
+    if any(_copies(text, source) for source in (*questions, *_form())):
+        return "it copies the form or a question"
+    if not any(_words(when) & _words(question) for question in questions):
+        return "its condition says nothing of its cases"
+    return None
+
+
+def _form() -> list[str]:
+    """Return the texts of the form: small LMs copy them as answers."""
+    described = [field.json_schema_extra["desc"] for field in RulesAsked.fields.values()]
+    return [RulesAsked.instructions, *described]
+
+
+def _copies(text: str, source: str) -> bool:
+    words, of_source = (_WORD.findall(one.casefold()) for one in (text, source))
+    runs = {tuple(of_source[at : at + _COPIED_WORDS]) for at in range(len(of_source) - _COPIED_WORDS + 1)}
+    return any(tuple(words[at : at + _COPIED_WORDS]) in runs for at in range(len(words) - _COPIED_WORDS + 1))
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in _WORD.findall(text.casefold()) if len(word) > 3}

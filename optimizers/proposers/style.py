@@ -1,0 +1,89 @@
+"""Style: how the user writes, counted in the user's own texts."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median, quantiles
+
+from ...data.change import Change
+from ...data.interaction import Interaction
+from ...data.persona import PersonaLine
+from .proposing import Case
+
+LEAST_TEXTS = 8
+USUAL = 0.75
+"""Share of the texts that makes something a habit."""
+_SMALL = {"a", "an", "and", "as", "at", "but", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"}
+
+
+class ProposeStyle:
+    """Proposes lines about length, casing, final punctuation and openings of the texts that the user wrote.
+
+    Each is counted over all texts, so these are the causes of each line; a habit is what three texts of four have.
+    """
+
+    def propose(self, case: Case) -> Sequence[Change]:
+        """Return a line for each habit."""
+        if case.task.kind != "text" or len(case.history) < LEAST_TEXTS:
+            return ()
+        texts = [(one.ground_truth or "").strip() for one in case.history]
+        held = {line.line_id: line for line in case.persona.lines if line.kind == "style"}
+        lines = [_line(text, case.history) for text in _habits(texts)]
+        added = [_added(line, held.values()) for line in lines if line.line_id not in held]
+        return tuple(added)
+
+
+def _habits(texts: Sequence[str]) -> list[str]:
+    found = (_length(texts), _casing(texts), _ending(texts), _opening(texts))
+    return [habit for habit in found if habit]
+
+
+def _length(texts: Sequence[str]) -> str:
+    words = [len(text.split()) for text in texts]
+    low, _, high = quantiles(words, n=4)
+    return f"Write about {median(words):.0f} words, mostly {low:.0f} to {high:.0f}."
+
+
+def _casing(texts: Sequence[str]) -> str:
+    styles = {
+        "Write Every Word With A Capital, But Small Ones.": _is_title,
+        "Write everything in lower case.": str.islower,
+        "Write everything in capitals.": str.isupper,
+    }
+    return next((habit for habit, has in styles.items() if _share(texts, has) >= USUAL), "")
+
+
+def _is_title(text: str) -> bool:
+    words = [word for word in text.split()[1:] if word[0].isalpha() and word.casefold() not in _SMALL]
+    return bool(words) and all(word[0].isupper() for word in words) and not text.isupper()
+
+
+def _ending(texts: Sequence[str]) -> str:
+    habits = {
+        "End with a full stop.": lambda text: text.endswith("."),
+        "End with a question mark.": lambda text: text.endswith("?"),
+        "End with an exclamation mark.": lambda text: text.endswith("!"),
+        "End without punctuation.": lambda text: text[-1:].isalnum(),
+    }
+    return next((habit for habit, has in habits.items() if _share(texts, has) >= USUAL), "")
+
+
+def _opening(texts: Sequence[str]) -> str:
+    firsts = [text.split()[0] for text in texts if text.split()]
+    usual = max(sorted(set(firsts)), key=firsts.count, default="")
+    return f'Begin with "{usual}".' if firsts.count(usual) >= USUAL * len(texts) else ""
+
+
+def _share(texts: Sequence[str], has: Callable[[str], bool]) -> float:
+    return sum(map(has, texts)) / len(texts)
+
+
+def _line(text: str, history: Sequence[Interaction]) -> PersonaLine:
+    causes = tuple(one.interaction_id for one in history)
+    return PersonaLine(section="style", text=text, causes=causes, kind="style")
+
+
+def _added(line: PersonaLine, held: Iterable[PersonaLine]) -> Change:
+    """Return the line as a change, in place of the one that said the same of fewer texts."""
+    old = next((one for one in held if one.text.split()[:2] == line.text.split()[:2]), None)
+    if old is None:
+        return Change(kind="style", action="add", line=line, causes=line.causes)
+    return Change(kind="style", action="replace", line=line, replaces=old.line_id, causes=line.causes)

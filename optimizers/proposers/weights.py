@@ -1,0 +1,27 @@
+"""Weights: the user's habits and memory count beside what the LM says."""
+
+from collections.abc import Sequence
+
+from ...data.answer_weights import AnswerWeights
+from ...data.change import Change
+from .proposing import Case
+
+
+class ProposeWeights:
+    """Proposes the answer weights that were fitted for this LM, task and prompt form.
+
+    They hold nothing of the user: prior and votes are read from memory when a question comes. So they have no causes.
+
+    Args:
+        weights: Of a certificate, or fitted over the users of a store.
+    """
+
+    def __init__(self, weights: AnswerWeights) -> None:
+        self.weights = weights
+
+    def propose(self, case: Case) -> Sequence[Change]:
+        """Return the weights, if they suit the task and the persona has others."""
+        suits = self.weights.task == case.task.name and case.task.kind != "text"
+        if not suits or case.persona.weights == self.weights:
+            return ()
+        return (Change(kind="weights", action="weights", weights=self.weights),)

@@ -1,0 +1,58 @@
+"""One LM call for several arms of an evaluation that ask the same and differ in what they make of the answer."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import dspy
+from dspy.lm15 import Request, Response
+
+from .scope import current_scope
+from .spend import Meter
+
+
+class _Made(NamedTuple):
+    response: Response
+    seconds: float
+
+
+_made: ContextVar[dict[tuple[str, ...], _Made] | None] = ContextVar("personaagent_shared_decisions", default=None)
+
+
+@contextmanager
+def sharing_decisions() -> Generator[None]:
+    """Make each decision once for each user inside; whoever asks the same again is charged for it as if it were asked.
+
+    So an arm's spend is what it would cost by itself.
+    """
+    token = _made.set({})
+    try:
+        yield
+    finally:
+        _made.reset(token)
+
+
+def once(request: Request, ask: Callable[[Request], Response]) -> Response:
+    """Return the response to a request, which is asked only if it was not yet; see `sharing_decisions`."""
+    made = _made.get()
+    if made is None:
+        return ask(request)
+    texts = (message.text or "" for message in request.messages)
+    key = (current_scope().user_key, request.model, str(request.system), *texts)
+    if (before := made.get(key)) is not None:
+        _count_again(before)
+        return before.response
+    began = time.perf_counter()
+    response = ask(request)
+    made[key] = _Made(response, time.perf_counter() - began)
+    return response
+
+
+def _count_again(made: _Made) -> None:
+    meter, usage = dspy.settings.usage_tracker, made.response.usage
+    if isinstance(meter, Meter):
+        tokens = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+        meter.add_usage(made.response.model, tokens)
+        meter.add_recorded_seconds(made.seconds)
