@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personaagent.evaluation.rouge import rouge
+from personaagent.data.rouge import rouge
 
 words = st.lists(
     st.sampled_from(["the", "goat", "Goat!", "wins", "a", "2nd", "cup", "—", "naïve", "x_y", "\n"]), max_size=12

@@ -1,0 +1,73 @@
+"""A change of a persona: small, typed, with its causes, the evidence for it and what was decided."""
+
+import hashlib
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from .answer_weights import AnswerWeights
+from .nouns import Noun
+from .persona import PersonaLine
+
+ChangeKind = Literal["weights", "confusion", "style", "rule", "said", "rewrite"]
+"""What proposed a change: `said` is the user, `rewrite` the paper's whole rewrite."""
+Action = Literal["add", "replace", "remove", "weights"]
+
+_FIELDS: dict[Action, set[str]] = {
+    "add": {"line"},
+    "replace": {"line", "replaces"},
+    "remove": {"replaces"},
+    "weights": {"weights"},
+}
+
+
+class Change(Noun):
+    """New answer weights, or one line added, replaced or removed."""
+
+    kind: ChangeKind
+    action: Action
+    line: PersonaLine | None = None
+    """The new line, of `add` and `replace`."""
+    replaces: str | None = None
+    """Id of the line that goes, of `replace` and `remove`."""
+    weights: AnswerWeights | None = None
+    """The new weights, of `weights`."""
+    causes: tuple[str, ...] = ()
+    """Ids of the interactions that it was made from; only later ones may score it."""
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_action(self) -> Self:
+        given = {name for name in ("line", "replaces", "weights") if getattr(self, name) is not None}
+        if given != (needed := _FIELDS[self.action]):
+            raise ValueError(f"action {self.action!r} takes {sorted(needed)}, not {sorted(given)}")
+        return self
+
+    @cached_property
+    def change_id(self) -> str:
+        """The same change has the same id, whatever it was made from."""
+        content = self.line.line_id if self.line else self.weights.to_json() if self.weights else ""
+        parts = (self.kind, self.action, content, self.replaces or "")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+class Evidence(Noun):
+    """What scored interactions say of a change."""
+
+    n: int = Field(ge=0)
+    """Bets: interactions of a user for a line, users for a certificate."""
+    mean: float
+    """Mean difference of the scores, with the change less without it; 0 if there are none."""
+    wealth: float = Field(ge=0)
+    """What betting on the change has made of 1; see `personaagent.optimizers.betting`."""
+
+
+class Decision(Noun):
+    """What became of a change, and why."""
+
+    change: Change
+    outcome: Literal["live", "shadow", "rejected", "retired"]
+    """`live` is in the persona; `shadow` is scored without being served; `rejected` never was live; `retired` was."""
+    evidence: Evidence
+    reason: str
+    """In one sentence."""
