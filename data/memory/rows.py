@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from ..interaction import Interaction, normalised
-from ..lamp.tasks import TASKS
-from ..task import OPEN
+from ..tasks import task_or_open
 
 Metadata = Mapping[str, object]
 """What the index keeps of a row beside its vector."""
@@ -40,7 +39,7 @@ def contents_of(interactions: Sequence[Interaction]) -> list[str]:
 
     The query of a task that is not known here is embedded whole. A ground truth is never embedded.
     """
-    return [TASKS.get(one.task, OPEN).content(one.query) for one in interactions]
+    return [task_or_open(one.task).content(one.query) for one in interactions]
 
 
 def row_of(user_key: str, interaction: Interaction, content: str) -> Row:

@@ -11,6 +11,7 @@ from .context import Json, opened, out, print_json
 
 if TYPE_CHECKING:
     from ..data.interaction import Interaction
+    from ..data.task import Task
 
 
 def ingest(
@@ -18,18 +19,29 @@ def ingest(
     file: Annotated[Path | None, typer.Argument(help="JSON lines: query, ground_truth, at; other keys stay.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Whose interactions FILE holds.")] = None,
     lamp: Annotated[Path | None, typer.Option("--lamp", help="Folder with LaMP question and output files.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task of the LaMP folder; by default told by its name.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What is asked: a task's name, or a task.json of your own. By default open, or --lamp's name."
+        ),
+    ] = None,
     users: Annotated[int | None, typer.Option(help="Only the first N users of the LaMP folder.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
-    if lamp is not None and file is None and user is None:
-        histories = _of_lamp(lamp, task, users)
-    elif lamp is None and file is not None and user is not None:
-        histories = _of_file(user, file)
-    else:
-        raise InputError("give either --user U FILE.jsonl or --lamp DIR")
+    from ..data.tasks import is_built_in
+
     with opened(context) as home:
+        if lamp is not None and file is None and user is None:
+            asked = _task(task or lamp.resolve().name)
+            histories = _of_lamp(lamp, asked, users)
+        elif lamp is None and file is not None and user is not None:
+            asked = _task(task)
+            histories = _of_file(user, file, asked)
+        else:
+            raise InputError("give either --user U FILE.jsonl or --lamp DIR")
+        if not is_built_in(asked.name):
+            home.store.add_task(asked)
         stored = home.store.ingest(histories)
     if as_json:
         print_json({"users": len(histories), "stored": stored})
@@ -37,14 +49,28 @@ def ingest(
         out.print(f"{stored} new interactions of {len(histories)} user(s)")
 
 
-def _of_file(user: str, file: Path) -> "dict[str, Sequence[Interaction]]":
+def _task(said: str | None) -> "Task":
+    """Return the task that is said by its name or by its file, and know it from now on."""
+    from ..data.task import OPEN
+    from ..data.tasks import read_task, register, task_named
+
+    if said is None:
+        return OPEN
+    if not said.endswith(".json"):
+        return task_named(said)
+    task = read_task(Path(said))
+    register(task)
+    return task
+
+
+def _of_file(user: str, file: Path, task: "Task") -> "dict[str, Sequence[Interaction]]":
     from ..data.ingest import read_jsonl
 
-    return {user: read_jsonl(file)}
+    return {user: read_jsonl(file, task)}
 
 
-def _of_lamp(folder: Path, task: str | None, limit: int | None) -> "dict[str, Sequence[Interaction]]":
-    from ..data.lamp import load, task_named
+def _of_lamp(folder: Path, task: "Task", limit: int | None) -> "dict[str, Sequence[Interaction]]":
+    from ..data.lamp import load
 
-    people = load(folder, task_named(task or folder.resolve().name)).users[:limit]
+    people = load(folder, task).users[:limit]
     return {person.user_id: person.history for person in people}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from ..data.lamp import LampUser
 from ..data.store import Store, User
 from ..data.task import Task
+from ..data.tasks import is_built_in, register
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Workbench:
         lm_of: "Callable[[str], dspy.LM | None]" = lambda _role: None,
     ) -> None:
         self.task, self.lm_of = task, lm_of
+        if not is_built_in(task.name):
+            register(task)  # On another machine of a cluster, its file was not read.
         self._settings = settings or Settings()
         self._opened = ExitStack()
 
