@@ -22,7 +22,7 @@ def ingest(
     task: Annotated[
         str | None,
         typer.Option(
-            help="What is asked: a task's name, or a task.json of your own. By default open, or --lamp's name."
+            help="Of FILE: a task.json of your own, or a name (default open). Of the LaMP folder: by default its name."
         ),
     ] = None,
     users: Annotated[int | None, typer.Option(help="Only the first N users of the LaMP folder.", min=1)] = None,
