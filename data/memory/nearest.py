@@ -92,7 +92,7 @@ class Comparison:
         self._cosines = _cosines(self._vectors, wanted.vector) if shown else np.zeros(0)
 
     def best(self, k: int) -> list[Match]:
-        """Return the `k` rows with the greatest cosine, those that ask the same first; of equal ones the newer first."""
+        """Return the `k` rows with the greatest cosine, those that ask the same first; of equal ones the newer."""
         best = sorted(range(len(self._ids)), key=self._rank, reverse=True)[:k]
         return [Match(interaction_id_of(self._ids[place]), float(self._cosines[place])) for place in best]
 
@@ -101,7 +101,7 @@ class Comparison:
         """Whether these vectors do not tell these texts apart.
 
         So it is if the embedder has no words for what is looked for or for most of the rows, if a row that asks
-        something else has the vector that is looked for, or if most rows have the vector of one that asks something else.
+        something else has the vector that is looked for, or if most rows share theirs with rows that ask other things.
         """
         unknown = sum(metadata["unknown"] == 1 for metadata in self._metadatas)
         most = len(self._ids) / 2

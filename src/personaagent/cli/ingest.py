@@ -1,13 +1,13 @@
 """`personaagent ingest`: interactions into a user's memory, from JSON lines or LaMP files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..data.errors import InputError
-from .context import Json, opened, out, print_json
+from .context import Json, err, opened, out, print_json, settings
 
 if TYPE_CHECKING:
     from ..data.interaction import Interaction
@@ -43,6 +43,8 @@ def ingest(
         if not is_built_in(asked.name):
             home.store.add_task(asked)
         stored = home.store.ingest(histories)
+    if stored:
+        _advise(settings(context).embedder, histories.values())
     if as_json:
         print_json({"users": len(histories), "stored": stored})
     else:
@@ -74,3 +76,24 @@ def _of_lamp(folder: Path, task: "Task", limit: int | None) -> "dict[str, Sequen
 
     people = load(folder, task).users[:limit]
     return {person.user_id: person.history for person in people}
+
+
+def _advise(embedder: str, histories: "Iterable[Sequence[Interaction]]") -> None:
+    """Say which embedder to choose if this one has no words for most of what was stored."""
+    from ..data.memory.embedder import is_unknown
+    from ..data.memory.rows import contents_of
+    from ..lms import open_embedder
+
+    contents = [content for history in histories for content in contents_of(history)]
+    if all(content.isascii() for content in contents):
+        return
+    opened_one = open_embedder(embedder)
+    if 2 * sum(is_unknown(opened_one, content) for content in contents) > len(contents):
+        err.print(
+            f"the embedder {embedder} has no words for most of these texts: they are recalled by their letters, not by "
+            "their meaning. For that, choose one that knows their language, such as "
+            "PERSONAAGENT_EMBEDDER=openai/text-embedding-3-small",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
