@@ -71,3 +71,5 @@ class Decision(Noun):
     evidence: Evidence
     reason: str
     """In one sentence."""
+    differences: dict[str, float] = Field(default_factory=dict)
+    """Score with the change less without it, by interaction id, in the order in which they were scored."""

@@ -7,14 +7,12 @@ others are the history.
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from .errors import InputError, RecordError
 from .ingest import read_jsonl
 from .interaction import Interaction
 from .lamp.files import LampData, LampUser
-from .lamp.tasks import task_named
 from .task import Task
+from .tasks import read_task, register, task_named
 
 TASK_FILE = "task.json"
 ASKED = 0.2
@@ -28,29 +26,20 @@ def history_files(path: Path) -> tuple[Path, ...]:
 
 
 def own_task(path: Path, name: str) -> Task:
-    """Return the task of this name: the one that a folder describes in its `task.json`, or one that is known.
+    """Return the task of this name; if a folder describes it in its `task.json`, it is known from now on.
 
     Args:
-        path: The folder of the users' files, or one of them. Its `task.json` holds the fields of a `Task`:
-            `{"name": "moods", "kind": "label", "labels": ["calm", "tense"]}`.
+        path: The folder of the users' files, or one of them. For its `task.json` see `read_task`.
         name: What the task is called.
 
     Raises:
-        InputError: The file cannot be read, or describes no task.
+        InputError: The file cannot be read, describes no task, or its name is that of another task of the package.
         UnknownNameError: There is no such task.
     """
     file = (path if path.is_dir() else path.parent) / TASK_FILE
-    if not file.exists():
-        return task_named(name)
-    try:
-        task = Task.from_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{file}: describes no task: {field}: {first['msg']}") from error
-    return task if task.name == name else task_named(name)
+    if file.exists() and (task := read_task(file)).name == name:
+        register(task)
+    return task_named(name)
 
 
 def load_histories(files: Sequence[Path], task: Task) -> LampData:

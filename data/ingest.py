@@ -19,14 +19,14 @@ from pydantic_core import from_json
 from .errors import InputError, RecordError, UnknownNameError
 from .interaction import Interaction
 from .lamp.record import Record
-from .lamp.tasks import task_named
 from .store.rows import check_id, written
 from .task import OPEN, Task
+from .tasks import task_named
 
 _FIELDS = {"query", "ground_truth", "at", "id", "task"}
 
 
-def read_jsonl(file: Path) -> tuple[Interaction, ...]:
+def read_jsonl(file: Path, task: Task = OPEN) -> tuple[Interaction, ...]:
     """Read a whole file, or refuse it: nothing is returned if anything in it is wrong.
 
     An interaction without `id` gets one, made of its content and its place among those with the same content. So a file
@@ -34,22 +34,23 @@ def read_jsonl(file: Path) -> tuple[Interaction, ...]:
 
     Args:
         file: UTF-8, one JSON object a line, in the order of `at`.
+        task: What a line asks that names no task.
 
     Raises:
         InputError: The file is empty or cannot be read.
         RecordError: Something in a line is wrong; the message names file, line and field.
     """
-    if not (interactions := tuple(_interactions(file))):
+    if not (interactions := tuple(_interactions(file, task))):
         raise InputError(f"{file}: holds no interaction: write one a line, as JSON with query, ground_truth and at")
     return interactions
 
 
-def _interactions(file: Path) -> Iterator[Interaction]:
+def _interactions(file: Path, task: Task) -> Iterator[Interaction]:
     lines: dict[str, str] = {}
     copies: Counter[str] = Counter()
     previous: Interaction | None = None
     for position, record in enumerate(_records(file)):
-        one = _interaction(record, position, copies)
+        one = _interaction(record, position, copies, task)
         if previous and one.precedes(previous):
             raise record.error("at", f"{record.fields['at']!r} is before the line above: put the oldest line first")
         if (first := lines.setdefault(one.interaction_id, record.name)) != record.name:
@@ -78,9 +79,9 @@ def _parsed(file: Path, name: str, line: bytes) -> object:
         raise RecordError(file, name, None, f"malformed JSON: {problem}") from error
 
 
-def _interaction(record: Record, position: int, copies: Counter[str]) -> Interaction:
+def _interaction(record: Record, position: int, copies: Counter[str], default: Task) -> Interaction:
     """Return the interaction that a line holds; `copies` counts those with the same content."""
-    task = _task(record)
+    task = _task(record, default)
     query, at = _words(record, "query"), _date(record)
     ground_truth = record.label("ground_truth", task.labels) if task.labels else _words(record, "ground_truth")
     content = json.dumps([query, ground_truth, at.isoformat()])
@@ -100,9 +101,9 @@ def _interaction(record: Record, position: int, copies: Counter[str]) -> Interac
     return interaction
 
 
-def _task(record: Record) -> Task:
+def _task(record: Record, default: Task) -> Task:
     if "task" not in record.fields:
-        return OPEN
+        return default
     try:
         return task_named(record.text("task"))
     except UnknownNameError as error:

@@ -25,7 +25,8 @@ class Episode(Noun):
 
     interaction: Interaction
     similarity: float
-    """Cosine between the query and the interaction's content, -1 to 1."""
+    """Cosine between the query and the interaction's content, -1 to 1: of their meaning, or of their letters where the
+    embedder has no words for them."""
 
 
 class Memory(Protocol):

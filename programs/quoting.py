@@ -34,6 +34,17 @@ def quoted_interactions(interactions: Iterable[Interaction], task: Task, most: i
     return "\n".join(lines) or _NOTHING
 
 
+def dated_interactions(interactions: Iterable[Interaction], task: Task, most: int = MAX_QUOTED_WORDS) -> str:
+    """Return one line for each interaction, oldest first: when it was, what it was about, what the user answered.
+
+    2026-03-01: "A film for tonight?" -> "a comedy"
+
+    What is not known is left out. The newest stands last, nearest to the question that follows.
+    """
+    ordered = sorted(interactions, key=lambda interaction: interaction.moment)
+    return "\n".join(_dated(interaction, task, most) for interaction in ordered) or _NOTHING
+
+
 def quoted_texts(texts: Iterable[str]) -> str:
     """Return one numbered line for each text."""
     return "\n".join(f"{number}. {quoted(text)}" for number, text in enumerate(texts, 1)) or _NOTHING
@@ -43,15 +54,7 @@ def _content(interaction: Interaction, task: Task) -> str:
     return task.content(interaction.query) if interaction.task == task.name else interaction.query
 
 
-def dated_interactions(interactions: Iterable[Interaction], task: Task, most: int = MAX_QUOTED_WORDS) -> str:
-    """Return one line for each interaction, oldest first."""
-    ordered = sorted(interactions, key=lambda one: one.moment)
-    return (
-        "\n".join(
-            (f"{one.at:%Y-%m-%d}: " if one.at else "")
-            + quoted(_content(one, task), most)
-            + (f" -> {quoted(one.ground_truth)}" if one.ground_truth is not None else "")
-            for one in ordered
-        )
-        or _NOTHING
-    )
+def _dated(interaction: Interaction, task: Task, most: int) -> str:
+    date = f"{interaction.at.date().isoformat()}: " if interaction.at else ""
+    answer = f" -> {quoted(interaction.ground_truth)}" if interaction.ground_truth is not None else ""
+    return f"{date}{quoted(_content(interaction, task), most)}{answer}"

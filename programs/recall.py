@@ -1,19 +1,72 @@
-"""Recall without an LM call."""
+"""Recall without an LM: what the user answered to questions like this one."""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
 
 import dspy
 
-from ..data.statement import Memory
+from ..data.interaction import normalised
+from ..data.memory.rows import contents_of
+from ..data.statement import Episode, Memory
+
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
+_POLITE = {"hello", "hey", "hi", "just", "kindly", "ok", "okay", "please", "pls", "so", "thank", "thanks", "well"}
+_SAYS_NOTHING = {*_POLITE, "a", "again", "an", "the", "what", "which"}
+"""Words that come and go when a question is asked again."""
 
 
 class Recall(dspy.Module):
-    """Find what the user answered to similar questions."""
+    """Find the interactions that say most about a query; no LM is asked.
+
+    Interactions with a ground truth come first, nearest in meaning first; others only fill what is left. Of those that
+    ask nearly the same only the newest is shown: it holds the user's present answer, and copies of one question do not
+    push out the rest. Two queries ask nearly the same if they consist of the same words; case, order, punctuation and
+    words such as "please" do not matter. A threshold of likeness would be no test: long questions that differ in one
+    word, the name of a film, are alike and ask different things.
+
+    Args:
+        k: Number of episodes to show.
+    """
 
     def __init__(self, k: int) -> None:
         super().__init__()
         self.k = k
 
     def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
-        """Return `episodes` to show and all `answered`."""
-        found = memory.recall(query, max(len(memory.history()), 1))
-        answered = tuple(one for one in found if one.interaction.ground_truth is not None)
-        return dspy.Prediction(episodes=answered[: self.k], answered=answered)
+        """Search the memory.
+
+        Args:
+            query: What the user asks about, without the fixed words of the task.
+            memory: Where to look; masked during a simulation.
+
+        Returns:
+            A prediction with `episodes`, at most `k` to show, and `answered`, every visible interaction with a ground
+            truth. Both are best first, and what asks the same as `query` is the best; they may be of any task.
+        """
+        found = memory.recall(query, sys.maxsize)
+        answered = tuple(episode for episode in found if episode.interaction.ground_truth is not None)
+        unanswered = tuple(episode for episode in found if episode.interaction.ground_truth is None)
+        newest: dict[tuple[str, ...], Episode] = {}
+        for episode in (*_newest_first(answered), *_newest_first(unanswered)):
+            newest.setdefault(_gist(_content(episode)), episode)
+        shown = {episode.interaction.interaction_id for episode in newest.values()}
+        best = (episode for episode in (*answered, *unanswered) if episode.interaction.interaction_id in shown)
+        return dspy.Prediction(episodes=tuple(best)[: self.k], answered=answered)
+
+
+def _newest_first(episodes: Iterable[Episode]) -> list[Episode]:
+    return sorted(episodes, key=lambda episode: episode.interaction.moment, reverse=True)
+
+
+def _content(episode: Episode) -> str:
+    [content] = contents_of([episode.interaction])
+    return content
+
+
+def _gist(text: str) -> tuple[str, ...]:
+    """Return the words and signs of a text that say what it asks, in an order of their own."""
+    parts = _WORD_OR_SIGN.findall(unicodedata.normalize("NFKC", text).casefold())
+    said = [part for part in parts if part not in _SAYS_NOTHING and not unicodedata.category(part[0]).startswith("P")]
+    return tuple(sorted(said)) or (normalised(text),)

@@ -1,6 +1,7 @@
 """LaMP: its tasks and its official files as they are."""
 
+from ..tasks import task_named
 from .files import LampData, LampUser, load
-from .tasks import TASKS, task_named
+from .tasks import TASKS
 
 __all__ = ["TASKS", "LampData", "LampUser", "load", "task_named"]

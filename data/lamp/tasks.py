@@ -1,11 +1,11 @@
 """The tasks of LaMP (Salemi et al., arXiv 2304.11406): official templates and label sets.
 
->>> task_named("LaMP-3").query("Broke after a week.")[-27:]
+>>> TASKS["LaMP-3"].query("Broke after a week.")[-27:]
 'review: Broke after a week.'
 """
 
-from ..errors import UnknownNameError
-from ..task import OPEN, Task
+from ..task import Task
+from ..tasks import register_built_in
 
 MOVIE_TAGS = (
     "sci-fi",
@@ -79,14 +79,4 @@ _TASKS = (
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 """LaMP's tasks by name. Movies and news both call themselves `LaMP_2` in LaMP's own files: here LaMP-2M and LaMP-2N."""
 
-
-def task_named(name: str) -> Task:
-    """Return the task of this name: one of LaMP's, or `open`.
-
-    Raises:
-        UnknownNameError: There is no such task.
-    """
-    known = {**TASKS, OPEN.name: OPEN}
-    if name not in known:
-        raise UnknownNameError("task", name, list(known))
-    return known[name]
+register_built_in(*_TASKS)

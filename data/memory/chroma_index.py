@@ -5,18 +5,18 @@ brings it back.
 """
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ..errors import StorageError
 from ..interaction import Interaction
-from .embedder import Embedder
+from .embedder import Embedder, is_unknown
 from .held import HeldRows
-from .nearest import NO_ROWS, Match, UserRows, nearest
-from .rows import Row, StoredInteractions, contents_of, row_id, user_of
-from .shard import batches, count_of, delete, make_equal, rows_in, rows_of, write, write_again
+from .nearest import NO_ROWS, Comparison, Match, UserRows, Wanted
+from .rows import Row, StoredInteractions, contents_of, hash_of, row_id, row_of, user_of
+from .shard import batches, count_of, delete, make_equal, rows_in, write, write_again
 from .shards import Shards
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class EpisodeIndex:
             StorageError: Chroma cannot write. The next `heal` writes the rows.
         """
         number = self._shards.number_of(user_key)
-        for batch in batches(rows_of(user_key, interactions, contents)):
+        for batch in batches(self._rows_of(user_key, interactions, contents)):
             vectors = self._vectors(batch)
             with self._shards.turn(number):
                 held = self._held.let_go(user_key)
@@ -137,7 +137,8 @@ class EpisodeIndex:
                 with self._shard_of(user_key) as shard:
                     # The rows first: another process stores before it writes, so none of its new ones looks extra.
                     found, interactions = rows_in(shard, user_key), stored.all()
-                    make_equal(shard, found, rows_of(user_key, interactions, contents_of(interactions)), self._vectors)
+                    wanted = self._rows_of(user_key, interactions, contents_of(interactions))
+                    make_equal(shard, found, wanted, self._vectors)
                 self._known_rows[user_key] = len(interactions)
                 if not interactions and not self._shards.are_shared:
                     self._held.hold(user_key, NO_ROWS)
@@ -150,24 +151,36 @@ class EpisodeIndex:
         """
         with self._shard_of(user_key) as shard:
             self._held.let_go(user_key)
-            make_equal(shard, rows_in(shard, user_key), rows_of(user_key, interactions, contents), self._vectors)
+            wanted = self._rows_of(user_key, interactions, contents)
+            make_equal(shard, rows_in(shard, user_key), wanted, self._vectors)
             self._known_rows[user_key] = len(interactions)
 
-    def search(self, user_key: str, text: str, k: int, *, before: Sequence[Interaction] = ()) -> list[Match]:
-        """Return at most `k` of the user's interactions, nearest in meaning first.
+    def search(
+        self,
+        user_key: str,
+        text: str,
+        k: int,
+        *,
+        before: Sequence[Interaction] = (),
+        otherwise: Callable[[], list[Match]] | None = None,
+    ) -> list[Match]:
+        """Return at most `k` of the user's interactions, nearest in meaning first; what asks the same is the nearest.
 
         Args:
             user_key: Whose.
             text: What to look for.
             k: How many, at least 1.
             before: Masks. Let through is what happened before each of these, is none of these, and asks something else.
+            otherwise: Finds what is returned where vectors do not tell these texts apart (`Comparison.is_blind`).
 
         Raises:
             StorageError: Chroma cannot read.
         """
         vector = self._embedder.embed([text])[0].tolist()
+        wanted = Wanted(hash_of(text), vector, is_unknown(self._embedder, text))
         with self._shards.turn(self._shards.number_of(user_key)):
-            return nearest(self._rows(user_key), vector, k, before)
+            comparison = Comparison(self._rows(user_key), wanted, before)
+        return otherwise() if otherwise and comparison.is_blind else comparison.best(k)
 
     def rebuild(self) -> None:
         """Drop the rows of all users; `heal` brings each user's back.
@@ -221,6 +234,12 @@ class EpisodeIndex:
         if not self._shards.are_shared:
             self._held.hold(user_key, rows)
         return rows
+
+    def _rows_of(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> list[Row]:
+        return [
+            row_of(user_key, one, content, is_unknown=is_unknown(self._embedder, content))
+            for one, content in zip(interactions, contents, strict=True)
+        ]
 
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
         return self._embedder.embed([row.content for row in rows]).tolist()

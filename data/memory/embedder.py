@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Generator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..errors import ModelFileError
 from .gathering import Gathered
@@ -24,6 +24,9 @@ _BATCH = 16
 _MOST_PADDING = 8
 """Tokens by which the texts of a batch may differ in length: each is computed as if it had as many as the longest."""
 _RECENT = 1024
+_MOSTLY = 0.5
+_NO_WORD = "[UNK]"
+_GOES_ON = "##"
 
 
 class Embedder(Protocol):
@@ -42,6 +45,20 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one vector per text, in order, of length 1: shape (number of texts, dimensions)."""
         ...
+
+
+@runtime_checkable
+class KnowsItsWords(Protocol):
+    """An embedder that can say how much of a text it has no words for. One that is not this is taken to know all."""
+
+    def unknown_share(self, text: str) -> float:
+        """Return the part of a text, 0 to 1, that its vector says nothing of."""
+        ...
+
+
+def is_unknown(embedder: Embedder, text: str) -> bool:
+    """Return whether the embedder has no words for half of a text or more."""
+    return isinstance(embedder, KnowsItsWords) and embedder.unknown_share(text) >= _MOSTLY
 
 
 class MiniLmEmbedder:
@@ -76,6 +93,17 @@ class MiniLmEmbedder:
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one vector per text, in order: shape (number of texts, 384), float32, each of length 1."""
         return self._embed_alone(texts[0]).copy() if len(texts) == 1 else self.embed_anew(texts)
+
+    def unknown_share(self, text: str) -> float:
+        """Return the part of a text, by characters, that is in no word of the tokenizer.
+
+        Those are tokens that are unknown, and letters outside ASCII that stand alone: Thai is unknown, and Cyrillic,
+        which the model was not trained on, is spelled letter by letter.
+        """
+        encoded = self._tokenizer.encode(text[:MAX_CHARACTERS], add_special_tokens=False)
+        lengths = [end - start for start, end in encoded.offsets]
+        unknown = sum(length for token, length in zip(encoded.tokens, lengths, strict=True) if _is_no_word(token))
+        return unknown / (sum(lengths) or 1)
 
     def embed_anew(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return what `embed` does; no vector is looked up, and none is kept."""
@@ -134,6 +162,11 @@ class MiniLmEmbedder:
         tokenizer.enable_truncation(_MAX_TOKENS)
         tokenizer.no_padding()
         return tokenizer
+
+
+def _is_no_word(token: str) -> bool:
+    letters = token.removeprefix(_GOES_ON)
+    return token == _NO_WORD or (len(letters) == 1 and not letters.isascii())
 
 
 def _batches(lengths: Sequence[int]) -> Generator[list[int]]:

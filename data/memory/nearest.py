@@ -61,22 +61,76 @@ class UserRows:
 NO_ROWS = UserRows((), (), np.empty((0, 0), dtype=np.float32))
 
 
-def nearest(rows: UserRows, vector: Sequence[float], k: int, before: Sequence[Interaction] = ()) -> list[Match]:
-    """Return the `k` rows whose vectors have the greatest cosine with `vector`; of equal ones the newer first.
+class Wanted(NamedTuple):
+    """What is looked for."""
+
+    asks: str
+    """See `rows.hash_of`."""
+    vector: Sequence[float]
+    is_unknown: bool
+    """Whether the embedder has no words for it."""
+
+
+class Comparison:
+    """The rows of a user that may be seen, compared with what is looked for.
 
     Args:
-        rows: Among which.
-        vector: Compared with theirs.
-        k: How many.
+        rows: All rows of the user.
+        wanted: What is looked for.
         before: Masks, see `is_visible`.
 
     Raises:
         StorageError: The vectors are not of the same length: the index is of another embedder.
     """
-    shown = [place for place, metadata in enumerate(rows.metadatas) if is_visible(metadata, before)]
-    if not shown:
-        return []
-    vectors, wanted = rows.vectors[shown].astype(np.float64), np.asarray(vector, dtype=np.float64)
+
+    def __init__(self, rows: UserRows, wanted: Wanted, before: Sequence[Interaction] = ()) -> None:
+        shown = [place for place, metadata in enumerate(rows.metadatas) if is_visible(metadata, before)]
+        self._wanted = wanted
+        self._ids = [rows.ids[place] for place in shown]
+        self._metadatas = [rows.metadatas[place] for place in shown]
+        self._vectors = rows.vectors[shown]
+        self._cosines = _cosines(self._vectors, wanted.vector) if shown else np.zeros(0)
+
+    def best(self, k: int) -> list[Match]:
+        """Return the `k` rows with the greatest cosine, those that ask the same first; of equal ones the newer."""
+        best = sorted(range(len(self._ids)), key=self._rank, reverse=True)[:k]
+        return [Match(interaction_id_of(self._ids[place]), float(self._cosines[place])) for place in best]
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether these vectors do not tell these texts apart.
+
+        So it is if the embedder has no words for what is looked for or for most of the rows, if a row that asks
+        something else has the vector that is looked for, or if most rows share theirs with rows that ask other things.
+        """
+        unknown = sum(metadata["unknown"] == 1 for metadata in self._metadatas)
+        most = len(self._ids) / 2
+        return self._wanted.is_unknown or unknown > most or self._has_a_false_twin or len(self._twins()) > most
+
+    @property
+    def _has_a_false_twin(self) -> bool:
+        same = np.flatnonzero(self._cosines == 1)
+        return any(self._metadatas[place]["asks"] != self._wanted.asks for place in same)
+
+    def _twins(self) -> set[int]:
+        """Return the places of rows that ask different things and have one vector."""
+        order = np.argsort(self._cosines, kind="stable")
+        ties = np.flatnonzero(np.diff(self._cosines[order]) == 0)
+        pairs = ((int(order[place]), int(order[place + 1])) for place in ties)
+        return {place for pair in pairs if self._are_twins(*pair) for place in pair}
+
+    def _are_twins(self, one: int, other: int) -> bool:
+        if self._metadatas[one]["asks"] == self._metadatas[other]["asks"]:
+            return False
+        return np.array_equal(self._vectors[one], self._vectors[other])
+
+    def _rank(self, place: int) -> tuple[bool, float, object, object]:
+        metadata = self._metadatas[place]
+        return metadata["asks"] == self._wanted.asks, self._cosines[place], metadata["at"], metadata["position"]
+
+
+def _cosines(rows: "NDArray[np.float32]", vector: Sequence[float]) -> "NDArray[np.float64]":
+    vectors, wanted = rows.astype(np.float64), np.asarray(vector, dtype=np.float64)
     if vectors.shape[1:] != wanted.shape:
         raise StorageError(
             f"the index has vectors of dimension {vectors.shape[1]}, the embedder makes {len(vector)}: "
@@ -84,11 +138,4 @@ def nearest(rows: UserRows, vector: Sequence[float], k: int, before: Sequence[In
         )
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(wanted)
     products = vectors @ wanted
-    cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0).clip(-1, 1).round(_DECIMALS)
-
-    def rank(place: int) -> tuple[float, object, object]:
-        metadata = rows.metadatas[shown[place]]
-        return cosines[place], metadata["at"], metadata["position"]
-
-    best = sorted(range(len(shown)), key=rank, reverse=True)[:k]
-    return [Match(interaction_id_of(rows.ids[shown[place]]), float(cosines[place])) for place in best]
+    return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0).clip(-1, 1).round(_DECIMALS)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from ..interaction import Interaction, normalised
-from ..lamp.tasks import TASKS
-from ..task import OPEN
+from ..tasks import task_or_open
 
 Metadata = Mapping[str, object]
 """What the index keeps of a row beside its vector."""
@@ -32,7 +31,7 @@ class Row(NamedTuple):
     content: str
     """What is embedded."""
     metadata: dict[str, str | int]
-    """What masks need, and a hash of the content: rows with equal metadata are equal."""
+    """What masks and comparisons need, and a hash of the content: rows with equal metadata are equal."""
 
 
 def contents_of(interactions: Sequence[Interaction]) -> list[str]:
@@ -40,19 +39,28 @@ def contents_of(interactions: Sequence[Interaction]) -> list[str]:
 
     The query of a task that is not known here is embedded whole. A ground truth is never embedded.
     """
-    return [TASKS.get(one.task, OPEN).content(one.query) for one in interactions]
+    return [task_or_open(one.task).content(one.query) for one in interactions]
 
 
-def row_of(user_key: str, interaction: Interaction, content: str) -> Row:
-    """Return the row of one of the user's interactions, found by what it is about."""
+def row_of(user_key: str, interaction: Interaction, content: str, *, is_unknown: bool = False) -> Row:
+    """Return the row of one of the user's interactions, found by what it is about.
+
+    Args:
+        user_key: Whose.
+        interaction: Which.
+        content: What it is about.
+        is_unknown: Whether the embedder has no words for that.
+    """
     microseconds, position = _moment(interaction)
     metadata: dict[str, str | int] = {
         "user": user_key,
         "interaction": interaction.interaction_id,
         "at": microseconds,
         "position": position,
-        "query": _query_hash(interaction),
+        "query": hash_of(interaction.query),
         "content": _hash(content),
+        "asks": hash_of(content),
+        "unknown": int(is_unknown),
     }
     return Row(row_id(user_key, interaction.interaction_id), content, metadata)
 
@@ -72,13 +80,18 @@ def interaction_id_of(row: str) -> str:
     return row.partition("/")[2]
 
 
+def hash_of(text: str) -> str:
+    """Return a hash that texts share which ask the same in other case or spacing."""
+    return _hash(normalised(text))
+
+
 def is_visible(metadata: Metadata, before: Sequence[Interaction]) -> bool:
     """Return whether each of these masks lets a row be seen: it happened before, is not the same, and asks no same."""
     moment = metadata["at"], metadata["position"]
     return all(
         moment < _moment(mask)
         and metadata["interaction"] != mask.interaction_id
-        and metadata["query"] != _query_hash(mask)
+        and metadata["query"] != hash_of(mask.query)
         for mask in before
     )
 
@@ -87,10 +100,6 @@ def _moment(interaction: Interaction) -> tuple[int, int]:
     at, position = interaction.moment
     # Whole microseconds: a float of seconds cannot tell two early dates apart.
     return (at - _EPOCH) // timedelta(microseconds=1), position
-
-
-def _query_hash(interaction: Interaction) -> str:
-    return _hash(normalised(interaction.query))
 
 
 def _hash(text: str) -> str:

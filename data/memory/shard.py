@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from ..interaction import Interaction
-from .rows import Row, row_of
+from .rows import Row
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import GetResult
@@ -14,11 +13,6 @@ if TYPE_CHECKING:
 _BATCH = 1_000
 
 _Item = TypeVar("_Item")
-
-
-def rows_of(user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> list[Row]:
-    """Return the rows of a user's interactions, each found by what it is about."""
-    return [row_of(user_key, one, content) for one, content in zip(interactions, contents, strict=True)]
 
 
 def batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:

@@ -21,7 +21,7 @@ from .leftovers import DATABASE, remove_leftovers
 if TYPE_CHECKING:
     from .chroma_server import Client, Collection
 
-_LAYOUT = 1
+_LAYOUT = 2
 _HNSW = {"space": "cosine"}
 
 _log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Protocol
 
 from ..interaction import Interaction
-from ..lamp.tasks import TASKS
 from ..statement import Statement
-from ..task import OPEN, Task
+from ..task import Task
+from ..tasks import task_named, task_or_open
 
 
 class StoredStatements(Protocol):
@@ -45,11 +45,11 @@ def derive_statements(interactions: Sequence[Interaction], now: datetime) -> tup
     for one in interactions:
         if answer := _answer(one):
             answers.setdefault(one.task, {})[one.interaction_id] = answer
-    return tuple(_statement(TASKS[name], by_id, now) for name, by_id in answers.items())
+    return tuple(_statement(task_named(name), by_id, now) for name, by_id in answers.items())
 
 
 def _answer(interaction: Interaction) -> str | None:
-    task = TASKS.get(interaction.task, OPEN)
+    task = task_or_open(interaction.task)
     if task.kind == "text" or task.positional or interaction.ground_truth is None:
         return None
     return task.parse(interaction.ground_truth)

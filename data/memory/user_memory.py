@@ -8,8 +8,9 @@ from ..errors import InputError
 from ..interaction import Interaction, normalised
 from ..statement import Episode, Statement
 from .chroma_index import EpisodeIndex
+from .lexical import likeness
 from .nearest import Match
-from .rows import StoredInteractions
+from .rows import StoredInteractions, contents_of
 from .statements import StoredStatements, derive_statements
 
 
@@ -53,6 +54,9 @@ class UserMemory:
     def recall(self, query: str, k: int, recency_weight: float = 0.0) -> tuple[Episode, ...]:
         """Return at most `k` visible interactions, best first; of equally good ones the newer first.
 
+        Those that ask the same as `query` are the best. Where the embedder has no words for these texts, they are
+        compared by their letters (`lexical.likeness`) instead of their meaning.
+
         Args:
             query: What to look for. Interactions are found by what their query is about, so pass a query without the
                 fixed words of its task (`task.content(query)`).
@@ -70,8 +74,7 @@ class UserMemory:
         self._index.heal(self._key, self._interactions)
         if recency_weight:
             return self._nearest_and_newest(query, k, recency_weight)
-        matches = self._index.search(self._key, query, k, before=self._masks) if k else []
-        return tuple(sorted(self._episodes(matches), key=_likeness, reverse=True))
+        return self._best_first(query, self._matches(query, k))[:k] if k else ()
 
     def statements(self) -> tuple[Statement, ...]:
         """Return the newest statement of each topic whose whole evidence is visible.
@@ -122,8 +125,7 @@ class UserMemory:
         visible = self.history()
         if not visible:
             return ()
-        matches = self._index.search(self._key, query, len(visible), before=self._masks)
-        similarity = {match.interaction_id: match.similarity for match in matches}
+        similarity = {match.interaction_id: match.similarity for match in self._matches(query, len(visible))}
         scored = [
             ((1 - recency_weight) * similarity[one.interaction_id] + recency_weight * place / len(visible), place)
             for place, one in enumerate(visible, start=1)
@@ -131,6 +133,23 @@ class UserMemory:
         ]
         best = [visible[place - 1] for _, place in sorted(scored, reverse=True)[:k]]
         return tuple(Episode(interaction=one, similarity=similarity[one.interaction_id]) for one in best)
+
+    def _matches(self, query: str, k: int) -> list[Match]:
+        def by_letters() -> list[Match]:
+            visible = self.history()
+            similarities = likeness(query, contents_of(visible))
+            return [Match(one.interaction_id, like) for one, like in zip(visible, similarities, strict=True)]
+
+        return self._index.search(self._key, query, k, before=self._masks, otherwise=by_letters)
+
+    def _best_first(self, query: str, matches: Sequence[Match]) -> tuple[Episode, ...]:
+        asked = normalised(query)
+
+        def rank(episode: Episode) -> tuple[bool, float, tuple[datetime, int]]:
+            [content] = contents_of([episode.interaction])
+            return normalised(content) == asked, episode.similarity, episode.interaction.moment
+
+        return tuple(sorted(self._episodes(matches), key=rank, reverse=True))
 
     def _episodes(self, matches: Sequence[Match]) -> list[Episode]:
         # One may have been forgotten by another thread since the search.
@@ -151,7 +170,3 @@ def _rests_on(seen: frozenset[str], statement: Statement) -> bool:
 
 def _counts(history: Sequence[Interaction]) -> tuple[Statement, ...]:
     return derive_statements(history, history[-1].moment[0]) if history else ()
-
-
-def _likeness(episode: Episode) -> tuple[float, tuple[datetime, int]]:
-    return episode.similarity, episode.interaction.moment

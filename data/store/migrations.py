@@ -148,7 +148,12 @@ def m004_serving(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas, m003_journal, m004_serving)
+def m005_tasks(connection: Connection) -> None:
+    """Make the table of tasks of one's own."""
+    _execute(connection, "CREATE TABLE tasks (name TEXT NOT NULL PRIMARY KEY, noun TEXT NOT NULL)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas, m003_journal, m004_serving, m005_tasks)
 """All steps, oldest first."""
 
 

@@ -2,7 +2,7 @@
 
 A row is a noun's JSON beside the columns by which it is found. Those columns are an index: they are written together
 with the noun and never apart from it. Rows are added and, where something is forgotten, deleted; none is ever changed,
-but for those of a server: an API key is revoked, usage is counted, a job goes on.
+but for tasks and those of a server: an API key is revoked, usage is counted, a job goes on.
 
     users               everyone of whom something is stored; `ordinal` is the order of creation
     interactions        one row each; `position` is the place in the user's history
@@ -18,6 +18,7 @@ but for those of a server: an API key is revoked, usage is counted, a job goes o
     usage               one row for each API key and day (UTC); `dollars` is NULL once a price was not known
     idempotency         what a server answered to writes; `user_key` is whom it was about
     jobs                alignments that a server was asked for
+    tasks               tasks of one's own; one that is added again replaces the older
     migrations          the migrations that this database has had
 """
 
@@ -49,4 +50,5 @@ api_keys = table("api_keys", column("key_id"), column("user_key"), column("noun"
 usage = table("usage", column("key_id"), column("day"), column("calls"), column("dollars"))
 idempotency = table("idempotency", column("key_id"), column("token"), column("user_key"), column("at"), column("noun"))
 jobs = table("jobs", column("user_key"), column("job_id"), column("at"), column("noun"))
+tasks = table("tasks", column("name"), column("noun"))
 migrations = table("migrations", column("name"))

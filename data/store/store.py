@@ -6,10 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from ..errors import UnknownUserError
 from ..interaction import Interaction
+from ..task import OPEN, Task
+from ..tasks import register
 from . import schema
 from .database import Database
 from .direct import Prepared, ThroughSqlAlchemy
@@ -19,14 +21,14 @@ from .journal import Journal
 from .keys import KeyRing
 from .migrations import migrate
 from .people import People
-from .rows import check_id, next_number
+from .rows import check_id, next_number, read, written
 from .usage import UsageLedger
 from .user import User, user_key
 
 if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
-_table = schema.users
+_table, _tasks = schema.users, schema.tasks
 _OF_ID = Prepared(select(_table.c.key).where(_table.c.user_id == bindparam("user_id")))
 
 
@@ -62,7 +64,7 @@ class Store:
 
     @classmethod
     def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:
-        """Open a store, make it if it is not there, and bring an older one up to date.
+        """Open a store, make it if it is not there, bring an older one up to date, and register its tasks.
 
         Args:
             url: A `Path` is a SQLite file. A text is a URL: `sqlite://` keeps everything in memory, `sqlite:///FILE` in
@@ -76,10 +78,13 @@ class Store:
         database = Database(url)
         try:
             migrate(database)
+            store = cls(database, index)
+            for task in store.tasks():
+                register(task)
         except BaseException:
             database.close()
             raise
-        return cls(database, index)
+        return store
 
     def user(self, user_id: str) -> User:
         """Return the handle of a user.
@@ -134,6 +139,29 @@ class Store:
         for user_id, interactions in added.items():
             handles[user_id].interactions.index_added(interactions)
         return sum(len(interactions) for interactions in added.values())
+
+    def add_task(self, task: Task) -> None:
+        """Store and register a task of your own, in place of an earlier one of the same name.
+
+        Processes that have the store open already learn of it when they open it again.
+
+        Raises:
+            InputError: The name cannot be one, or is that of another task of the package.
+            StorageError: The disk is full or refuses to write.
+        """
+        check_id("task name", task.name)
+        stored = {one.name: one for one in self.tasks()}
+        with self._database.write() as connection:
+            connection.execute(delete(_tasks).where(_tasks.c.name == task.name))
+            connection.execute(insert(_tasks).values(name=task.name, noun=written(task)))
+            register(task)
+        if self._index is not None and task.template != stored.get(task.name, OPEN).template:
+            self._index.rebuild()  # What interactions of this task are about is embedded, and is something else now.
+
+    def tasks(self) -> tuple[Task, ...]:
+        """Return the tasks that were added, by name."""
+        with self._database.read() as connection:
+            return tuple(read(Task, text) for text in connection.scalars(select(_tasks.c.noun).order_by(_tasks.c.name)))
 
     def alone(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.

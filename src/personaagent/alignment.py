@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from .data.alignment import Alignment
 from .data.errors import InputError
 from .data.interaction import Interaction
-from .data.lamp.tasks import task_named
 from .data.persona import PersonaVersion
 from .data.statement import Memory
 from .data.store import User
 from .data.task import Task
+from .data.tasks import task_named
 from .lms.recorded_tools import recorded_tool
 from .optimizers import LatestInteractions, PersonaAlignment, examples, initial_persona
 from .programs import AgentSettings, PersonaAgent
@@ -55,16 +55,15 @@ def live_persona(user: User) -> PersonaVersion:
     return first_persona(user, LatestInteractions().sample(answered, _FIRST_BATCH) if answered else ())
 
 
-def first_persona(user: User, batch: Sequence[Interaction], task: Task | None = None) -> PersonaVersion:
+def first_persona(user: User, batch: Sequence[Interaction]) -> PersonaVersion:
     """Record and return a persona made from the interactions that are older than `batch`, the first to be simulated.
 
     Args:
         user: Whose persona.
         batch: The interactions to be simulated, oldest first; if there are none, the persona may know all others.
-        task: What every interaction asks, if it is a task of one's own, which is not known by its name.
     """
     memory = user.memory.before(batch[0]) if batch else user.memory
-    _summarise(user, memory, task)
+    _summarise(user, memory)
     reason = f"first persona, from the {len(memory.history())} interactions before the first alignment batch"
     return user.personas.add(initial_persona(memory.statements()), reason=reason, status="live")
 
@@ -185,14 +184,14 @@ def _task_of(user: User) -> Task:
     return task_named(history[-1].task)
 
 
-def _summarise(user: User, memory: Memory, only_task: Task | None = None) -> None:
+def _summarise(user: User, memory: Memory) -> None:
     """Let an LM abstract what is new of each free-text task in the visible history, if enough of it is new."""
     history = memory.history()
     if not history:
         return
     known = {statement.topic: statement for statement in memory.statements()}
     for name in sorted({one.task for one in history}):
-        task = only_task or task_named(name)
+        task = task_named(name)
         summary = known.get(summary_topic(task))
         summarised = set(summary.evidence) if summary else set[str]()
         new = [one for one in history if one.task == name and one.interaction_id not in summarised]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from .alignment import program
 from .data.call import Run
 from .data.errors import InputError
-from .data.lamp.tasks import task_named
 from .data.persona import PersonaVersion, fingerprint_of
+from .data.tasks import task_named
 from .home import copy_user, scratch_store
 from .optimizers import examples
 from .programs.scope import within

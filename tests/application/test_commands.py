@@ -89,6 +89,46 @@ def test_the_task_of_a_lamp_folder_can_be_said(personaagent: CommandLine, tmp_pa
     assert stored == {"users": 1, "stored": 36}
 
 
+def test_a_task_of_your_own_is_stored_with_its_file_and_later_said_by_its_name(
+    personaagent: CommandLine, tmp_path: Path
+) -> None:
+    task, first, second = tmp_path / "task.json", tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    task.write_text(json.dumps({"name": "evening moods", "kind": "label", "labels": ["calm", "tense"]}))
+    for file, day, mood in ((first, 1, "calm"), (second, 2, "tense")):
+        file.write_text(json.dumps({"query": f"Day {day}?", "ground_truth": mood, "at": f"2024-05-0{day}"}))
+    done(personaagent("ingest", "--user", "omar", first, "--task", task))
+    done(personaagent("ingest", "--user", "omar", second, "--task", "evening moods"))
+    listed = done(personaagent.in_a_process("memory", "list", "--user", "omar", "--json")).json
+    assert {one["task"] for one in listed["interactions"]} == {"evening moods"}
+    [counts] = listed["statements"]
+    assert counts["text"].startswith("Of 2 questions of task evening moods the user answered")
+
+
+def test_a_line_that_does_not_fit_the_task_stores_neither(personaagent: CommandLine, tmp_path: Path) -> None:
+    task, file = tmp_path / "task.json", tmp_path / "omar.jsonl"
+    task.write_text(json.dumps({"name": "mistaken moods", "kind": "label", "labels": ["calm", "tense"]}))
+    file.write_text(json.dumps({"query": "Day 1?", "ground_truth": "cheerful", "at": "2024-05-01"}))
+    refused = personaagent("ingest", "--user", "omar", file, "--task", task)
+    assert refused.code == 2 and "cheerful" in refused.err
+    unknown = personaagent.in_a_process("ingest", "--user", "omar", file, "--task", "mistaken moods")
+    assert "unknown task 'mistaken moods'" in unknown.err
+
+
+@pytest.mark.live
+def test_which_embedder_to_choose_is_said_once_for_a_script_that_this_one_does_not_know(
+    personaagent: CommandLine, tmp_path: Path
+) -> None:
+    by_meaning = CommandLine(personaagent.home, personaagent.server, {"PERSONAAGENT_EMBEDDER": "minilm"})
+    thai, english = tmp_path / "thai.jsonl", tmp_path / "english.jsonl"
+    for file, words in ((thai, ("ร้านชาใกล้สวน", "รถไฟไปทะเล")), (english, ("A quiet café?", "A train?"))):
+        lines = ({"query": one, "ground_truth": "yes", "at": "2024-05-01"} for one in words)
+        file.write_text("\n".join(map(json.dumps, lines)))
+    advice = "PERSONAAGENT_EMBEDDER=openai/text-embedding-3-small"
+    assert done(by_meaning("ingest", "--user", "omar", thai)).err.count(advice) == 1
+    assert advice not in done(by_meaning("ingest", "--user", "omar", thai)).err  # Nothing of it was new.
+    assert advice not in done(by_meaning("ingest", "--user", "maya", english)).err
+
+
 def test_an_answer_comes_with_what_it_stands_on(aligned: Aligned) -> None:
     assert aligned.asked["response"] in MOVIES.labels
     assert aligned.asked["persona_version"] == 1

@@ -24,11 +24,12 @@ from sqlalchemy import Connection
 from personaagent import alignment
 from personaagent.data.call import Attempt, Call
 from personaagent.data.interaction import Interaction
-from personaagent.data.lamp.tasks import MOVIE_TAGS, task_named
+from personaagent.data.lamp.tasks import MOVIE_TAGS
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store
 from personaagent.data.store.database import Database
 from personaagent.data.store.journal import Journal
+from personaagent.data.tasks import task_named
 from personaagent.lms import open_lm
 from personaagent.optimizers import PersonaAlignment
 from personaagent.runs import AGENT, LOSS, REVISION, new_run, open_run

@@ -11,7 +11,7 @@ import dspy
 import pytest
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.lamp.tasks import task_named
+from personaagent.data.tasks import task_named
 from personaagent.optimizers import PersonaAlignment, examples, initial_persona
 from personaagent.programs import PersonaAgent
 from personaagent.programs.summarise_history import SummariseHistory

@@ -24,8 +24,8 @@ def fetch(
     into: Annotated[Path, typer.Option("--into", help="Where the folder of the task is made.")] = Path("lamp"),
 ) -> None:
     """Download questions and outputs from LaMP's site; its licence (CC BY-NC-SA 4.0) and each source's apply."""
-    from ..data.lamp import task_named
     from ..data.lamp.fetch import fetch as fetch_files
+    from ..data.tasks import task_named
 
     with bytes_bar(err) as on_progress:
         files = fetch_files(task_named(task), split, into / task, time_based=time_based, on_progress=on_progress)

@@ -4,7 +4,8 @@ import json
 from importlib import resources
 from pathlib import Path
 
-from ..data.lamp import LampUser, load, task_named
+from ..data.lamp import LampUser, load
+from ..data.tasks import task_named
 
 TASK = task_named("LaMP-2M")
 

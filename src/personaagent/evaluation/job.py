@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 
 from ..data.histories import history_files, load_histories, own_task
-from ..data.lamp import LampData, load, task_named
+from ..data.lamp import LampData, load
 from ..data.nouns import Noun
 from ..data.own_metric import metric_named, scored_by
 from ..data.store import user_key
+from ..data.tasks import task_named
 from ..programs.scope import within
 from .engine import Engine, LocalEngine
 from .events import Event, Listener, UserPrepared

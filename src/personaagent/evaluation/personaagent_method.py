@@ -63,9 +63,9 @@ class PersonaAgentMethod(ListedMethod):
         from ..programs import AgentSettings
 
         settings = AgentSettings(k=self.k, memory=self.without != "memory", action=self.without != "action")
-        return program(user, self._first_persona(user, task), task, settings)
+        return program(user, self._first_persona(user), task, settings)
 
-    def _first_persona(self, user: "User", task: Task) -> PersonaVersion:
+    def _first_persona(self, user: "User") -> PersonaVersion:
         from ..alignment import first_persona
         from ..optimizers import LatestInteractions, initial_persona
 
@@ -74,7 +74,7 @@ class PersonaAgentMethod(ListedMethod):
         if self.without == "memory":
             return user.personas.add(initial_persona(()), reason="ablation: nothing known of the user", status="live")
         answered = _answered(user)
-        return first_persona(user, LatestInteractions().sample(answered, self.n) if answered else (), task)
+        return first_persona(user, LatestInteractions().sample(answered, self.n) if answered else ())
 
 
 def _answered(user: "User") -> list[Interaction]:

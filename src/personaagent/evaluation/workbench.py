@@ -9,6 +9,7 @@ from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.lamp import LampUser
 from ..data.store import Store, User
 from ..data.task import Task
+from ..data.tasks import is_built_in, register
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Workbench:
         """Answer weights by user key, for a method that weighs its answers."""
         self.base_rates: Mapping[str, Distribution] = {}
         """How often the other users give each answer, by user key."""
+        if not is_built_in(task.name):
+            register(task)  # On another machine of a cluster, its file was not read.
         self._settings = settings or Settings()
         self._opened = ExitStack()
 

@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..data.errors import PersonaAgentError
-from ..data.lamp.tasks import TASKS
 from ..data.task import OPEN, Task
+from ..data.tasks import known_tasks
 from .access import Charged, Deployed, Key
 from .configuration import MAX_TEXT
 from .deployment import Answer
@@ -132,7 +132,7 @@ class ModelList(BaseModel):
 @router.get("/v1/models", responses=documented())
 def models(_key: Key) -> ModelList:
     """List the models: one, and one for each task whose answers have a form."""
-    return ModelList(data=[ModelCard(id=name) for name in (MODEL, *(f"{MODEL}/{task}" for task in TASKS))])
+    return ModelList(data=[ModelCard(id=name) for name in (MODEL, *(f"{MODEL}/{task}" for task in _with_a_form()))])
 
 
 @router.post(
@@ -158,9 +158,10 @@ def task_of(model: str) -> Task:
         Problem: There is no such model.
     """
     name, _, task = model.partition("/")
-    if name != MODEL or (task and task not in TASKS):
+    tasks = _with_a_form()
+    if name != MODEL or (task and task not in tasks):
         raise Problem(404, "There is no such model: GET /v1/models lists those that there are.")
-    return TASKS[task] if task else OPEN
+    return tasks[task] if task else OPEN
 
 
 def query_of(messages: Sequence[Message]) -> str:
@@ -176,6 +177,10 @@ def query_of(messages: Sequence[Message]) -> str:
         return last.words
     said = "\n".join(f"{message.role}: {message.words}" for message in before)
     return f"The conversation so far:\n{said}\n\nuser: {last.words}"
+
+
+def _with_a_form() -> dict[str, Task]:
+    return {name: task for name, task in known_tasks().items() if task != OPEN}
 
 
 def _completion(answer: Answer, model: str) -> ChatCompletion:

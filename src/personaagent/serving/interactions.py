@@ -7,12 +7,13 @@ from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic.config import JsonDict
 
 from ..data.errors import InputError, UnknownNameError
 from ..data.interaction import Interaction
-from ..data.lamp.tasks import TASKS, task_named
 from ..data.store import User
 from ..data.task import OPEN
+from ..data.tasks import known_tasks, task_named
 from .access import Called, Deployed
 from .configuration import MAX_TEXT
 from .idempotency import IdempotentRoute
@@ -21,6 +22,10 @@ from .problems import Problem, documented
 router = APIRouter(tags=["Interactions"], route_class=IdempotentRoute)
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 InteractionId = Annotated[str, Path(max_length=200, description="Of an interaction of this user.")]
+
+
+def _show_tasks(schema: JsonDict) -> None:
+    schema["enum"] = [*known_tasks()]
 
 
 class NewInteraction(BaseModel):
@@ -37,7 +42,7 @@ class NewInteraction(BaseModel):
     ground_truth: Text | None = None
     response: Text | None = Field(default=None, description="What another agent had answered.")
     at: AwareDatetime | None = Field(default=None, description="When it happened; by default now.")
-    task: str = Field(default=OPEN.name, json_schema_extra={"enum": [OPEN.name, *TASKS]})
+    task: str = Field(default=OPEN.name, json_schema_extra=_show_tasks)
     id: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[ -~]+$")
     metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=50)
 

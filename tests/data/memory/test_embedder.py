@@ -9,7 +9,8 @@ import pytest
 from platformdirs import user_cache_path
 
 from personaagent.data.errors import ModelFileError
-from personaagent.data.memory.embedder import Embedder, MiniLmEmbedder
+from personaagent.data.memory.embedder import Embedder, MiniLmEmbedder, is_unknown
+from personaagent.testing import HashEmbedder
 
 MODELS = user_cache_path("personaagent") / "models"
 MODEL, TOKENIZER = MODELS / "all-minilm-l6-v2-int8.onnx", MODELS / "all-minilm-l6-v2-tokenizer.json"
@@ -85,3 +86,34 @@ def test_changing_a_vector_that_was_given_changes_no_later_one(minilm: MiniLmEmb
 @live
 def test_no_texts_give_no_vectors(minilm: MiniLmEmbedder) -> None:
     assert minilm.embed([]).shape == (0, 384)
+
+
+@live
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ร้านชาเงียบๆ แถวนี้",
+        "静かな喫茶店はどこ",
+        "安静的茶馆在哪里",
+        "🍵🌅 🐟",
+        "조용한 찻집",
+        "Тихая чайная",
+        "ಶಾಂತ ಚಹಾ",
+    ],
+    ids=["Thai", "Japanese", "Chinese", "emoji", "Korean", "Russian", "Kannada"],
+)
+def test_it_has_no_words_for_a_script_that_it_was_not_trained_on(minilm: MiniLmEmbedder, text: str) -> None:
+    assert minilm.unknown_share(text) > 0.8
+    assert is_unknown(minilm, text)
+
+
+@live
+@pytest.mark.parametrize(
+    "text", ["A quiet tea house?", "Un salon de thé où être tranquille", "Loved the 🍵 at “Nakano” tonight", ""]
+)
+def test_it_has_words_for_latin_letters_with_or_without_accents(minilm: MiniLmEmbedder, text: str) -> None:
+    assert minilm.unknown_share(text) < 0.2
+
+
+def test_an_embedder_that_does_not_say_is_taken_to_know_all_words() -> None:
+    assert not is_unknown(HashEmbedder(), "ร้านชา")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.lamp.tasks import task_named
 from personaagent.data.memory.rows import contents_of, row_of
+from personaagent.data.tasks import task_named
 
 LAMP_3 = task_named("LaMP-3")
 
