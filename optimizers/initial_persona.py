@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from ..data.persona import Persona, PersonaLine
 from ..data.statement import Statement
+from ..programs.persona_agent import Preset
 
 _TEMPLATE = (
     PersonaLine(
@@ -24,14 +25,15 @@ _TEMPLATE = (
 )
 
 
-def initial_persona(statements: Iterable[Statement]) -> Persona:
-    """Return the template filled with `statements`, each a line caused by its evidence.
+def initial_persona(statements: Iterable[Statement], preset: Preset = "lean") -> Persona:
+    """Return `statements`, each a line caused by its evidence; in the paper, in the paper's template.
 
     To align with interactions later on, pass only statements abstracted from older ones: otherwise the persona already
     holds the answers that are simulated. `memory.before(oldest_of_the_batch).statements()` are such statements.
     """
+    template = _TEMPLATE if preset == "paper" else ()
     known = (
         PersonaLine(section="profile", text=statement.text, causes=statement.evidence, kind="statement")
         for statement in statements
     )
-    return Persona(lines=(*known, *_TEMPLATE))
+    return Persona(lines=(*known, *template))

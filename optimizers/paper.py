@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper (arXiv 2506.06254): simulate, measure the textual loss, rewrite the whole persona, accept."""
+"""Algorithm 1 of the paper (arXiv 2506.06254): simulate, measure the textual loss, rewrite the persona, accept."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,70 +1,68 @@
-"""Test-time alignment of a persona with a user's latest interactions (arXiv 2506.06254, Algorithm 1)."""
+"""Test-time alignment of a persona with a user's interactions (arXiv 2506.06254)."""
 
-import logging
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ..data.alignment import Alignment, Iteration, TextualLoss
+from ..data.alignment import Alignment, Iteration
 from ..data.errors import BudgetError, InputError
-from ..data.interaction import Interaction
+from ..data.interaction import Interaction, normalised
 from ..programs import PersonaAgent
 from ..programs.module import in_thread
-from ..programs.scope import within
 from ..programs.spend import measure
-from .events import IterationEnded, Listener, LossMeasured, Simulated
-from .revision import WholeRewrite
-from .sampling import LatestInteractions, Sampling
-from .simulation import Simulate
-from .textual_loss import MeasureTextualLoss
-
-_log = logging.getLogger(__name__)
+from .events import AlignmentEvent, IterationEnded, Listener
+from .evidence import EvidenceMode, EvidenceRound, Metric
+from .paper import PaperMode
+from .sampling import latest
 
 
 class PersonaAlignment(Teleprompter):
-    """Rewrites a program's persona from the textual loss between what it would have said and what the user did.
+    """Changes a program's persona so that its answers are what the user really did.
 
-    The loop, `iterations` times:
+    In evidence mode, the default:
 
-    1. sample the latest `n` interactions;
-    2. simulate each: the agent answers it again, seeing only what came before it;
-    3. measure the textual loss of each response against the ground truth;
-    4. revise the whole persona from all losses;
-    5. accept the candidate (always; one that cannot be read leaves the persona as it was).
+    1. simulate the latest `n` interactions: the agent answers each again, seeing only what came before it;
+    2. propose small changes, each with its causes: answer weights, or a line;
+    3. score each on interactions later than its causes, with the change and without it;
+    4. accept what has proved itself, or is of a certified kind; the rest waits in the shadow;
+    5. watch what is live, and retire what harms.
 
-    Where a budget ends the calls, the result is the persona of the last finished round, and says so (`stopped`).
+    In paper mode (Algorithm 1): simulate, criticise each response (the textual loss), rewrite the whole persona, always
+    accept; `iterations` times.
+
+    Where a budget ends the calls, nothing undecided is changed, and the result says so (`stopped`).
 
     Args:
-        mode: `paper`, the algorithm as published. `served`, the same, but the answer that a user was given under the
-            same persona version and by the same LM is its simulation: it was paid for then.
+        mode: `evidence`, `paper`, or an `EvidenceMode` of one's own.
+        metric: Scores an answer from 0 to 1, as for `dspy.Evaluate`; by default the probability of the ground truth.
         n: Interactions in a batch.
-        iterations: Rounds of the loop (E in the paper).
-        sampling: Which interactions are simulated.
-        loss_lm: The model of step 3; by default that of the context.
-        revision_lm: The model of step 4; by default that of the context.
+        iterations: Paper only: rounds of the loop (E in the paper).
+        loss_lm: The model that criticises; by default that of the context.
+        revision_lm: The model that rewrites; by default that of the context.
         listener: Is told of each step while the alignment runs.
 
     Raises:
-        InputError: `n` or `iterations` is below 1.
+        InputError: `n` or `iterations` is below 1, or paper mode has a metric.
 
     Example:
         >>> optimizer = PersonaAlignment(n=3)
         >>> with dspy.context(lm=open_lm("embedded")):
         ...     aligned = optimizer.compile(agent, trainset=examples(user.memory.history()))
-        >>> aligned.persona.text, aligned.alignment.losses
+        >>> aligned.persona.text, aligned.alignment.decisions
     """
 
     def __init__(
         self,
         *,
-        mode: Literal["paper", "served"] = "paper",
+        mode: Literal["evidence", "paper"] | EvidenceMode = "evidence",
+        metric: Metric | None = None,
         n: int = 3,
         iterations: int = 1,
-        sampling: Sampling | None = None,
         loss_lm: dspy.LM | None = None,
         revision_lm: dspy.LM | None = None,
         listener: Listener | None = None,
@@ -72,8 +70,9 @@ class PersonaAlignment(Teleprompter):
         super().__init__()
         if n < 1 or iterations < 1:
             raise InputError(f"n and iterations must be at least 1, not n={n}, iterations={iterations}")
-        self.mode, self.n, self.iterations = mode, n, iterations
-        self.sampling = sampling or LatestInteractions()
+        if mode == "paper" and metric is not None:
+            raise InputError("paper mode accepts every rewrite: leave the metric out, or take mode='evidence'")
+        self.mode, self.metric, self.n, self.iterations = mode, metric, n, iterations
         self.loss_lm, self.revision_lm, self.listener = loss_lm, revision_lm, listener
 
     def compile(
@@ -88,21 +87,33 @@ class PersonaAlignment(Teleprompter):
 
         Args:
             student: The program, with the memory of its user.
-            trainset: Past interactions as examples (see `examples`); those without a ground truth are passed over.
+            trainset: Past interactions with `query` and `ground_truth`; those without a ground truth are passed over.
             teacher: Not used.
-            valset: Not used: every candidate is accepted.
+            valset: Further interactions by which changes are scored and from which none is made. Not in paper mode.
 
         Returns:
             The aligned program; `program.alignment` is the whole record.
 
         Raises:
-            InputError: No example has a ground truth.
+            InputError: No example has a ground truth, or paper mode has a valset.
             LMError: The LM failed; nothing was changed.
         """
-        self._check(valset)
+        program, started_at = student.deepcopy(), datetime.now(UTC)
+        history, held_out = _interactions(trainset, student), _interactions(valset or (), student)
         with measure() as meter:
-            program, record = self._align(student, _interactions(trainset))
-        return _finished(program, record.model_copy(update={"spend": meter.spend}))
+            learn = self._by_paper if self.mode == "paper" else self._by_evidence
+            found = learn(program, history, held_out)
+        program.alignment = Alignment(
+            alignment_id=uuid.uuid4().hex,
+            settings=self._settings(student, len(history)),
+            base_version=student.persona_version,
+            base=student.persona,
+            spend=meter.spend,
+            started_at=started_at,
+            **found,
+        )
+        program._compiled = True
+        return program
 
     async def acompile(
         self,
@@ -116,89 +127,57 @@ class PersonaAlignment(Teleprompter):
 
     def get_params(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        names = ("mode", "n", "iterations", "sampling", "loss_lm", "revision_lm", "listener")
+        names = ("mode", "metric", "n", "iterations", "loss_lm", "revision_lm", "listener")
         return {name: getattr(self, name) for name in names}
 
-    def _align(self, student: PersonaAgent, history: Sequence[Interaction]) -> tuple[PersonaAgent, Alignment]:
-        program, started_at = student.deepcopy(), datetime.now(UTC)
-        iterations: list[Iteration] = []
-        stopped = None
+    def _by_paper(
+        self, program: PersonaAgent, history: Sequence[Interaction], held_out: Sequence[Interaction]
+    ) -> dict[str, Any]:
+        if held_out:
+            raise InputError("paper mode accepts every rewrite: leave the valset out, or take mode='evidence'")
+        rounds = PaperMode(self.n, self.iterations, self.loss_lm, self.revision_lm, self._tell)
+        iterations, stopped = rounds.align(program, history)
+        return {"iterations": tuple(iterations), "stopped": stopped}
+
+    def _by_evidence(
+        self, program: PersonaAgent, history: Sequence[Interaction], held_out: Sequence[Interaction]
+    ) -> dict[str, Any]:
+        batch = latest(history, self.n)
+        known = [one for one in history if one.ground_truth is not None and one.task == program.task.name]
+        learning = EvidenceRound(self._evidence, program, program.decisions, self._tell)
         try:
-            for number in range(1, self.iterations + 1):
-                iteration = self._iterate(program, history, f"iteration {number}")
-                if iteration.accepted and iteration.candidate is not None:
-                    program.speak_under(iteration.candidate)
-                iterations.append(iteration)
-                self._tell(IterationEnded(number, iteration))
+            learnt = learning.run(known, batch, held_out)
         except BudgetError as spent:
-            stopped = str(spent)
-        return program, self._record(student, len(history), iterations, started_at, stopped)
-
-    def _iterate(self, program: PersonaAgent, history: Sequence[Interaction], round_: str) -> Iteration:
-        batch = self.sampling.sample(history, self.n)
-        responses = self._simulate(program, batch, round_)
-        losses = self._measure(batch, responses, round_)
-        return self._revise(program, losses, round_)
-
-    def _simulate(self, program: PersonaAgent, batch: Sequence[Interaction], round_: str) -> list[str | None]:
-        simulate = Simulate(reuse_served=self.mode == "served")
-        responses: list[str | None] = []
-        for interaction in batch:
-            with within(*_place(round_, interaction)):
-                responses.append(simulate(agent=program, interaction=interaction).response)
-            self._tell(Simulated(interaction, responses[-1]))
-        return responses
-
-    def _measure(self, batch: Sequence[Interaction], responses: Sequence[str | None], round_: str) -> list[TextualLoss]:
-        measure_loss = MeasureTextualLoss(self.loss_lm)
-        losses: list[TextualLoss] = []
-        for interaction, response in zip(batch, responses, strict=True):
-            with within(*_place(round_, interaction)):
-                loss: TextualLoss | None = measure_loss(interaction=interaction, response=response).loss
-            if loss is not None:
-                losses.append(loss)
-                self._tell(LossMeasured(loss))
-        return losses
-
-    def _revise(self, program: PersonaAgent, losses: Sequence[TextualLoss], round_: str) -> Iteration:
-        if not losses:
-            return Iteration(losses=(), candidate=None, accepted=False, reason="no critique could be read")
-        rewrite = WholeRewrite(self.revision_lm)
-        with within(round_):
-            revised = rewrite(persona=program.persona, losses=losses)
-        accepted = revised.candidate is not None
-        return Iteration(
-            losses=tuple(losses),
-            candidate=revised.candidate,
-            accepted=accepted,
-            reason=f"every rewrite is accepted ({self.mode})" if accepted else revised.reason,
+            return {"iterations": (), "decisions": program.decisions, "stopped": str(spent)}
+        changed = learnt.persona != program.persona
+        reasons = [f"{one.change.kind}: {one.reason}" for one in learnt.decisions if one not in program.decisions]
+        iteration = Iteration(
+            losses=(),
+            candidate=learnt.persona if changed else None,
+            accepted=changed,
+            reason="; ".join(reasons) or "nothing new was proposed",
         )
+        program.speak_under(learnt.persona, None if changed else program.persona_version)
+        program.decisions = learnt.decisions
+        self._tell(IterationEnded(1, iteration))
+        return {"iterations": (iteration,), "simulations": learnt.simulations, "decisions": learnt.decisions}
 
-    def _record(
-        self, student: PersonaAgent, seen: int, iterations: list[Iteration], started_at: datetime, stopped: str | None
-    ) -> Alignment:
-        return Alignment(
-            alignment_id=uuid.uuid4().hex,
-            settings={
-                "mode": self.mode,
-                "n": self.n,
-                "iterations": self.iterations,
-                "sampling": type(self.sampling).__name__,
-                "history": seen,
-                "agent": student.settings.model_dump(mode="json"),
-            },
-            base_version=student.persona_version,
-            base=student.persona,
-            iterations=tuple(iterations),
-            started_at=started_at,
-            stopped=stopped,
-        )
+    @property
+    def _evidence(self) -> EvidenceMode:
+        mode = self.mode if isinstance(self.mode, EvidenceMode) else EvidenceMode()
+        return mode if self.metric is None else replace(mode, metric=self.metric)
 
-    def _check(self, valset: Sequence[dspy.Example] | None) -> None:
-        if valset:
-            _log.warning("every candidate is accepted: the %d examples of valset are not used", len(valset))
+    def _settings(self, student: PersonaAgent, seen: int) -> dict[str, Any]:
+        return {
+            "mode": "paper" if self.mode == "paper" else "evidence",
+            "n": self.n,
+            "iterations": self.iterations,
+            "history": seen,
+            "agent": student.settings.model_dump(mode="json"),
+            "lm": dspy.settings.lm.model,
+        }
 
-    def _tell(self, event: Simulated | LossMeasured | IterationEnded) -> None:
+    def _tell(self, event: AlignmentEvent) -> None:
         if self.listener is not None:
             self.listener(event)
 
@@ -211,20 +190,25 @@ def examples(history: Sequence[Interaction]) -> list[dspy.Example]:
     ]
 
 
-def _place(round_: str, interaction: Interaction) -> tuple[str, str]:
-    return round_, f"interaction {interaction.interaction_id}"
-
-
-def _interactions(trainset: Sequence[dspy.Example]) -> list[Interaction]:
-    try:
+def _interactions(trainset: Sequence[dspy.Example], student: PersonaAgent) -> list[Interaction]:
+    """Return examples as interactions: those of memory that say the same, else new ones after all of memory."""
+    if not trainset or all("interaction" in example for example in trainset):
         return [example.interaction for example in trainset]
-    except AttributeError as error:
-        raise InputError(
-            "an example of the trainset has no `interaction`: make them with `examples(history)`"
-        ) from error
-
-
-def _finished(program: PersonaAgent, alignment: Alignment) -> PersonaAgent:
-    program.alignment = alignment
-    program._compiled = True
-    return program
+    history = student.memory.history()
+    stored = {(normalised(one.query), one.ground_truth): one for one in history}
+    newest = history[-1].moment if history else None
+    found: list[Interaction] = []
+    for number, example in enumerate(trainset, 1):
+        if "query" not in example or "ground_truth" not in example:
+            raise InputError(f"example {number} of the trainset has {sorted(example.keys())}: give query, ground_truth")
+        query, truth = str(example.query), str(example.ground_truth)
+        new = Interaction(
+            interaction_id=f"example-{number}",
+            query=query,
+            ground_truth=truth,
+            task=student.task.name,
+            at=newest[0] if newest and history[-1].at else None,
+            position=(newest[1] if newest else 0) + number,
+        )
+        found.append(stored.get((normalised(query), truth), new))
+    return found

@@ -8,7 +8,8 @@ import dspy
 from pydantic import Field, ValidationError
 
 from ..data.alignment import Alignment
-from ..data.answer_weights import AnswerWeights
+from ..data.answer_weights import AnswerWeights, Distribution
+from ..data.change import Decision
 from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.nouns import Noun
@@ -28,6 +29,7 @@ from .tools.toolbox import Toolbox
 from .tools.wikipedia import wikipedia_tool
 from .weighing import decided, serves, weighed
 
+Preset = Literal["lean", "paper"]
 ACTED_ON: tuple[Section, ...] = ("profile", "preferences", "style")
 """Sections that the one call of the lean preset can act on."""
 _WORDS_AT_A_GLANCE = 6
@@ -37,7 +39,7 @@ _WORDS_AT_A_GLANCE = 6
 class AgentSettings(Noun):
     """How an agent works, whoever it works for."""
 
-    preset: Literal["lean", "paper"] = "lean"
+    preset: Preset = "lean"
     """`lean`: recall without an LM, then one call. `paper`: three modules that each ask the LM, tools included."""
     k: int = Field(default=4, ge=1)
     """Episodes recalled for a query; in the paper, a memory search by the tool adds half as many."""
@@ -85,6 +87,8 @@ class PersonaAgent(Module):
 
     alignment: Alignment
     """How it was aligned; only a program that `PersonaAlignment` compiled has one."""
+    decisions: tuple[Decision, ...] = ()
+    """What earlier alignments decided: changes in the shadow are scored further, live ones are watched."""
 
     def __init__(
         self,
@@ -169,6 +173,13 @@ class PersonaAgent(Module):
             return self.respond(past=dated_interactions(interactions, self.task), query=query)
         quoted = quoted_interactions(interactions, self.task)
         return self.respond(query=query, interactions=quoted, observations=observations)
+
+    def weigh(self, *, query: str, lm_probabilities: Distribution) -> dspy.Prediction:
+        """Return the answer that this agent makes of what the LM says of each answer to `query`; no LM is asked."""
+        recalled = self._recall(self.task.content(query))
+        found = decided(self.task, lm_probabilities, self.respond.multipliers)
+        answered = dspy.Prediction(**found._asdict(), lm_probabilities=lm_probabilities)
+        return self._weighed(answered, recalled.answered)
 
     def _weighed(self, answered: dspy.Prediction, past: Sequence[Episode]) -> dspy.Prediction:
         """Return the answer after weighing, if the persona has weights that were made for this LM."""

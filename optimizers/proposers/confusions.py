@@ -20,8 +20,8 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 class ProposeConfusions:
     """Proposes a line for each pair of answers that the agent confused in at least `LEAST_CASES` interactions.
 
-    The line says when it holds: it names what the cases share and the user's other interactions do not. Cases that share
-    nothing make no line. A rating that is off has no line either: answer weights set it right.
+    The line says when it holds: it names what the cases share and the user's other interactions do not. Cases that
+    share nothing make no line. A rating that is off has no line either: answer weights set it right.
     """
 
     def propose(self, case: Case) -> Sequence[Change]:

@@ -1,9 +1,13 @@
 """What is done with one user's personas: make the first, give the program that speaks under one, align the live one."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import dspy
+
+from .certificates import Certificates
 from .data.alignment import Alignment
 from .data.errors import InputError
 from .data.interaction import Interaction
@@ -13,7 +17,10 @@ from .data.store import User
 from .data.task import Task
 from .data.tasks import task_named
 from .lms.recorded_tools import recorded_tool
-from .optimizers import LatestInteractions, PersonaAlignment, examples, initial_persona
+from .optimizers import EvidenceMode, PersonaAlignment, examples, initial_persona, latest
+from .optimizers.acceptance import EProcess
+from .optimizers.evidence import default_proposers
+from .optimizers.proposers import Proposer, ProposeRules, ProposeWeights
 from .programs import AgentSettings, PersonaAgent
 from .programs.module import in_thread
 from .programs.scope import within
@@ -36,36 +43,41 @@ def program(
         task: What will be asked; by default the task of the user's latest interaction.
         settings: How it works.
     """
-    tools = [recorded_tool(wikipedia_tool())]
-    return PersonaAgent(
+    settings = settings or AgentSettings()
+    agent = PersonaAgent(
         task or _task_of(user),
         user.memory,
         persona=version.persona,
         version=version.number,
-        tools=tools,
+        tools=[recorded_tool(wikipedia_tool())] if settings.preset == "paper" else [],
         settings=settings,
     )
+    agent.decisions = next((one.decisions for one in reversed(user.alignments.all()) if one.decisions), ())
+    return agent
 
 
-def live_persona(user: User) -> PersonaVersion:
+def live_persona(user: User, settings: AgentSettings | None = None) -> PersonaVersion:
     """Return the live version of a user's persona; the first is made if there is none."""
     if (live := user.personas.live) is not None:
         return live
     answered = [one for one in user.interactions.all() if one.ground_truth is not None]
-    return first_persona(user, LatestInteractions().sample(answered, _FIRST_BATCH) if answered else ())
+    return first_persona(user, latest(answered, _FIRST_BATCH) if answered else (), settings)
 
 
-def first_persona(user: User, batch: Sequence[Interaction]) -> PersonaVersion:
+def first_persona(user: User, batch: Sequence[Interaction], settings: AgentSettings | None = None) -> PersonaVersion:
     """Record and return a persona made from the interactions that are older than `batch`, the first to be simulated.
 
     Args:
         user: Whose persona.
         batch: The interactions to be simulated, oldest first; if there are none, the persona may know all others.
+        settings: How the program works that will speak under it. In the paper, an LM summarises texts first.
     """
+    preset = (settings or AgentSettings()).preset
     memory = user.memory.before(batch[0]) if batch else user.memory
-    _summarise(user, memory)
+    if preset == "paper":
+        _summarise(user, memory)
     reason = f"first persona, from the {len(memory.history())} interactions before the first alignment batch"
-    return user.personas.add(initial_persona(memory.statements()), reason=reason, status="live")
+    return user.personas.add(initial_persona(memory.statements(), preset), reason=reason, status="live")
 
 
 def align(
@@ -73,6 +85,7 @@ def align(
     optimizer: PersonaAlignment,
     alignment_id: str | None = None,
     settings: AgentSettings | None = None,
+    certificates: Certificates | None = None,
 ) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
     """Align a user's live persona with the latest interactions and record the result.
 
@@ -84,6 +97,7 @@ def align(
         optimizer: How it is aligned.
         alignment_id: The alignment's name, by default a new one. One that is recorded already is not done again.
         settings: How the program works that is aligned.
+        certificates: Say which kinds of change go live at once, and how far LM, prior and memory are believed.
 
     Returns:
         The alignment and the versions that it made, in order. One that a budget stopped before its first candidate was
@@ -98,7 +112,8 @@ def align(
         if (recorded := _recorded(user, alignment_id)) is not None:
             return recorded
         student = _student(user, optimizer, alignment_id, settings)
-        aligned = optimizer.compile(student, trainset=examples(user.interactions.all()))
+        equipped = _equipped(optimizer, student, certificates or Certificates())
+        aligned = equipped.compile(student, trainset=examples(user.interactions.all()))
         return _keep(user, aligned.alignment, alignment_id)
 
 
@@ -107,9 +122,10 @@ async def aalign(
     optimizer: PersonaAlignment,
     alignment_id: str | None = None,
     settings: AgentSettings | None = None,
+    certificates: Certificates | None = None,
 ) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
     """Do what `align` does, in a thread; cancelled, it makes no more calls and records nothing."""
-    return await in_thread(align, user, optimizer, alignment_id, settings)
+    return await in_thread(align, user, optimizer, alignment_id, settings, certificates)
 
 
 async def align_all(
@@ -117,6 +133,7 @@ async def align_all(
     optimizer: PersonaAlignment,
     run_id: str,
     *,
+    certificates: Certificates | None = None,
     concurrency: int = 1,
     aligned: Callable[[User], object] = lambda _user: None,
 ) -> list[tuple[Alignment, tuple[PersonaVersion, ...]]]:
@@ -126,6 +143,7 @@ async def align_all(
         users: Whose personas.
         optimizer: How they are aligned.
         run_id: The run that this is part of; an alignment that it has recorded already is not done again.
+        certificates: As for `align`.
         concurrency: How many users at once.
         aligned: Is called, in a thread, with each user whose alignment is recorded.
     """
@@ -133,7 +151,7 @@ async def align_all(
 
     async def one(user: User) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
         async with turns:
-            result = await aalign(user, optimizer, f"{run_id}-{user.key}")
+            result = await aalign(user, optimizer, f"{run_id}-{user.key}", certificates=certificates)
         await asyncio.to_thread(aligned, user)
         return result
 
@@ -151,17 +169,35 @@ def _student(
     user: User, optimizer: PersonaAlignment, alignment_id: str | None, settings: AgentSettings | None
 ) -> PersonaAgent:
     """Return the program to align: under the live persona, or the one that an interrupted alignment began with."""
+    settings = settings or AgentSettings(preset="paper" if optimizer.mode == "paper" else "lean")
     history = user.interactions.all()
-    batch = optimizer.sampling.sample(history, optimizer.n)
+    batch = latest(history, optimizer.n)
     begun = [one for one in user.alignments.all() if alignment_id and one.alignment_id.startswith(f"{alignment_id}.")]
     base = user.personas.live
     if begun and begun[0].base_version is not None:
         base = user.personas.get(begun[0].base_version)
     elif base is None or _holds_answers_of(batch, base):
-        base = first_persona(user, batch)
-    else:
+        base = first_persona(user, batch, settings)
+    elif settings.preset == "paper":
         _summarise(user, user.memory.before(batch[0]))
     return program(user, base, task_named(batch[-1].task), settings)
+
+
+def _equipped(optimizer: PersonaAlignment, student: PersonaAgent, certificates: Certificates) -> PersonaAlignment:
+    """Return the optimizer with the proposers and the acceptance that suit the student's LM, task and prompts."""
+    if optimizer.mode != "evidence":
+        return optimizer
+    lm = dspy.settings.lm.model
+    certificate = certificates.suiting(lm, student.task, student.settings.form)
+    proposers: list[Proposer] = [*default_proposers()]
+    if certificate is not None and certificate.weights is not None:
+        proposers.insert(0, ProposeWeights(certificate.weights))
+    if not lm.startswith("embedded/"):
+        proposers.append(ProposeRules(optimizer.loss_lm, optimizer.revision_lm))
+    certified = certificate.kinds_for(lm, student.task.name, student.settings.form) if certificate else frozenset()
+    equipped = copy.copy(optimizer)
+    equipped.mode = EvidenceMode(proposers, EProcess(certified))
+    return equipped
 
 
 def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[Alignment, tuple[PersonaVersion, ...]]:

@@ -13,6 +13,7 @@ from .data.store.engines import address_of
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .certificates import Certificates
     from .data.alignment import Alignment
     from .data.memory.embedder import Embedder
     from .data.persona import PersonaVersion
@@ -105,7 +106,7 @@ class Home:
         """Align a user's live persona, record the result and mirror it; see `personaagent.alignment.align`."""
         from .alignment import align
 
-        aligned = align(user, optimizer, alignment_id)
+        aligned = align(user, optimizer, alignment_id, certificates=self.certificates)
         self.mirror(user)
         return aligned
 
@@ -127,6 +128,13 @@ class Home:
         from .alignment import program
 
         return self.tracker.mirror(user, lambda version: program(user, version))
+
+    @property
+    def certificates(self) -> "Certificates":
+        """What says which changes go live at once: the file of the settings, the package, and this store's users."""
+        from .certificates import Certificates
+
+        return Certificates(self.store, [self.settings.certificate] if self.settings.certificate else ())
 
     @property
     def tracker(self) -> "PersonaTracker":

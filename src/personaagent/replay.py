@@ -10,7 +10,8 @@ from .data.errors import InputError
 from .data.persona import PersonaVersion, fingerprint_of
 from .data.tasks import task_named
 from .home import copy_user, scratch_store
-from .optimizers import examples
+from .optimizers import examples, latest
+from .programs import AgentSettings
 from .programs.scope import within
 from .runs import LOSS, REVISION, open_run
 from .settings import Settings
@@ -66,6 +67,7 @@ def _align(store: "Store", run: Run, going_on: "OpenRun", settings: Settings) ->
     recorded: list[Persona] = []
     for user, alignment in _alignments(store, run):
         optimizer = PersonaAlignment(
+            mode="paper" if alignment.settings["mode"] == "paper" else "evidence",
             n=_number(alignment, "n"),
             iterations=_number(alignment, "iterations"),
             loss_lm=going_on.lm(LOSS),
@@ -93,8 +95,9 @@ def _aligned_again(user: "User", alignment: "Alignment", optimizer: "PersonaAlig
     base = PersonaVersion(
         number=1, persona=alignment.base, status="live", reason="as recorded", at=alignment.started_at
     )
-    task = task_named(optimizer.sampling.sample(history, optimizer.n)[-1].task)
-    return optimizer.compile(program(copy, base, task), trainset=examples(history)).persona
+    task = task_named(latest(history, optimizer.n)[-1].task)
+    settings = AgentSettings.model_validate(alignment.settings["agent"])
+    return optimizer.compile(program(copy, base, task, settings), trainset=examples(history)).persona
 
 
 def _number(alignment: "Alignment", setting: str) -> int:

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """The LM that rewrites personas; by default the one that answers."""
     price: str | None = None
     """Dollars for a million tokens of prompts and of answers, `2.5,10` say, for LMs that the price table lacks."""
+    certificate: Path | None = None
+    """A certificate of one's own (`personaagent certify`), which goes before those of the package."""
     api_base: str | None = None
     """Base URL of an OpenAI-compatible server for these LMs."""
 

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
 from ..data.persona import Persona, PersonaVersion
+from ..data.store import user_key
 from ..data.task import Task
-from .methods import ListedMethod
+from ..programs import AgentSettings
+from .methods import WeighedMethod
 
 if TYPE_CHECKING:
     import dspy
@@ -18,64 +21,117 @@ if TYPE_CHECKING:
     from ..programs import PersonaAgent
     from .workbench import Workbench
 
+Part = Literal["alignment", "persona", "lines", "weights", "votes", "memory", "action"]
 
-class PersonaAgentMethod(ListedMethod):
-    """PersonaAgent: memory, persona, aligned with the latest n interactions of each user's history, then the questions.
 
-    A user whose history holds no ground truth is answered under the first persona.
+class PersonaAgentMethod(WeighedMethod):
+    """PersonaAgent: memory and persona, aligned with each user's history, then the questions.
 
-    Source: arXiv 2506.06254; the ablations are those of its table. What each takes away: `alignment` leaves the first
-    persona; `persona` leaves the bare contracts; `memory` leaves no recall, no tool that looks into the memory, and a
-    first persona that knows nothing of the user; `action` leaves recall and the answer. The alignment of an ablation
-    is one of the ablated agent.
+    What each ablation takes away: `alignment` leaves the first persona, with weights; `lines` leaves weights alone;
+    `weights` leaves lines alone; `votes` leaves weights that do not ask memory; `memory` leaves neither examples nor
+    votes; `persona` leaves neither lines nor weights; `action` (paper only) leaves recall and the answer. The alignment
+    of an ablation is one of the ablated agent.
+
+    Source: arXiv 2506.06254; `preset=paper` is its algorithm, with the ablations of its table.
     """
 
     kind: ClassVar[str] = "personaagent"
 
-    without: Literal["alignment", "persona", "memory", "action"] | None = None
+    weights: Literal["none", "user", "global"] = "user"
+    without: Part | None = None
     """What is taken away."""
+    preset: Literal["lean", "paper"] = "lean"
+    """`paper`: three modules that ask the LM, and a whole rewrite that is always accepted."""
     n: int = Field(default=3, ge=1)
     """Interactions in an alignment batch."""
     iterations: int = Field(default=1, ge=1)
-    """Rounds of alignment (E in the paper)."""
+    """Paper only: rounds of alignment (E in the paper)."""
     k: int = Field(default=4, ge=1)
     """Episodes recalled for a query."""
+
+    @property
+    def form(self) -> str:
+        """Names what the prompts hold."""
+        return self._settings.form
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether answers are weighed."""
+        return self.preset == "lean" and self.weights != "none" and self.without not in {"weights", "persona"}
+
+    @property
+    def votes(self) -> bool:
+        """Whether the user's memory votes."""
+        return self.personal and self._settings.votes
+
+    def check(self, task: Task) -> None:
+        """Refuse options that do not fit each other; a task that asks for text simply has no weights.
+
+        Raises:
+            InputError: They do not.
+        """
+        if self.preset == "lean" and (self.without == "action" or self.iterations != 1):
+            raise InputError(f"method {self.name}: without=action and iterations are of the paper: add preset=paper")
+        if self.preset == "paper" and self.without in {"lines", "weights", "votes"}:
+            raise InputError(f"method {self.name}: the paper's persona has no {self.without} of its own to take away")
 
     async def prepare(self, user: LampUser, bench: "Workbench") -> "PersonaAgent":
         """Remember the history, make the first persona, align it."""
         from ..optimizers import PersonaAlignment, examples
 
-        handle = await asyncio.to_thread(bench.stored, user)
-        agent = await asyncio.to_thread(self._unaligned, handle, bench.task)
-        if self.without in {"alignment", "persona"} or not _answered(handle):
+        agent = await self.unweighed(user, bench)
+        if self.is_weighed and bench.task.kind != "text":
+            agent.speak_under(agent.persona.model_copy(update={"weights": bench.weights[user_key(user.user_id)]}))
+        history = bench.stored(user).interactions.all()
+        if self.without in {"alignment", "persona", "lines"} or all(one.ground_truth is None for one in history):
             return agent
-        loss_lm, revision_lm = bench.lm_of("loss"), bench.lm_of("revision")
-        optimizer = PersonaAlignment(n=self.n, iterations=self.iterations, loss_lm=loss_lm, revision_lm=revision_lm)
-        return await optimizer.acompile(agent, trainset=examples(handle.interactions.all()))
+        optimizer = PersonaAlignment(
+            mode="paper" if self.preset == "paper" else "evidence",
+            n=self.n,
+            iterations=self.iterations,
+            loss_lm=bench.lm_of("loss"),
+            revision_lm=bench.lm_of("revision"),
+        )
+        return await optimizer.acompile(agent, trainset=examples(history))
 
     async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Remember the latest interaction; the persona stays."""
         await asyncio.to_thread(bench.store.user(user.user_id).interactions.add, user.history[-1:])
         return program
 
-    def _unaligned(self, user: "User", task: Task) -> "PersonaAgent":
+    async def unweighed(self, user: LampUser, bench: "Workbench") -> "PersonaAgent":
+        """Remember the history, make the first persona."""
+        return await asyncio.to_thread(lambda: self._first(bench.stored(user), bench.task))
+
+    async def program_before(self, user: LampUser, interaction: Interaction, bench: "Workbench") -> "PersonaAgent":
+        """Return the program, without weights, as it would have met an interaction of the user's history."""
+        return (await self.unweighed(user, bench)).as_of(interaction)
+
+    @property
+    def _settings(self) -> AgentSettings:
+        has_memory = self.without != "memory"
+        return AgentSettings(
+            preset=self.preset,
+            k=self.k,
+            memory=has_memory,
+            action=self.without != "action",
+            lines=self.without not in {"lines", "persona"},
+            votes=has_memory and self.without != "votes",
+        )
+
+    def _first(self, user: "User", task: Task) -> "PersonaAgent":
         from ..alignment import program
-        from ..programs import AgentSettings
 
-        settings = AgentSettings(k=self.k, memory=self.without != "memory", action=self.without != "action")
-        return program(user, self._first_persona(user), task, settings)
+        return program(user, user.personas.live or self._first_version(user), task, self._settings)
 
-    def _first_persona(self, user: "User") -> PersonaVersion:
+    def _first_version(self, user: "User") -> PersonaVersion:
         from ..alignment import first_persona
-        from ..optimizers import LatestInteractions, initial_persona
+        from ..optimizers import initial_persona, latest
 
         if self.without == "persona":
             return user.personas.add(Persona(), reason="ablation: no persona", status="live")
-        if self.without == "memory":
-            return user.personas.add(initial_persona(()), reason="ablation: nothing known of the user", status="live")
-        answered = _answered(user)
-        return first_persona(user, LatestInteractions().sample(answered, self.n) if answered else ())
-
-
-def _answered(user: "User") -> list[Interaction]:
-    return [one for one in user.interactions.all() if one.ground_truth is not None]
+        if self.without == "memory" or self.is_weighed:
+            reason = "nothing known of the user in words"
+            return user.personas.add(initial_persona((), self.preset), reason=reason, status="live")
+        answered = [one for one in user.interactions.all() if one.ground_truth is not None]
+        return first_persona(user, latest(answered, self.n) if answered else (), self._settings)

@@ -54,6 +54,18 @@ class Workbench:
 
         return open_embedder(self._settings.embedder)
 
+    def certified_weights(self, form: str) -> AnswerWeights | None:
+        """Return the answer weights of the settings' certificate, if there is one for this LM, task and form."""
+        import dspy
+
+        from ..certificates import read_certificate
+
+        if self._settings.certificate is None:
+            return None
+        found = read_certificate(self._settings.certificate)
+        suits = (found.lm, found.task, found.form) == (dspy.settings.lm.model, self.task.name, form)
+        return found.weights if suits else None
+
     @cached_property
     def store(self) -> Store:
         """A store for the users of this evaluation, gone when the bench is closed: never one of real users."""

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import dspy
@@ -24,7 +24,7 @@ from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
 from ..lms.prices import Price, price_of
-from ..optimizers.simulation import SERVED_BY
+from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase
 from ..programs.scope import within
 from ..programs.spend import measure
@@ -34,6 +34,7 @@ from .limits import Limiter
 from .tracing import AnswerTracker
 
 if TYPE_CHECKING:
+    from ..certificates import Certificates
     from ..home import Home
     from ..people import Receipt
     from ..programs import PersonaAgent
@@ -68,6 +69,7 @@ class Deployment:
         serving: How it is done.
         price: Dollars for the LM's tokens; None if not known.
         mirror: Copies a user's new persona versions to MLflow.
+        certificates: Say which changes go live at once.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
     """
@@ -80,6 +82,7 @@ class Deployment:
         *,
         price: Price | None = None,
         mirror: Callable[[User], object] = lambda _user: None,
+        certificates: "Certificates | None" = None,
         trace: Callable[[str], AbstractContextManager[None]] = lambda _interaction_id: nullcontext(),
         erase: "Callable[[str], Receipt]",
     ) -> None:
@@ -87,7 +90,7 @@ class Deployment:
         self._trace, self._erase = trace, erase
         self.limiter = Limiter(store.usage, serving.limits)
         self.others: Others = NoOthers() if serving.alone else store
-        self.learner = Learner(run, serving, mirror, self.others)
+        self.learner = Learner(run, serving, mirror, self.others, certificates)
         self.is_draining = False
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self._answering: dict[str, set[Future[Answer]]] = {}
@@ -166,12 +169,19 @@ class Deployment:
             persona_version=prediction.persona_version,
             at=datetime.now(UTC),
             task=task.name,
-            metadata={} if without_memory else {SERVED_BY: self.lm},
+            metadata={} if without_memory else self._said(prediction),
         )
         [stored] = user.interactions.record([exchange])
         if not without_memory:
             user.interactions.index_added([stored])
         return Answer(stored, meter.spend, without_memory)
+
+    def _said(self, prediction: dspy.Prediction) -> dict[str, Any]:
+        """Return what a later alignment needs to take the answer for a simulation."""
+        said: dict[str, Any] = {SERVED_BY: self.lm}
+        if prediction.lm_probabilities is not None:
+            said[LM_PROBABILITIES] = dict(prediction.lm_probabilities)
+        return said
 
     async def erase(self, user: User) -> "Receipt":
         """Remove a user with every trace, once what is under way for the user in this process is over."""
@@ -219,7 +229,7 @@ class Deployment:
         version = user.personas.live
         if version is None:
             with self._first_persona(user):
-                version = live_persona(user)
+                version = live_persona(user, self.serving.agent)
         name = (user.key, version.number, task.name)
         with self._guard:
             known = self._programs.get(name)
@@ -266,6 +276,7 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
             serving,
             price=price_of(run.lms[AGENT], home.settings.price),
             mirror=home.mirror,
+            certificates=home.certificates,
             trace=tracker.trace,
             erase=partial(erase, home),
         )

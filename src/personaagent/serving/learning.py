@@ -17,6 +17,7 @@ from ..runs import LOSS, REVISION, OpenRun
 from .problems import explained
 
 if TYPE_CHECKING:
+    from ..certificates import Certificates
     from .configuration import Serving
 
 _LOOK_SECONDS = 0.5
@@ -91,6 +92,7 @@ class Learner:
         serving: How many at once, with how large a batch, how often.
         mirror: Copies a user's new persona versions elsewhere.
         others: The other processes of this server.
+        certificates: Say which changes go live at once.
         policy: When a user is aligned without being asked; by default as `serving` says.
     """
 
@@ -100,9 +102,11 @@ class Learner:
         serving: "Serving",
         mirror: Callable[[User], object],
         others: Others,
+        certificates: "Certificates | None" = None,
         policy: AlignmentPolicy | None = None,
     ) -> None:
         self._run, self._serving, self._mirror, self._others = run, serving, mirror, others
+        self._certificates = certificates
         self._policy = policy or EveryN(serving.align_every)
         self._turns = asyncio.Semaphore(serving.alignments_at_once)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -243,14 +247,13 @@ class Learner:
         from ..alignment import aalign
 
         optimizer = PersonaAlignment(
-            mode="served",
             n=job.n,
             iterations=job.iterations,
             loss_lm=self._run.lm(LOSS),
             revision_lm=self._run.lm(REVISION),
         )
         with self._run.inside():
-            alignment, versions = await aalign(user, optimizer, job.job_id, self._serving.agent)
+            alignment, versions = await aalign(user, optimizer, job.job_id, self._serving.agent, self._certificates)
         live = next((one.number for one in versions if one.status == "live"), None)
         done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}

@@ -1,0 +1,197 @@
+"""Evidence mode: propose small changes, score them on later interactions, accept what proves itself, watch the rest.
+
+simulate the batch ─► propose changes ─► score each, with it and without ─► live │ shadow │ rejected │ retired
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import dspy
+from pydantic import ValidationError
+
+from ..data.alignment import Simulation
+from ..data.change import Change, Decision
+from ..data.errors import InputError
+from ..data.interaction import Interaction
+from ..data.persona import Persona
+from ..programs import PersonaAgent
+from ..programs.scope import within
+from .acceptance import Acceptance, EProcess
+from .betting import evidence_of
+from .changes import decided_persona, has_change, with_change, without_change
+from .events import AlignmentEvent, Simulated
+from .proposers import Case, ProposeConfusions, Proposer, ProposeStyle, Seen
+from .scoring import score_of
+from .simulation import Simulate
+
+Metric = Callable[[dspy.Example, dspy.Prediction], float]
+"""Scores an answer, 0 to 1, the more the better."""
+
+SCORED_SHARE = 3
+"""A line is scored on one interaction of so many: each costs a call."""
+
+
+def default_proposers() -> tuple[Proposer, ...]:
+    """Return the proposers that ask no LM."""
+    return (ProposeConfusions(), ProposeStyle())
+
+
+@dataclass(frozen=True)
+class EvidenceMode:
+    """How changes are proposed, scored and accepted."""
+
+    proposers: Sequence[Proposer] = field(default_factory=default_proposers)
+    acceptance: Acceptance = field(default_factory=EProcess)
+    metric: Metric | None = None
+    """Scores answers; by default the probability of the ground truth, else the metric of the task's kind."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What one alignment found."""
+
+    simulations: tuple[Simulation, ...]
+    decisions: tuple[Decision, ...]
+    """Every change that is known, those decided before included."""
+    persona: Persona
+
+
+class EvidenceRound:
+    """One alignment of one user.
+
+    Args:
+        mode: How.
+        program: Speaks under the live persona; it is not changed.
+        known: What was decided of changes in earlier alignments.
+        tell: Is told of each simulation.
+    """
+
+    def __init__(
+        self,
+        mode: EvidenceMode,
+        program: PersonaAgent,
+        known: Sequence[Decision],
+        tell: Callable[[AlignmentEvent], None],
+    ) -> None:
+        self._mode, self._program, self._known, self._tell = mode, program, known, tell
+        self._simulate = Simulate(reuse_served=True)
+
+    def run(
+        self, history: Sequence[Interaction], batch: Sequence[Interaction], held_out: Sequence[Interaction]
+    ) -> Learnt:
+        """Propose from the history, score on what came later, decide.
+
+        Args:
+            history: The user's interactions of the task with a ground truth, oldest first, `batch` among them.
+            batch: Those that are answered again.
+            held_out: Further ones that only score: no change is made from them.
+        """
+        seen, scoring = self._seen(batch), self._seen(held_out)
+        changes = self._proposed(history, batch, seen)
+        moments = {one.interaction_id: one for one in history}
+        decisions = [self._decided(change, seen, scoring, moments) for change in changes]
+        simulations = tuple(
+            Simulation(
+                interaction_id=one.interaction.interaction_id,
+                response=one.response,
+                lm_probabilities=one.lm_probabilities,
+            )
+            for one in (*seen, *scoring)
+        )
+        return Learnt(simulations, tuple(decisions), decided_persona(self._program.persona, decisions))
+
+    def _seen(self, batch: Sequence[Interaction]) -> list[Seen]:
+        found: list[Seen] = []
+        for interaction in batch:
+            with within("simulation", f"interaction {interaction.interaction_id}"):
+                answered = self._simulate(agent=self._program, interaction=interaction)
+            found.append(Seen(interaction, answered.response, answered.lm_probabilities))
+            self._tell(Simulated(interaction, answered.response))
+        return found
+
+    def _proposed(
+        self, history: Sequence[Interaction], batch: Sequence[Interaction], seen: Sequence[Seen]
+    ) -> list[Change]:
+        """Return the changes that are still open, then the new ones."""
+        again = {one.interaction_id for one in batch}
+        before = [one for one in history if one.interaction_id not in again]
+        served = [Seen(one, one.response, None) for one in before if one.response is not None]
+        case = Case(self._program.task, self._program.persona, before, [*served, *seen])
+        proposed = (change for proposer in self._mode.proposers for change in proposer.propose(case))
+        known = {decision.change.change_id: decision.change for decision in self._known}
+        return list(
+            {**known, **{change.change_id: change for change in proposed if change.change_id not in known}}.values()
+        )
+
+    def _decided(
+        self, change: Change, seen: Sequence[Seen], held_out: Sequence[Seen], moments: dict[str, Interaction]
+    ) -> Decision:
+        before = next((one for one in self._known if one.change.change_id == change.change_id), None)
+        if before is not None and before.outcome in {"rejected", "retired"}:
+            return before
+        scored = {} if before is None else before.differences
+        later = [one for one in seen if _is_due(change, one.interaction, moments)]
+        new = [one for one in (*later, *held_out) if one.interaction.interaction_id not in scored]
+        try:
+            found = {one.interaction.interaction_id: self._difference(change, one) for one in new}
+        except ValidationError as error:
+            return self._refused(change, error.errors()[0]["msg"])
+        differences = {**scored, **found}
+        verdict = self._mode.acceptance.decide(list(differences.values()), change.kind)
+        was_live = has_change(self._program.persona, change)
+        outcome: Literal["live", "shadow", "rejected", "retired"]
+        if verdict.action == "retire":
+            outcome = "retired" if was_live else "rejected"
+        else:
+            outcome = "live" if verdict.action == "accept" else "shadow"
+        evidence = evidence_of([[one] for one in differences.values()])
+        return Decision(
+            change=change, outcome=outcome, evidence=evidence, reason=verdict.reason, differences=differences
+        )
+
+    def _refused(self, change: Change, reason: str) -> Decision:
+        return Decision(change=change, outcome="rejected", evidence=evidence_of([]), reason=reason)
+
+    def _difference(self, change: Change, seen: Seen) -> float:
+        """Return the score of an interaction with a change less without it."""
+        persona = self._program.persona
+        is_live = has_change(persona, change)
+        other = without_change(persona, change) if is_live else with_change(persona, change)
+        now = self._score(self._program, seen)
+        twin = self._program.deepcopy()
+        twin.speak_under(other)
+        if change.action == "weights":
+            otherwise = self._score(twin, seen)
+        else:
+            with within(f"change {change.change_id}", f"interaction {seen.interaction.interaction_id}"):
+                answered = self._simulate(agent=twin, interaction=seen.interaction)
+            otherwise = self._score(twin, Seen(seen.interaction, answered.response, answered.lm_probabilities))
+        return now - otherwise if is_live else otherwise - now
+
+    def _score(self, agent: PersonaAgent, seen: Seen) -> float:
+        """Return the score of what the LM said, as the agent weighs it."""
+        interaction, task = seen.interaction, agent.task
+        response, probabilities = seen.response, None
+        if seen.lm_probabilities is not None:
+            found = agent.as_of(interaction).weigh(query=interaction.query, lm_probabilities=seen.lm_probabilities)
+            response, probabilities = found.response, found.probabilities
+        if self._mode.metric is None:
+            return score_of(probabilities, response, interaction.ground_truth or "", task)
+        example = dspy.Example(query=interaction.query, ground_truth=interaction.ground_truth).with_inputs("query")
+        score = float(self._mode.metric(example, dspy.Prediction(response=response, probabilities=probabilities)))
+        if not 0 <= score <= 1:
+            raise InputError(f"the metric says {score}: a score by which a change is judged is a number from 0 to 1")
+        return score
+
+
+def _is_due(change: Change, interaction: Interaction, moments: dict[str, Interaction]) -> bool:
+    """Whether an interaction scores a change: it is later than all causes, and of a line, one of several."""
+    causes = [moments[cause] for cause in change.causes if cause in moments]
+    if interaction.interaction_id in change.causes or not all(cause.precedes(interaction) for cause in causes):
+        return False
+    if change.action == "weights":
+        return True
+    digest = hashlib.sha256(f"{change.change_id} {interaction.interaction_id}".encode()).digest()
+    return digest[0] % SCORED_SHARE == 0

@@ -1,0 +1,128 @@
+"""Certificates: where they come from, and which one suits an LM, a task and a prompt form."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from .data.answer_weights import AnswerWeights, prior_of, uniform
+from .data.certificate import Certificate
+from .data.errors import InputError
+from .data.interaction import Interaction
+from .data.store import Store, User
+from .data.task import Task
+from .optimizers.calibration import Observation, base_rate_of, fitted, leaning_of
+from .optimizers.simulation import LM_PROBABILITIES, SERVED_BY
+from .programs.weighing import experts_of
+
+if TYPE_CHECKING:
+    from .data.answer_weights import Distribution
+
+MOST_OBSERVED = 20
+"""Interactions of each user that weights are fitted on, the latest."""
+
+
+class Certificates:
+    """The certificates that an installation has: of files, those of the package, and what its own users add up to.
+
+    Args:
+        store: Whose users weights are fitted on where no certificate has any.
+        paths: Files of one's own; they go before those of the package.
+
+    Raises:
+        InputError: A file is not a certificate.
+    """
+
+    def __init__(self, store: Store | None = None, paths: Iterable[Path] = ()) -> None:
+        self._store = store
+        self._known = (*map(read_certificate, paths), *_of_the_package())
+
+    def suiting(self, lm: str, task: Task, form: str) -> Certificate | None:
+        """Return the certificate for this LM, task and form; else one that certifies nothing and has fitted weights.
+
+        Args:
+            lm: The model's name.
+            task: What is asked.
+            form: What the prompts hold; see `AgentSettings.form`.
+        """
+        suiting = (one for one in self._known if (one.lm, one.task, one.form) == (lm, task.name, form))
+        return next(suiting, None) or self._fitted(lm, task, form)
+
+    def _fitted(self, lm: str, task: Task, form: str) -> Certificate | None:
+        """Return weights fitted on what this LM said of past interactions of all users; None if it said nothing yet."""
+        if self._store is None or task.kind == "text" or task.positional:
+            return None
+        users = self._store.users()
+        base_rate = base_rate_of([_prior(user, task) for user in users], task.labels)
+        said = [(user, one, told) for user in users for one, told in _said_of(user, lm, task)]
+        if not said:
+            return None
+        leaning = leaning_of([told for _, _, told in said], task.labels)
+        weights = AnswerWeights(lm=lm, task=task.name, form=form, leaning=leaning, base_rate=base_rate)
+        observations = [_observation(user, one, told, weights, task) for user, one, told in said]
+        return Certificate(
+            lm=lm,
+            task=task.name,
+            form=form,
+            kinds={},
+            weights=fitted(weights, observations),
+            users=len({user.key for user, _, _ in said}),
+            version=version("personaagent"),
+            made_at=datetime.now(UTC),
+        )
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Read a certificate from a file.
+
+    Raises:
+        InputError: The file cannot be read, or is not one.
+    """
+    try:
+        return Certificate.from_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path}: is no certificate: {field}: {first['msg']}: make one with certify") from error
+
+
+def _of_the_package() -> Iterator[Certificate]:
+    folder = files("personaagent") / "certified"
+    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+        if file.name.endswith(".json"):
+            yield Certificate.from_json(file.read_text(encoding="utf-8"))
+
+
+def _prior(user: User, task: Task) -> "Distribution":
+    given = [one.ground_truth or "" for one in user.interactions.all() if one.task == task.name]
+    return prior_of(given, uniform(task.labels))
+
+
+def _said_of(user: User, lm: str, task: Task) -> "list[tuple[Interaction, Distribution]]":
+    """Return the latest interactions of which it is known what an LM said, served or simulated, with that."""
+    simulated = {
+        one.interaction_id: one.lm_probabilities
+        for alignment in user.alignments.all()
+        if alignment.settings.get("lm") == lm
+        for one in alignment.simulations
+    }
+    found: list[tuple[Interaction, Distribution]] = []
+    for one in user.interactions.all():
+        told = one.metadata.get(LM_PROBABILITIES) if one.metadata.get(SERVED_BY) == lm else None
+        told = simulated.get(one.interaction_id) or told
+        if one.task == task.name and one.ground_truth in task.labels and isinstance(told, dict):
+            found.append((one, {str(answer): float(str(share)) for answer, share in told.items()}))
+    return found[-MOST_OBSERVED:]
+
+
+def _observation(user: User, one: Interaction, told: "Distribution", weights: AnswerWeights, task: Task) -> Observation:
+    memory = user.memory.before(one)
+    episodes = memory.recall(task.content(one.query), max(len(memory.history()), 1))
+    answered = [episode for episode in episodes if episode.interaction.ground_truth is not None]
+    return Observation(user.key, experts_of(told, weights, answered, {}), one.ground_truth or "")
