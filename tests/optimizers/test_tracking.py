@@ -15,12 +15,13 @@ from personaagent.data.store import Store, User
 from personaagent.data.task import OPEN
 from personaagent.optimizers import PersonaAlignment, examples
 from personaagent.optimizers.tracking import Erased, PersonaTracker
-from personaagent.programs import PersonaAgent
+from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.testing import ScriptedLM
 
 from .conftest import HISTORY_LENGTH, interaction
 
 SECRET_ID = "maya"
+PAPER = AgentSettings(preset="paper")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def tracker(uri: str, tmp_path: Path) -> PersonaTracker:
 
 def program_of(user: User) -> Callable[[PersonaVersion], PersonaAgent]:
     def program(version: PersonaVersion) -> PersonaAgent:
-        return PersonaAgent(OPEN, user.memory, persona=version.persona, tools=[])
+        return PersonaAgent(OPEN, user.memory, persona=version.persona, tools=[], settings=PAPER)
 
     return program
 
@@ -46,10 +47,10 @@ def aligned(user: User, lm: ScriptedLM) -> tuple[PersonaVersion, ...]:
         reason="first",
         status="live",
     )
-    agent = PersonaAgent(OPEN, user.memory, tools=[])
+    agent = PersonaAgent(OPEN, user.memory, tools=[], settings=PAPER)
     agent.speak_under(base.persona, base.number)
     with dspy.context(lm=lm):
-        program = PersonaAlignment(n=2).compile(agent, trainset=examples(user.interactions.all()))
+        program = PersonaAlignment(mode="paper", n=2).compile(agent, trainset=examples(user.interactions.all()))
     return user.alignments.add(program.alignment)
 
 

@@ -72,13 +72,13 @@ class _Asked(NamedTuple):
 
 
 async def with_weights(work: MethodWork, bench: "Workbench") -> MethodWork:
-    """Return the work with what its method needs to know of the other users.
+    """Return the work with what its method needs to know of the other users; nothing for texts and positions.
 
     Args:
         work: All users of the evaluation, and the method that will answer them.
         bench: What methods work with.
     """
-    if work.task.kind == "text":
+    if work.task.kind == "text" or work.task.positional:
         return work
     given = {user_key(user.user_id): _given(user.history, work.task) for user in work.users}
     rates = {key: _base_rate_without(key, given, work.task) for key in given}

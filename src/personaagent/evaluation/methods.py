@@ -123,12 +123,13 @@ class WeighedMethod(ListedMethod):
         from ..programs.baselines.weighed import Past, WithWeights
 
         program = await self.unweighed(user, bench)
-        if self.weights == "none":
+        weights = bench.weights.get(user_key(user.user_id))
+        if weights is None:
             return program
         past = None
         if self.personal:
             past = await asyncio.to_thread(Past, user.history, bench.task, bench.embedder)
-        return WithWeights(program, bench.task, bench.weights[user_key(user.user_id)], past)
+        return WithWeights(program, bench.task, weights, past)
 
     async def program_before(self, user: LampUser, interaction: Interaction, bench: "Workbench") -> "dspy.Module":
         """Return the program, without weights, as it would have been before an interaction of the user's history."""

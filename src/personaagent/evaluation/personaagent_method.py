@@ -80,8 +80,8 @@ class PersonaAgentMethod(WeighedMethod):
         from ..optimizers import PersonaAlignment, examples
 
         agent = await self.unweighed(user, bench)
-        if self.is_weighed and bench.task.kind != "text":
-            agent.speak_under(agent.persona.model_copy(update={"weights": bench.weights[user_key(user.user_id)]}))
+        if (weights := bench.weights.get(user_key(user.user_id))) is not None:
+            agent.speak_under(agent.persona.model_copy(update={"weights": weights}))
         history = bench.stored(user).interactions.all()
         if self.without in {"alignment", "persona", "lines"} or all(one.ground_truth is None for one in history):
             return agent

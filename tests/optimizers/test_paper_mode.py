@@ -17,7 +17,7 @@ from personaagent.data.store import User
 from personaagent.data.task import OPEN
 from personaagent.optimizers import PersonaAlignment, examples, initial_persona
 from personaagent.optimizers.events import AlignmentEvent, IterationEnded, LossMeasured, Simulated
-from personaagent.programs import PersonaAgent
+from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.testing import ScriptedLM
 
 from .conftest import HISTORY_LENGTH, SEARCH, canary, interaction
@@ -29,12 +29,13 @@ BATCH = 3
 @pytest.fixture
 def agent(user: User) -> PersonaAgent:
     before_the_batch = user.memory.before(user.interactions.all()[-BATCH])
-    return PersonaAgent(OPEN, user.memory, persona=initial_persona(before_the_batch.statements()), tools=[])
+    persona = initial_persona(before_the_batch.statements(), "paper")
+    return PersonaAgent(OPEN, user.memory, persona=persona, tools=[], settings=AgentSettings(preset="paper"))
 
 
 def compiled(agent: PersonaAgent, lm: ScriptedLM, user: User, **parameters: Any) -> PersonaAgent:
     with dspy.context(lm=lm):
-        return PersonaAlignment(**parameters).compile(agent, trainset=examples(user.interactions.all()))
+        return PersonaAlignment(mode="paper", **parameters).compile(agent, trainset=examples(user.interactions.all()))
 
 
 def test_the_student_is_not_changed(agent: PersonaAgent, lm: ScriptedLM, user: User) -> None:
@@ -141,8 +142,8 @@ def test_a_persona_over_the_size_limit_is_not_accepted(agent: PersonaAgent, user
 async def test_async_gives_what_sync_gives(agent: PersonaAgent, lm: ScriptedLM, user: User) -> None:
     trainset = examples(user.interactions.all())
     with dspy.context(lm=lm):
-        sync = PersonaAlignment().compile(agent, trainset=trainset)
-        concurrent = await PersonaAlignment().acompile(agent, trainset=trainset)
+        sync = PersonaAlignment(mode="paper").compile(agent, trainset=trainset)
+        concurrent = await PersonaAlignment(mode="paper").acompile(agent, trainset=trainset)
     assert concurrent.persona == sync.persona
     assert concurrent.alignment.iterations == sync.alignment.iterations
     assert concurrent.alignment.spend.calls == sync.alignment.spend.calls
@@ -153,7 +154,7 @@ def test_two_hundred_alignments_in_a_row_on_one_program(agent: PersonaAgent, lm:
     program = agent
     with dspy.context(lm=lm):
         for _ in range(200):
-            program = PersonaAlignment(n=1).compile(program, trainset=trainset)
+            program = PersonaAlignment(mode="paper", n=1).compile(program, trainset=trainset)
         assert program(query="And now?").response == "it was fine"
     assert program.dump_state() == program.deepcopy().dump_state()
 
@@ -173,16 +174,15 @@ def test_a_failing_lm_is_our_error(agent: PersonaAgent, user: User) -> None:
 def test_without_ground_truth_there_is_nothing_to_align_with(agent: PersonaAgent, lm: ScriptedLM, user: User) -> None:
     unanswered = [one.model_copy(update={"ground_truth": None}) for one in user.interactions.all()]
     with dspy.context(lm=lm), pytest.raises(InputError, match="none of the 12"):
-        PersonaAlignment().compile(agent, trainset=examples(unanswered))
+        PersonaAlignment(mode="paper").compile(agent, trainset=examples(unanswered))
 
 
-def test_a_valset_is_refused_by_a_warning(
-    agent: PersonaAgent, lm: ScriptedLM, user: User, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_cannot_be_honoured_is_refused(agent: PersonaAgent, lm: ScriptedLM, user: User) -> None:
     trainset = examples(user.interactions.all())
-    with dspy.context(lm=lm):
-        PersonaAlignment(n=1).compile(agent, trainset=trainset, valset=trainset)
-    assert "12 examples of valset are not used" in caplog.text
+    with dspy.context(lm=lm), pytest.raises(InputError, match="leave the valset out"):
+        PersonaAlignment(mode="paper", n=1).compile(agent, trainset=trainset, valset=trainset)
+    with pytest.raises(InputError, match="leave the metric out"):
+        PersonaAlignment(mode="paper", metric=lambda _example, _prediction: 1.0)
 
 
 def test_parameters_are_the_constructors_arguments() -> None:
