@@ -49,12 +49,16 @@ class PersonaLine(Noun):
 
 
 class Adopted(Noun):
-    """The state of a program's predictors as another optimizer left them."""
+    """What another optimizer wrote into a program's predictors."""
 
     origin: str
     """The optimizer: `GEPA`, `BootstrapFewShot`."""
+    task: str
+    preset: str
+    """Task and preset of the program; other programs speak under the persona alone."""
     predictors: dict[str, dict[str, JsonValue]]
-    """What DSPy saves of each predictor, by its name in the program: instructions, demos, weights."""
+    """By the predictor's name in the program, what differs from the persona's: `signature` and `demos` as DSPy saves
+    them, and `fields`, the weights of a decision."""
     line_ids: tuple[str, ...] = ()
     """Lines of the persona that the optimizer saw: its instructions stand for them."""
 

@@ -7,9 +7,11 @@ the tokens that it wrote (OpenAI's `top_logprobs`), or, where it gives neither, 
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import cache
+from typing import Any
 from weakref import WeakSet
 
 import dspy
@@ -23,21 +25,17 @@ from .shared_decisions import once
 MOST_ALTERNATIVES = 20
 """Alternatives asked for at each token, as many as OpenAI gives."""
 _TIE = 1e-6
+_NUMBERED = re.compile(r"^\d+\. `(\w+)` \(\w+\)", re.MULTILINE)
+"""How DSPy begins the line of an input field."""
 _AGAIN = "This is not one of the answers that are allowed. Answer again, with one of them and nothing else."
 
 _log = logging.getLogger(__name__)
 
 
-class AskingLM(Protocol):
-    """What `without_refused` asks: an LM, or its server."""
-
-    def __call__(self, request: Request, /) -> Response:
-        """Return the response."""
-        ...
-
-
 class DecisionLM:
     """A decision-request client, as DSPy's predictors take it, around an LM.
+
+    What an LM does not give is said once, in the log.
 
     Args:
         lm: Is asked once for each decision, or twice if the first answer cannot be read.
@@ -72,15 +70,25 @@ class DecisionLM:
         answers = tuple(question["criteria"])
         request = _request(self.lm, state, name, question["instructions"], answers)
         response = once(request, lambda asked: without_refused(self.lm, asked))
-        measured = measured_of(response, name, answers)
-        if measured is None:
-            written = _text(response)
-            again = (*request.messages, Message.assistant(written or "(nothing)"), Message.user(_AGAIN))
+        if (given := given_answer(response, name, answers)) is None:
+            again = (*request.messages, Message.assistant(_text(response) or "(nothing)"), Message.user(_AGAIN))
             response = without_refused(self.lm, replace(request, messages=again))
-            measured = measured_of(response, name, answers)
-        if measured is None:
+            given = given_answer(response, name, answers)
+        if given is None:
             raise AnswerError(f"the LM's answer has no readable {name}: {_text(response)[:200]!r}")
-        return {"probabilities": measured, "confidence": max(measured.values())}
+        probabilities = self._probabilities(response, name, answers)
+        if probabilities is None:
+            probabilities = {answer: float(answer == given) for answer in answers}
+        return {"probabilities": probabilities, "confidence": max(probabilities.values())}
+
+    def _probabilities(self, response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
+        """Return what the LM says of its answers, if it can be used."""
+        if (found := measured(response, name, answers)) is None:
+            _say_once(f"{self.lm.model} gives no log-probabilities: its answers are taken as certain")
+        elif _ties(found):
+            _say_once(f"{self.lm.model} gives all answers the same probability: its answers are taken as certain")
+            return None
+        return found
 
 
 def is_certain(probabilities: Distribution) -> bool:
@@ -88,69 +96,79 @@ def is_certain(probabilities: Distribution) -> bool:
     return max(probabilities.values()) == 1.0
 
 
-_refusing: "WeakSet[Any]" = WeakSet()
+_refusing: "WeakSet[dspy.LM]" = WeakSet()
+_REFUSALS = (dspy.LMUnsupportedFeatureError, dspy.LMInvalidRequestError)
 
 
-def without_refused(ask: "dspy.LM | AskingLM", request: Request) -> Response:
+def without_refused(lm: dspy.LM, request: Request) -> Response:
     """Ask for probabilities, and without them where they were refused before.
 
     Args:
-        ask: The LM. What it refuses is remembered for as long as it exists.
+        lm: What it refuses is remembered for as long as it exists.
         request: May ask for probabilities.
 
     Raises:
         dspy.LMError: The LM failed, or refuses the request without probabilities too.
     """
-    call: Callable[[Request], Any] = ask
-    plain = replace(request, config=replace(request.config, logprobs=None, probabilities=None))
-    if plain == request or ask in _refusing:
-        return call(plain)
+    asked: Any = lm
+    plain = _plain(request)
+    if lm in _refusing or plain == request:
+        return asked(plain)
     try:
-        return call(request)
-    except (dspy.LMUnsupportedFeatureError, dspy.LMInvalidRequestError) as refused:
-        response = call(plain)
-        _refusing.add(ask)
-        _log.warning("%s gives no log-probabilities: its answers are taken as certain", refused.model or request.model)
-        return response
+        return asked(request)
+    except _REFUSALS as refusal:
+        if isinstance(refusal, dspy.ContextWindowExceededError):
+            raise
+    response = asked(plain)
+    _refusing.add(lm)
+    return response
 
 
-def measured_of(response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
-    """Return how probable an LM finds each answer; 1 for the one that it gave where it does not say.
+async def awithout_refused(lm: dspy.LM, request: Request) -> Response:
+    """Do what `without_refused` does, awaited."""
+    asked: Any = lm
+    plain = _plain(request)
+    if lm in _refusing or plain == request:
+        return await asked.acall(plain)
+    try:
+        return await asked.acall(request)
+    except _REFUSALS as refusal:
+        if isinstance(refusal, dspy.ContextWindowExceededError):
+            raise
+    response = await asked.acall(plain)
+    _refusing.add(lm)
+    return response
+
+
+def _plain(request: Request) -> Request:
+    return replace(request, config=replace(request.config, logprobs=None, probabilities=None))
+
+
+def measured(response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
+    """Return how probable an LM finds each answer; None if it does not say.
 
     Args:
         response: The LM's.
         name: The field of the answer.
         answers: The answers that are allowed.
-
-    Returns:
-        The distribution; None if the response is none of the answers.
     """
-    data = next((part for part in response.message.parts if isinstance(part, DataPart)), None)
-    found: Distribution | None = None
+    data = _data(response)
     if data is not None and data.probabilities:
-        found = data.probabilities.get(name)
-    elif response.logprobs:
-        found = answer_probabilities(written_tokens(response.logprobs, name), answers)
-    if found and not _ties(found):
-        return found
-    given = _given(response, data, name, answers)
-    if given is None:
-        return None
-    if found:
-        _log.warning("%s gives every answer the same probability: its answers are taken as certain", response.model)
-    return {answer: float(answer == given) for answer in answers}
+        return data.probabilities.get(name)
+    return answer_probabilities(written_tokens(response.logprobs, name), answers) if response.logprobs else None
 
 
-def _ties(probabilities: Distribution) -> bool:
-    return len(probabilities) > 1 and max(probabilities.values()) - min(probabilities.values()) < _TIE
-
-
-def _given(response: Response, data: DataPart | None, name: str, answers: Sequence[str]) -> str | None:
-    """Return the answer that was written; case, quotes and a full stop around it do not matter."""
+def given_answer(response: Response, name: str, answers: Sequence[str]) -> str | None:
+    """Return the answer that was written, None if it is not allowed; case, quotes and a full stop do not matter."""
+    data = _data(response)
     written: Any = data.value if data is not None else _json(_text(response))
     value = written.get(name, next(iter(written.values()), "")) if isinstance(written, dict) else written
     bare = str(value).strip().strip("\"'`").rstrip(".").strip().casefold()
     return next((answer for answer in answers if answer.casefold() == bare), None)
+
+
+def _ties(probabilities: Distribution) -> bool:
+    return len(probabilities) > 1 and max(probabilities.values()) - min(probabilities.values()) < _TIE
 
 
 def _json(text: str) -> Any:
@@ -161,15 +179,25 @@ def _json(text: str) -> Any:
 
 
 def _text(response: Response) -> str:
-    data = next((part for part in response.message.parts if isinstance(part, DataPart)), None)
+    data = _data(response)
     return json.dumps(data.value) if data is not None else response.message.text or ""
+
+
+def _data(response: Response) -> DataPart | None:
+    return next((part for part in response.message.parts if isinstance(part, DataPart)), None)
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.warning(message)
 
 
 def _request(lm: dspy.LM, state: Mapping[str, Any], name: str, what: str, answers: Sequence[str]) -> Request:
     """Write the decision down: what never changes first, for an LM's prefix cache, and the question last."""
+    given = _NUMBERED.sub(r"- \1", state["input_fields"])
     listed = ", ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
-    form = f'Answer with one JSON object: {{"{name}": ...}}. {name} is {what}, one of {listed}.'
-    system = f"You are given:\n{state['input_fields']}\n\n{form}\n\n{state['instructions']}"
+    form = f'Answer with one JSON object: {{"{name}": "..."}}\nThe {name} is {what}, one of: {listed}'
+    system = f"You are given:\n{given}\n\n{form}\n\n{state['instructions']}"
     messages = [turn for demo in state.get("demos", ()) for turn in _demo(demo, state["inputs"], name)]
     schema = {
         "type": "object",
@@ -194,10 +222,13 @@ def _request(lm: dspy.LM, state: Mapping[str, Any], name: str, what: str, answer
     )
 
 
-def _demo(demo: Mapping[str, Any], inputs: Mapping[str, Any], name: str) -> tuple[Message, Message]:
-    answer = demo.get(name, "")
-    value = answer.get("value", "") if isinstance(answer, Mapping) else answer
+def _demo(demo: Mapping[str, Any], inputs: Mapping[str, Any], name: str) -> tuple[Message, ...]:
+    """Return a demo as two turns; one without an answer shows nothing."""
     given = {field: demo[field] for field in inputs if field in demo}
+    if not given or name not in demo:
+        return ()
+    answer = demo[name]
+    value = answer["value"] if isinstance(answer, Mapping) else answer
     return Message.user(_inputs(given)), Message.assistant(json.dumps({name: str(value)}, ensure_ascii=False))
 
 

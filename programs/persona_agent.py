@@ -17,6 +17,7 @@ from ..data.persona import Adopted, Persona, Section
 from ..data.statement import Episode, Memory
 from ..data.task import Task
 from ..signatures import AnswerAsUser
+from .adopting import take_up, written_into
 from .module import Module
 from .quoting import dated_interactions, quoted_interactions, quoted_texts
 from .recall import Recall
@@ -121,8 +122,30 @@ class PersonaAgent(Module):
         weights = self._weights
         fits = weights is not None and self.respond.decides and set(weights.base_rate) == set(self.task.labels)
         self.respond.predict.fields = {"response": {"weights": weights.multipliers}} if weights and fits else {}
-        if persona.adopted is not None:
-            self._adopt(persona.adopted, spoken)
+        adopted = persona.adopted
+        if adopted is not None and (adopted.task, adopted.preset) == (self.task.name, self.settings.preset):
+            self._adopt(adopted, spoken)
+
+    def learnt(self, origin: str) -> Adopted | None:
+        """Return what an optimizer wrote into the predictors; None if they are as the persona makes them.
+
+        Args:
+            origin: The optimizer's name.
+        """
+        untouched = self.reset_copy()
+        untouched.speak_under(self.persona.model_copy(update={"adopted": None}))
+        own = dict(untouched.named_predictors())
+        found = {name: written_into(predictor, own[name]) for name, predictor in self.named_predictors()}
+        predictors = {name: state for name, state in found.items() if state}
+        if not predictors:
+            return None
+        return Adopted(
+            origin=origin,
+            task=self.task.name,
+            preset=self.settings.preset,
+            predictors=predictors,
+            line_ids=tuple(line.line_id for line in self.persona.lines),
+        )
 
     def as_of(self, interaction: Interaction) -> "PersonaAgent":
         """Return this agent as it would have met `interaction`: its memory and tools see only what came before."""
@@ -145,7 +168,7 @@ class PersonaAgent(Module):
         recalled = self._recall(subject)
         used = self._act(subject, recalled.episodes)
         answered = self._respond(query, recalled.episodes, used.observations)
-        found = self._weighed(answered, recalled.answered)
+        found = self._weighed(answered, recalled.get("answered", ()))
         return dspy.Prediction(
             response=found.response,
             probabilities=found.probabilities,
@@ -186,9 +209,12 @@ class PersonaAgent(Module):
         weights = self._weights
         if answered.lm_probabilities is None or weights is None:
             return answered
-        if not serves(weights, self.task, dspy.settings.lm.model):
-            return dspy.Prediction(**decided(self.task, answered.lm_probabilities, {})._asdict())
-        found = weighed(self.task, answered.lm_probabilities, weights, past, self.respond.multipliers)
+        factors = self.respond.multipliers
+        if serves(weights, self.task, self.respond.lm.model):
+            found = weighed(self.task, answered.lm_probabilities, weights, past, factors)
+        else:
+            others = {} if factors == weights.multipliers else factors
+            found = decided(self.task, answered.lm_probabilities, others)
         return dspy.Prediction(**found._asdict())
 
     @property
@@ -230,13 +256,14 @@ class PersonaAgent(Module):
     def _adopt(self, adopted: Adopted, persona: Persona) -> None:
         """Let the predictors be as another optimizer left them; lines that it did not see follow its instructions."""
         later = Persona(lines=tuple(line for line in persona.lines if line.line_id not in adopted.line_ids))
-        predictors = dict(self.named_predictors())
-        for name, state in adopted.predictors.items():
-            if name not in predictors:
-                raise InputError(f"{adopted.origin} left a predictor {name!r}, and this program has none of this name")
-            predictors[name].load_state(copy.deepcopy(state))
         for module in self._speakers():
-            module.add_lines(later)
+            state = adopted.predictors.get(self._name_of(module.predict), {})
+            take_up(module.predict, state)
+            if "signature" in state:
+                module.add_lines(later)
+
+    def _name_of(self, predictor: dspy.Predict) -> str:
+        return next(name for name, one in self.named_predictors() if one is predictor)
 
     def _speakers(self) -> Iterable[SpeakingModule]:
         modules = (self.recall_memory, self.tool_use, self.respond)

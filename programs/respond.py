@@ -55,12 +55,16 @@ class Respond(SpeakingModule):
         if not self.decides:
             answer = ask(self.predict, **inputs)
             return dspy.Prediction(response=str(answer.response).strip(), probabilities=None, lm_probabilities=None)
-        lm = self.predict.lm or dspy.settings.lm
-        choice = ask(self.predict, **inputs, lm=lm and DecisionLM(lm)).response
+        choice = ask(self.predict, **inputs, lm=self.lm and DecisionLM(self.lm)).response
         found = decided(self.task, choice.probabilities, self.multipliers)
         return dspy.Prediction(
             response=found.response, probabilities=found.probabilities, lm_probabilities=choice.probabilities
         )
+
+    @property
+    def lm(self) -> Any:
+        """The LM that is asked: the predictor's own, else the one that is configured."""
+        return self.predict.lm or dspy.settings.lm
 
     @property
     def multipliers(self) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """From what an LM says to the answer that is given: the user's habits and memory are weighed against it."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from ..data.answer_weights import (
@@ -16,6 +18,8 @@ from ..data.answer_weights import (
 from ..data.statement import Episode
 from ..data.task import Task
 from .decision_lm import is_certain
+
+_log = logging.getLogger(__name__)
 
 DOUBT = 0.1
 """What an LM that gives no probabilities leaves to the answers that it did not give."""
@@ -86,5 +90,15 @@ def softened(lm: Distribution) -> Distribution:
 
 
 def serves(weights: AnswerWeights, task: Task, lm: str) -> bool:
-    """Whether weights were made for this task and this LM."""
-    return weights.task == task.name and weights.lm == lm and set(weights.base_rate) == set(task.labels)
+    """Whether weights were made for this task and this LM; if not, the log says so once."""
+    if weights.task == task.name and weights.lm == lm and set(weights.base_rate) == set(task.labels):
+        return True
+    _say_once(
+        f"the answer weights are for {weights.task} and {weights.lm}: answers of {lm} to {task.name} are not weighed"
+    )
+    return False
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.warning(message)

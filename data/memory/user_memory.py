@@ -47,6 +47,11 @@ class UserMemory:
         self._interactions, self._statements, self._key, self._index = interactions, statements, key, index
         self._masks = masks
 
+    @property
+    def user_key(self) -> str:
+        """Whose memory it is; see `store.user_key`."""
+        return self._key
+
     def history(self) -> tuple[Interaction, ...]:
         """Return the visible interactions, oldest first."""
         return tuple(one for one in self._interactions.all() if self._shows(one))

@@ -11,6 +11,7 @@ from .certificates import Certificates
 from .data.alignment import Alignment
 from .data.errors import InputError
 from .data.interaction import Interaction
+from .data.memory.user_memory import UserMemory
 from .data.persona import PersonaVersion
 from .data.statement import Memory
 from .data.store import User
@@ -158,6 +159,27 @@ async def align_all(
     return await asyncio.gather(*map(one, users))
 
 
+def adopt(user: User, program: PersonaAgent, origin: str) -> PersonaVersion:
+    """Record what another optimizer made of a user's program as the user's live persona.
+
+    Args:
+        user: Whose persona.
+        program: As the optimizer returned it.
+        origin: The optimizer's name.
+
+    Raises:
+        InputError: The program is another user's, or the optimizer changed nothing.
+    """
+    if isinstance(program.memory, UserMemory) and program.memory.user_key != user.key:
+        raise InputError("this program was made for another user: what it holds is not this user's to see")
+    adopted = program.learnt(origin)
+    if adopted is None:
+        raise InputError(f"{origin} left the program as its persona makes it: there is nothing to adopt")
+    persona = program.persona.model_copy(update={"adopted": adopted})
+    reason = f"adopted from {origin}: {', '.join(sorted(adopted.predictors))}"
+    return user.personas.add(persona, reason=reason, status="live", parent=program.persona_version)
+
+
 def _recorded(user: User, alignment_id: str | None) -> tuple[Alignment, tuple[PersonaVersion, ...]] | None:
     done = next((one for one in user.alignments.all() if one.alignment_id == alignment_id), None)
     if done is None:
@@ -210,7 +232,9 @@ def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[A
 
 
 def _holds_answers_of(batch: Sequence[Interaction], base: PersonaVersion) -> bool:
-    return base.alignment_id is None and bool(base.persona.causes & {one.interaction_id for one in batch})
+    if base.alignment_id is not None or base.persona.adopted is not None:
+        return False
+    return bool(base.persona.causes & {one.interaction_id for one in batch})
 
 
 def _task_of(user: User) -> Task:

@@ -110,6 +110,31 @@ class Home:
         self.mirror(user)
         return aligned
 
+    def adopt(self, user: User, program: "PersonaAgent", origin: str = "another optimizer") -> "PersonaVersion":
+        """Make what another DSPy optimizer wrote into a user's program the user's live persona, and mirror it.
+
+        Kept are instructions, demos and decision weights, never an LM or a key. Programs of the same task answer with
+        them from now on; alignments add lines after the instructions.
+
+        Args:
+            user: Whose program.
+            program: What the optimizer returned.
+            origin: The optimizer's name, which the version's reason says.
+
+        Raises:
+            InputError: The program is another user's, or the optimizer changed nothing.
+
+        Example:
+            >>> gepa = dspy.GEPA(metric, max_metric_calls=40, reflection_lm=lm)
+            >>> better = gepa.compile(home.agent(user), trainset=trainset)
+            >>> home.adopt(user, better, "GEPA")
+        """
+        from .alignment import adopt
+
+        version = adopt(user, program, origin)
+        self.mirror(user)
+        return version
+
     def mirror(self, user: User) -> bool:
         """Mirror a user's personas to MLflow; return False, and say so in the log, if MLflow could not be reached."""
         try:

@@ -8,7 +8,7 @@ import dspy
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import Task
-from personaagent.programs import PersonaAgent
+from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.testing import ScriptedLM, in_memory_store
 
 
@@ -19,7 +19,8 @@ def main(folder: Path) -> None:
     with in_memory_store() as store, dspy.context(lm=lm):
         user = store.add_user("maya")
         user.interactions.add([Interaction.model_validate(one) for one in given["history"]])
-        agent = PersonaAgent(task, user.memory, tools=[])
+        settings = AgentSettings.model_validate(given["settings"])
+        agent = PersonaAgent(task, user.memory, tools=[], settings=settings)
         agent.load(folder / "program.json")
         answered = agent(query=given["query"])
     result = {

@@ -17,6 +17,7 @@ TASK = Task(
     labels=("comedy", "classic", "action"),
     template="Which tag fits this film? description: {content}",
 )
+RATING = Task(name="LaMP-3", kind="rating", labels=("1", "2", "3", "4", "5"))
 SEARCH = {"tool": "search_memory", "argument": "quiet films", "ready_to_answer": True}
 PLOTS = ("A quiet lighthouse film", "A loud car chase", "Two bakers fall in love", "A parrot robs a bank")
 TAGS = ("classic", "action", "classic", "comedy")

@@ -4,27 +4,27 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Self
 
-from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+from dspy.lm15 import DataPart, Message, Request, Response, TextPart, Usage, response_to_events
 
 
 class ImmediateEngine(ABC):
-    """Answers with a text, in the form of a JSON schema if one is asked for; copies of an LM share it."""
+    """Answers in the form of a JSON schema if one is asked for; copies of an LM share it."""
 
     supports_function_calling = False
     supports_response_schema = True
     supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop"})
 
     @abstractmethod
-    def answer(self, request: Request) -> tuple[str, Usage]:
-        """Return what is said, and what that counts as."""
+    def answer(self, request: Request) -> tuple[str | DataPart, Usage]:
+        """Return what is said, a text or a decision with its probabilities, and what that counts as."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
     def complete(self, request: Request) -> Response:
         """Return the answer."""
-        text, usage = self.answer(request)
-        message = Message.assistant([TextPart(text)])
+        said, usage = self.answer(request)
+        message = Message.assistant([TextPart(said) if isinstance(said, str) else said])
         return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
 
     def stream(self, request: Request) -> Iterator[object]:

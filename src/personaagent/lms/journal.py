@@ -25,7 +25,7 @@ from ..data.errors import DivergenceError
 from ..data.redact import without_secrets
 from ..programs.spend import Meter
 from .accounts import endpoint_of, key_of, with_its_key
-from .direct import DirectLM
+from .plain_lm import PlainLM
 from .prices import Price, price_of
 from .recorder import LOST, Line, OpenCall, Recorder
 from .writer import Turn
@@ -106,7 +106,7 @@ class JournalEngine:
         self.supported_params = frozenset(asked.params)
         self._recorder, self._line = recorder, line
         self._key = key_of(lm) if lm else ""
-        self.lm = lm and DirectLM(with_its_key(lm))
+        self.lm = lm and PlainLM(with_its_key(lm))
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
@@ -284,7 +284,7 @@ def _written(request: Request) -> str:
     return json.dumps(request_to_dict(request), sort_keys=True, default=dict)
 
 
-def _asked(lm: DirectLM | None) -> DirectLM:
+def _asked(lm: PlainLM | None) -> PlainLM:
     """Return the LM.
 
     Raises:

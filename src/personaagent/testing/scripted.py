@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import dspy
-from dspy.lm15 import Request, TextPart, Usage
+from dspy.lm15 import DataPart, Request, TextPart, Usage
 from pydantic_core import to_json
 
 from ..data.persona import estimated_tokens
@@ -18,7 +18,9 @@ Reply: TypeAlias = str | Mapping[str, object] | Exception
 """What one call answers.
 
 A `str` is sent as it is. A mapping of output fields is written in the form that the prompt asks for: a JSON object, or
-ChatAdapter's headers. An exception is raised as if the LM's service had failed: `dspy.lm15.RateLimitError("busy")`.
+ChatAdapter's headers. Where the prompt asks for a decision, a field may map answers to their probabilities, as in
+`{"response": {"classic": 0.7, "comedy": 0.3}}`; answers that are left out have probability 0. An exception is raised as
+if the LM's service had failed: `dspy.lm15.RateLimitError("busy")`.
 """
 
 Answering: TypeAlias = Callable[["ScriptedRequest"], Reply | None]
@@ -76,6 +78,14 @@ class ScriptedRequest:
             return tuple(cast("Mapping[str, Mapping[str, object]]", schema)["properties"])
         names = _JSON_FIELDS.findall(self.user) or _CHAT_FIELDS.findall(self.user)
         return tuple(name for name in names if name != "completed")
+
+    @property
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """The answers that a decision may have, by output field; empty if the prompt does not ask for a decision."""
+        if self.request.config.probabilities is None:
+            return {}
+        schema: Any = (self.request.config.response_format or {})["schema"]
+        return {name: tuple(field["enum"]) for name, field in schema["properties"].items()}
 
     @property
     def wants_headers(self) -> bool:
@@ -153,11 +163,13 @@ class _Engine(ImmediateEngine):
         self._answering = answering
         self.requests: list[ScriptedRequest] = []
 
-    def answer(self, request: Request) -> tuple[str, Usage]:
+    def answer(self, request: Request) -> tuple[str | DataPart, Usage]:
         asked = ScriptedRequest(request)
         self.requests.append(asked)
-        text = _written(self._answering(asked), asked)
-        return text, Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text))
+        reply = self._answering(asked)
+        said = _decision(reply, asked) or _written(reply, asked)
+        text = said if isinstance(said, str) else to_json(said.value).decode()
+        return said, Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text))
 
 
 def _answering(script: Script) -> Answering:
@@ -188,6 +200,24 @@ def _in_order(script: Sequence[Reply | Answering]) -> Answering:
         return reply(request) if callable(reply) else reply
 
     return answer
+
+
+def _decision(reply: Reply | None, request: ScriptedRequest) -> DataPart | None:
+    """Return the reply as a decision, if it is the probabilities of each answer that the prompt allows."""
+    if not isinstance(reply, Mapping):
+        return None
+    given = {name: reply.get(name) for name in request.choices}
+    if not given or not all(isinstance(share, Mapping) for share in given.values()):
+        return None
+    found: dict[str, dict[str, float]] = {}
+    for name, shares in cast("dict[str, Mapping[str, float]]", given).items():
+        if unknown := shares.keys() - set(request.choices[name]):
+            raise ValueError(
+                f"the script gives {name} {sorted(unknown)}, and the prompt allows {request.choices[name]}"
+            )
+        found[name] = {answer: shares.get(answer, 0.0) for answer in request.choices[name]}
+    value: Any = {name: max(shares, key=shares.__getitem__) for name, shares in found.items()}
+    return DataPart(value=value, probabilities=found, method="candidate_sequence_likelihood")
 
 
 def _written(reply: Reply | None, request: ScriptedRequest) -> str:
