@@ -144,19 +144,22 @@ async def test_the_events_tell_what_happens(data: LampData) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_no_more_is_done_at_once_than_allowed_and_questions_begin_in_time_order(concurrency: int) -> None:
+async def test_users_are_answered_at_once_and_each_is_asked_one_question_after_the_other(concurrency: int) -> None:
     begun: list[str] = []
     under_way: set[str] = set()
     most = 0
+    same_user = False
 
     class Counting(Told):
         def forward(self, *, query: str) -> dspy.Prediction:
-            nonlocal most
-            begun.append(TASK.content(query))
-            under_way.add(query)
+            nonlocal most, same_user
+            question = TASK.content(query)
+            begun.append(question)
+            same_user = same_user or any(question[0] == other[0] for other in under_way)
+            under_way.add(question)
             most = max(most, len(under_way))
             time.sleep(0.01)
-            under_way.remove(query)
+            under_way.remove(question)
             return super().forward(query=query)
 
     class CountingMethod(ToldMethod):
@@ -166,7 +169,9 @@ async def test_no_more_is_done_at_once_than_allowed_and_questions_begin_in_time_
     golds = {user: {f"{user}{number}": "action" for number in range(4)} for user in "abcde"}
     users = tuple(made_up_user(user, asked) for user, asked in golds.items())
     await evaluate([CountingMethod(lambda _: "action")], LampData(TASK, users), concurrency=concurrency)
-    assert most == concurrency
+    assert (most, same_user) == (concurrency, False)
+    for user, asked in golds.items():
+        assert [question for question in begun if question.startswith(user)] == list(asked)
     if concurrency == 1:
         assert begun == [question for user in "abcde" for question in golds[user]]
 

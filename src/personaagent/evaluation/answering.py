@@ -36,50 +36,27 @@ class Answering:
 
     work: MethodWork
     bench: Workbench
-    turns: asyncio.Semaphore
-    """Shared by all that is done at once."""
     threads: Executor
-    """Where programs run, as many as there are turns: awaited, one call of DSPy's changes threads four times."""
+    """Where programs run, one for each user under way: awaited, one call of DSPy's changes threads four times."""
 
     @cached_property
     def _name(self) -> str:
         return self.work.method.name
 
     async def answer(self, user: LampUser, hear: Hear) -> None:
-        """Prepare the user's program and answer every question, in the order of time."""
-        prepared: asyncio.Future[Attempt[dspy.Module]] = asyncio.get_running_loop().create_future()
-        if self.work.online:
-            await self._begin(user, prepared, hear)
-            await self._go_on(user, prepared.result(), hear)
-            return
+        """Prepare the user's program and ask one question after the other, in the order of time.
 
-        async def later(question: Interaction) -> None:
-            program = await prepared
-            async with self.turns:
-                await self._answer(user, question, program, hear, costs=False)
-
-        await together([self._begin(user, prepared, hear), *map(later, user.questions[1:])])
-
-    async def _begin(self, user: LampUser, prepared: "asyncio.Future[Attempt[dspy.Module]]", hear: Hear) -> None:
-        """Prepare the program and ask the first question in one turn: else every user's would wait for all others'."""
-        async with self.turns:
-            try:
-                program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
-                prepared.set_result(program)
-            finally:
-                prepared.cancel()  # Nobody waits for what a stopped run does not prepare.
-            await self._answer(user, user.questions[0], program, hear, costs=True)
-
-    async def _go_on(self, user: LampUser, program: Attempt[dspy.Module], hear: Hear) -> None:
-        """Learn each answered question before the next one is asked."""
+        Questions of one user begin alike, and an LM that was asked the one before computes only what is new.
+        """
+        program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
+        await self._answer(user, user.questions[0], program, hear, costs=True)
         for answered, question in pairwise(user.questions):
-            if program.result is not None:
+            known = program.result if self.work.online else None
+            if known is not None:
                 user = replace(user, history=(*user.history, answered))
-                learning = self.work.method.learn(program.result, user, self.bench)
-                async with self.turns:
-                    program = await self._make(user, f"learning {answered.interaction_id}", learning, hear)
-            async with self.turns:
-                await self._answer(user, question, program, hear, costs=True)
+                learning = self.work.method.learn(known, user, self.bench)
+                program = await self._make(user, f"learning {answered.interaction_id}", learning, hear)
+            await self._answer(user, question, program, hear, costs=known is not None)
 
     async def _make(
         self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
