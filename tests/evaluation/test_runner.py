@@ -203,6 +203,46 @@ async def test_preparing_a_user_is_spent_once(data: LampData) -> None:
     assert evaluation.methods["told"].spend.calls == 2
 
 
+class Unsure(Told):
+    """Says how probable it finds each tag."""
+
+    def forward(self, *, query: str) -> dspy.Prediction:
+        return dspy.Prediction(response="comedy", probabilities={"comedy": 0.5, "classic": 0.25, "action": 0.25})
+
+
+class UnsureMethod(ToldMethod):
+    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+        return Unsure(self.answer)
+
+
+async def test_a_row_has_the_probabilities_that_the_program_gave(data: LampData, tmp_path: Path) -> None:
+    evaluation = await evaluate([UnsureMethod(lambda _: None, "unsure"), MajorityMethod()], data, out=tmp_path)
+    unsure, other = (
+        [row.probabilities for row in evaluation.rows if row.method == name] for name in ("unsure", "majority")
+    )
+    assert unsure == [{"comedy": 0.5, "classic": 0.25, "action": 0.25}] * 3
+    assert other == [None] * 3
+    written = [Row.from_json(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert tuple(written) == evaluation.rows
+    assert evaluation.methods["unsure"].official["log_loss"] > 0
+    assert "log_loss" not in evaluation.methods["majority"].official
+
+
+async def test_free_text_has_no_probabilities(data: LampData) -> None:
+    text = TASK.model_copy(update={"kind": "text", "labels": ()})
+    evaluation = await evaluate([UnsureMethod(lambda _: None)], LampData(text, data.users))
+    assert {row.probabilities is None for row in evaluation.rows} == {True}
+
+
+async def test_online_a_preparation_that_failed_is_spent_once(data: LampData) -> None:
+    class Failing(ToldMethod):
+        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+            raise AnswerError("no persona came")
+
+    evaluation = await evaluate([Failing(lambda _: None)], LampData(TASK, data.users[:1]), online=True)
+    assert [row.preparation is None for row in evaluation.rows] == [False, True]
+
+
 async def test_a_listener_that_raises_ends_the_evaluation(data: LampData) -> None:
     def refuse(event: Event) -> None:
         if isinstance(event, QuestionAnswered):

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 
@@ -79,7 +79,8 @@ class Answering:
         """Ask one question, in a thread, and return what comes of it."""
         task = self.work.task
         answer = _asked(program, question)
-        parsed = None if answer.result is None else task.parse(answer.result)
+        response, probabilities = answer.result or _NO_ANSWER
+        parsed = None if response is None else task.parse(response)
         scored = attempt_here(partial(self._score, question, parsed))
         error = answer.error or scored.error
         return Row(
@@ -89,9 +90,10 @@ class Answering:
             question_id=question.interaction_id,
             gold=question.ground_truth or "",
             status="failed" if scored.error else _status(program, answer, parsed),
-            prediction=answer.result,
+            prediction=response,
             parsed=None if scored.error else parsed,
             score=scored.result,
+            probabilities=None if task.kind == "text" else probabilities,
             error=type(error).__name__ if error else None,
             message=str(error)[:_MAX_MESSAGE] if error else None,
             spend=answer.spend,
@@ -104,18 +106,28 @@ class Answering:
         return score_of(self.work.metric, question, parsed)
 
 
-def _asked(program: Attempt[dspy.Module], question: Interaction) -> Attempt[str | None]:
+class _Answer(NamedTuple):
+    response: str | None
+    probabilities: dict[str, float] | None
+
+
+_NO_ANSWER = _Answer(None, None)
+
+
+def _asked(program: Attempt[dspy.Module], question: Interaction) -> Attempt[_Answer]:
     if program.result is None:
         return Attempt(None, program.error, NOTHING)
-    return attempt_here(partial(_response, program.result, question.query))
+    return attempt_here(partial(_answered, program.result, question.query))
 
 
-def _response(program: dspy.Module, query: str) -> str | None:
-    response = program(query=query).response
-    return None if response is None else str(response)
+def _answered(program: dspy.Module, query: str) -> _Answer:
+    prediction = program(query=query)
+    probabilities = getattr(prediction, "probabilities", None)
+    response = prediction.response
+    return _Answer(None if response is None else str(response), probabilities and dict(probabilities))
 
 
-def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: str | None) -> Status:
+def _status(program: Attempt[dspy.Module], answer: Attempt[_Answer], parsed: str | None) -> Status:
     if parsed is not None:
         return "scored"
     answered = program.result is not None and (answer.error is None or isinstance(answer.error, AnswerError))
