@@ -1,4 +1,4 @@
-"""DSPy's own optimizers as methods: the unaligned agent, compiled for each user at an equal budget of LM calls."""
+"""DSPy's own optimizers as methods: the agent, neither aligned nor weighed, compiled for each user by so many calls."""
 
 import os
 import threading
@@ -21,7 +21,6 @@ from .personaagent_method import PersonaAgentMethod
 
 if TYPE_CHECKING:
     import dspy
-    from dspy.lm15 import Request, Response
     from dspy.teleprompt import Teleprompter
 
     from ..programs import PersonaAgent
@@ -35,11 +34,11 @@ _one_at_a_time = threading.Lock()
 
 
 class OptimizerMethod(ListedMethod):
-    """The unaligned agent, compiled by a stock optimizer on the user's latest interactions.
+    """The agent without alignment and weights, compiled by a stock optimizer on the user's latest interactions.
 
-    At most half of the interactions with a ground truth are the trainset. While the program is compiled its memory
-    ends before the first of them, so that no answer leaks; afterwards it holds the whole history. A user with fewer
-    than two such interactions is answered by the agent as it is.
+    At most half of the interactions with a ground truth are the trainset. The first persona is made of what is older,
+    and while the program is compiled its memory ends there too, so that no answer leaks; afterwards it holds the whole
+    history. A user with fewer than two such interactions is answered by the agent as it is.
     """
 
     calls: int = Field(default=40, ge=8)
@@ -50,9 +49,11 @@ class OptimizerMethod(ListedMethod):
         from ..optimizers import examples
         from ..programs.module import in_thread
 
-        agent = await PersonaAgentMethod(without="alignment").prepare(user, bench)
         known = sorted((one for one in user.history if one.ground_truth is not None), key=lambda one: one.moment)
-        if not (latest := known[len(known) - min(self._examples, len(known) // 2) :]):
+        latest = known[len(known) - min(self._examples, len(known) // 2) :]
+        unaligned = PersonaAgentMethod(without="alignment", weights="none", n=max(1, len(latest)))
+        agent = await unaligned.prepare(user, bench)
+        if not latest:
             return agent
         compiled: PersonaAgent = await in_thread(self._compile, agent.as_of(latest[0]), examples(latest), bench)
         compiled.memory = agent.memory
@@ -146,11 +147,12 @@ class ReAnchorMethod(OptimizerMethod):
     def _compile(
         self, student: "PersonaAgent", trainset: "Sequence[dspy.Example]", bench: "Workbench"
     ) -> "dspy.Module":
-        import dspy
         from dspy.experimental import ReAnchor
 
+        from ..programs.shared_decisions import sharing_decisions
+
         optimizer = ReAnchor(partial(score, bench.task), num_threads=1, require_cache=False)
-        with dspy.context(lm=_AskedOnce(dspy.settings.lm)):
+        with sharing_decisions(charged=False):  # weights change how answers are read, not what is asked
             return _quietly(optimizer, student, trainset=trainset)
 
 
@@ -205,23 +207,6 @@ def _with_feedback(task: Task, example: "dspy.Example", prediction: "dspy.Predic
 
     feedback = f"The response was {prediction.response!r}; this user's own answer is {example.ground_truth!r}."
     return dspy.Prediction(score=score(task, example, prediction), feedback=feedback)
-
-
-class _AskedOnce:
-    """An LM that repeats its response to a repeated request: weights change how answers are read, not what is asked."""
-
-    def __init__(self, lm: Any) -> None:
-        self._lm = lm
-        self._responses: dict[str, Response] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._lm, name)
-
-    def __call__(self, request: "Request") -> "Response":
-        asked = repr(request)
-        if asked not in self._responses:
-            self._responses[asked] = self._lm(request)
-        return self._responses[asked]
 
 
 def _quietly(optimizer: "Teleprompter", student: "PersonaAgent", **inputs: Any) -> "dspy.Module":
