@@ -18,35 +18,47 @@ class _Made(NamedTuple):
     seconds: float
 
 
-_made: ContextVar[dict[tuple[str, ...], _Made] | None] = ContextVar("personaagent_shared_decisions", default=None)
+class _Shared(NamedTuple):
+    made: dict[tuple[str, ...], _Made]
+    charged: bool
+    outer: "_Shared | None"
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("personaagent_shared_decisions", default=None)
 
 
 @contextmanager
-def sharing_decisions() -> Generator[None]:
-    """Make each decision once for each user inside; whoever asks the same again is charged for it as if it were asked.
+def sharing_decisions(*, charged: bool = True) -> Generator[None]:
+    """Make each decision once for each user inside.
 
-    So an arm's spend is what it would cost by itself.
+    Args:
+        charged: Whether asking the same again is charged as if the LM were asked, so that an arm's spend is what it
+            would cost by itself. What is asked for the first time inside is charged always.
     """
-    token = _made.set({})
+    token = _shared.set(_Shared({}, charged, _shared.get()))
     try:
         yield
     finally:
-        _made.reset(token)
+        _shared.reset(token)
 
 
 def once(request: Request, ask: Callable[[Request], Response]) -> Response:
     """Return the response to a request, which is asked only if it was not yet; see `sharing_decisions`."""
-    made = _made.get()
-    if made is None:
+    return _once(_shared.get(), request, ask)
+
+
+def _once(shared: _Shared | None, request: Request, ask: Callable[[Request], Response]) -> Response:
+    if shared is None:
         return ask(request)
     texts = (message.text or "" for message in request.messages)
     key = (current_scope().user_key, request.model, str(request.system), *texts)
-    if (before := made.get(key)) is not None:
-        _count_again(before)
+    if (before := shared.made.get(key)) is not None:
+        if shared.charged:
+            _count_again(before)
         return before.response
     began = time.perf_counter()
-    response = ask(request)
-    made[key] = _Made(response, time.perf_counter() - began)
+    response = _once(shared.outer, request, ask)
+    shared.made[key] = _Made(response, time.perf_counter() - began)
     return response
 
 

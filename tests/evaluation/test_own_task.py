@@ -119,6 +119,14 @@ def test_a_metric_goes_by_the_name_of_its_function(folder: Path, monkeypatch: py
     assert (data.task.metric, data.metric is None) == ("alike", False)
 
 
+def test_a_job_that_shuffles_users_says_so(folder: Path) -> None:
+    job = EvaluationJob(folder=folder, tasks=("moods",), methods=("majority",), shuffle_users=True)
+    plain, shuffled = job.model_copy(update={"shuffle_users": False}).data("moods"), job.data("moods")
+    assert [user.history for user in shuffled.users] == [user.history for user in reversed(plain.users)]
+    assert [user.questions for user in shuffled.users] == [user.questions for user in plain.users]
+    assert "history of another user" in shuffled.notes[-1]
+
+
 @pytest.mark.parametrize("name", ["no_such_module:alike", "math:no_such_function", "math:pi"])
 def test_a_metric_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"metric '{name}'"):

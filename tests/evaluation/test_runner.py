@@ -144,19 +144,22 @@ async def test_the_events_tell_what_happens(data: LampData) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_no_more_is_done_at_once_than_allowed_and_questions_begin_in_time_order(concurrency: int) -> None:
+async def test_users_are_answered_at_once_and_each_is_asked_one_question_after_the_other(concurrency: int) -> None:
     begun: list[str] = []
     under_way: set[str] = set()
     most = 0
+    same_user = False
 
     class Counting(Told):
         def forward(self, *, query: str) -> dspy.Prediction:
-            nonlocal most
-            begun.append(TASK.content(query))
-            under_way.add(query)
+            nonlocal most, same_user
+            question = TASK.content(query)
+            begun.append(question)
+            same_user = same_user or any(question[0] == other[0] for other in under_way)
+            under_way.add(question)
             most = max(most, len(under_way))
             time.sleep(0.01)
-            under_way.remove(query)
+            under_way.remove(question)
             return super().forward(query=query)
 
     class CountingMethod(ToldMethod):
@@ -166,7 +169,9 @@ async def test_no_more_is_done_at_once_than_allowed_and_questions_begin_in_time_
     golds = {user: {f"{user}{number}": "action" for number in range(4)} for user in "abcde"}
     users = tuple(made_up_user(user, asked) for user, asked in golds.items())
     await evaluate([CountingMethod(lambda _: "action")], LampData(TASK, users), concurrency=concurrency)
-    assert most == concurrency
+    assert (most, same_user) == (concurrency, False)
+    for user, asked in golds.items():
+        assert [question for question in begun if question.startswith(user)] == list(asked)
     if concurrency == 1:
         assert begun == [question for user in "abcde" for question in golds[user]]
 
@@ -196,6 +201,46 @@ async def test_preparing_a_user_is_spent_once(data: LampData) -> None:
     spent = {name: row.preparation and row.preparation.calls for name, row in rows_by_question(evaluation).items()}
     assert spent == {"q1": 1, "q2": None, "q3": 1}
     assert evaluation.methods["told"].spend.calls == 2
+
+
+class Unsure(Told):
+    """Says how probable it finds each tag."""
+
+    def forward(self, *, query: str) -> dspy.Prediction:
+        return dspy.Prediction(response="comedy", probabilities={"comedy": 0.5, "classic": 0.25, "action": 0.25})
+
+
+class UnsureMethod(ToldMethod):
+    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+        return Unsure(self.answer)
+
+
+async def test_a_row_has_the_probabilities_that_the_program_gave(data: LampData, tmp_path: Path) -> None:
+    evaluation = await evaluate([UnsureMethod(lambda _: None, "unsure"), MajorityMethod()], data, out=tmp_path)
+    unsure, other = (
+        [row.probabilities for row in evaluation.rows if row.method == name] for name in ("unsure", "majority")
+    )
+    assert unsure == [{"comedy": 0.5, "classic": 0.25, "action": 0.25}] * 3
+    assert other == [None] * 3
+    written = [Row.from_json(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert tuple(written) == evaluation.rows
+    assert evaluation.methods["unsure"].official["log_loss"] > 0
+    assert "log_loss" not in evaluation.methods["majority"].official
+
+
+async def test_free_text_has_no_probabilities(data: LampData) -> None:
+    text = TASK.model_copy(update={"kind": "text", "labels": ()})
+    evaluation = await evaluate([UnsureMethod(lambda _: None)], LampData(text, data.users))
+    assert {row.probabilities is None for row in evaluation.rows} == {True}
+
+
+async def test_online_a_preparation_that_failed_is_spent_once(data: LampData) -> None:
+    class Failing(ToldMethod):
+        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+            raise AnswerError("no persona came")
+
+    evaluation = await evaluate([Failing(lambda _: None)], LampData(TASK, data.users[:1]), online=True)
+    assert [row.preparation is None for row in evaluation.rows] == [False, True]
 
 
 async def test_a_listener_that_raises_ends_the_evaluation(data: LampData) -> None:

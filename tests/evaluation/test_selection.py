@@ -5,7 +5,7 @@ import pytest
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import LampData
 from personaagent.evaluation import select
-from personaagent.evaluation.selection import label_histories
+from personaagent.evaluation.selection import label_histories, shuffle_users
 
 from .conftest import TASK, made_up_user
 
@@ -69,6 +69,27 @@ def test_less_than_one_is_refused(many: LampData, number: int) -> None:
         select(many, users=number)
     with pytest.raises(InputError, match=f"questions is {number}"):
         select(many, questions=number)
+
+
+def test_shuffled_users_all_have_the_history_of_another(many: LampData) -> None:
+    shuffled = shuffle_users(many, seed=3)
+    owners = {user.user_id: user.history[0].interaction_id.removesuffix("-past-0") for user in shuffled.users}
+    assert all(user_id != owner for user_id, owner in owners.items())
+    assert set(owners) == set(owners.values())
+    assert [(user.user_id, user.questions) for user in shuffled.users] == [
+        (user.user_id, user.questions) for user in many.users
+    ]
+    assert "history of another user" in shuffled.notes[0]
+
+
+def test_histories_are_shuffled_by_the_seed(many: LampData) -> None:
+    assert shuffle_users(many, seed=3) == shuffle_users(many, seed=3)
+    assert shuffle_users(many, seed=3) != shuffle_users(many, seed=4)
+
+
+def test_one_user_has_nobody_to_exchange_a_history_with(many: LampData) -> None:
+    with pytest.raises(InputError, match="there is only one: draw at least 2 users"):
+        shuffle_users(select(many, users=1))
 
 
 def test_a_labelled_history_stays_as_it_is(many: LampData) -> None:

@@ -47,6 +47,20 @@ def table(of: list[Run], name: str) -> list[dict[str, Any]]:
     return json.loads(str(joined.to_json(orient="records")))
 
 
+def test_log_loss_and_calibration_error_are_mirrored(
+    tracker: EvaluationTracker, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    protocol = made_up.protocol().model_copy(update={"run_id": "unsure"})
+    unsure = tuple(made_up.with_probabilities(row) for row in made_up.rows(protocol))
+    mirrored = [TaskAnalysis(FinishedEvaluation(protocol, unsure, ()), "rag")]
+    tracker.mirror(mirrored)
+    scores = {(one["method"], one["metric"]): one for one in table(runs(uri, mirrored), "scores.json")}
+    result = mirrored[0].methods["rag"]
+    assert scores["rag", "log_loss"]["value"] == pytest.approx(result.pooled["log_loss"].value)
+    assert scores["rag", "calibration_error"]["value_per_user"] is None
+
+
 def test_each_method_is_a_run_with_a_run_a_task_in_it(tracker: EvaluationTracker, uri: str) -> None:
     both = [analysis(run_id="each"), analysis(made_up.REVIEWS, run_id="each")]
     assert tracker.mirror(both) == 3

@@ -40,6 +40,7 @@ class Selection:
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions, in turns.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
     metric: Annotated[str | None, typer.Option(help="Of your own: MODULE:FUNCTION, as for dspy.Evaluate.")] = None
+    shuffle_users: Annotated[bool, typer.Option("--shuffle-users", help="Give each user another's history.")] = False
     online: Annotated[bool, typer.Option("--online", help="Each answered question joins the memory.")] = False
 
 
@@ -60,7 +61,7 @@ class Work:
     """How the evaluation goes, and where its rows are kept."""
 
     concurrency: Annotated[
-        int | None, typer.Option(help="How much is done at once; default 1, with Ray a user a CPU.", min=1)
+        int | None, typer.Option(help="Users answered at once; default 1, with Ray one a CPU.", min=1)
     ] = None
     engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster.")] = "local"
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster; by default this machine's.")] = None
@@ -121,6 +122,7 @@ def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
         questions=selection.questions,
         seed=selection.seed,
         online=selection.online,
+        shuffle_users=selection.shuffle_users,
         metric=selection.metric,
     )
 

@@ -58,11 +58,11 @@ def evaluation_table(evaluation: "Evaluation") -> "Table":
     from rich.table import Table
 
     rows = {name: summary.as_json() for name, summary in evaluation.methods.items()}
-    metrics = sorted({metric for summary in evaluation.methods.values() for metric in summary.official})
+    metrics = list(dict.fromkeys(metric for summary in evaluation.methods.values() for metric in summary.official))
     columns = ["scored", "failed", "unparsed", *metrics, "calls", "prompt_tokens", "completion_tokens", "seconds"]
     table = Table("method", *columns, title=f"{evaluation.task.name} (official rules)")
     for name, row in rows.items():
-        table.add_row(name, *(_cell(row[column]) for column in columns))
+        table.add_row(name, *(_cell(row.get(column)) for column in columns))
     return table
 
 
@@ -96,6 +96,8 @@ def dollars(amount: float | None) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

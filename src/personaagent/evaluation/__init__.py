@@ -16,6 +16,7 @@ from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPr
 from .listing import METHODS
 from .methods import ListedMethod, Method, methods_named
 from .official import Metrics, official_metrics
+from .optimizer_methods import BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod
 from .ours import metrics_over_scored
 from .personaagent_method import PersonaAgentMethod
 from .rows import Row
@@ -26,9 +27,11 @@ from .workbench import Workbench
 
 __all__ = [
     "METHODS",
+    "BootstrapMethod",
     "Evaluation",
     "EvaluationStarted",
     "Event",
+    "GepaMethod",
     "IclMethod",
     "KnnMethod",
     "ListedMethod",
@@ -38,6 +41,7 @@ __all__ = [
     "Method",
     "MethodSummary",
     "Metrics",
+    "MiproMethod",
     "PagMethod",
     "PersonaAgentMethod",
     "PriorMethod",
@@ -45,6 +49,7 @@ __all__ = [
     "QuestionAnswered",
     "RagMethod",
     "ReActMethod",
+    "ReAnchorMethod",
     "Row",
     "UserPrepared",
     "VotesMethod",

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 
@@ -36,50 +36,27 @@ class Answering:
 
     work: MethodWork
     bench: Workbench
-    turns: asyncio.Semaphore
-    """Shared by all that is done at once."""
     threads: Executor
-    """Where programs run, as many as there are turns: awaited, one call of DSPy's changes threads four times."""
+    """Where programs run, one for each user under way: awaited, one call of DSPy's changes threads four times."""
 
     @cached_property
     def _name(self) -> str:
         return self.work.method.name
 
     async def answer(self, user: LampUser, hear: Hear) -> None:
-        """Prepare the user's program and answer every question, in the order of time."""
-        prepared: asyncio.Future[Attempt[dspy.Module]] = asyncio.get_running_loop().create_future()
-        if self.work.online:
-            await self._begin(user, prepared, hear)
-            await self._go_on(user, prepared.result(), hear)
-            return
+        """Prepare the user's program and ask one question after the other, in the order of time.
 
-        async def later(question: Interaction) -> None:
-            program = await prepared
-            async with self.turns:
-                await self._answer(user, question, program, hear, costs=False)
-
-        await together([self._begin(user, prepared, hear), *map(later, user.questions[1:])])
-
-    async def _begin(self, user: LampUser, prepared: "asyncio.Future[Attempt[dspy.Module]]", hear: Hear) -> None:
-        """Prepare the program and ask the first question in one turn: else every user's would wait for all others'."""
-        async with self.turns:
-            try:
-                program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
-                prepared.set_result(program)
-            finally:
-                prepared.cancel()  # Nobody waits for what a stopped run does not prepare.
-            await self._answer(user, user.questions[0], program, hear, costs=True)
-
-    async def _go_on(self, user: LampUser, program: Attempt[dspy.Module], hear: Hear) -> None:
-        """Learn each answered question before the next one is asked."""
+        Questions of one user begin alike, and an LM that was asked the one before computes only what is new.
+        """
+        program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
+        await self._answer(user, user.questions[0], program, hear, costs=True)
         for answered, question in pairwise(user.questions):
-            if program.result is not None:
+            known = program.result if self.work.online else None
+            if known is not None:
                 user = replace(user, history=(*user.history, answered))
-                learning = self.work.method.learn(program.result, user, self.bench)
-                async with self.turns:
-                    program = await self._make(user, f"learning {answered.interaction_id}", learning, hear)
-            async with self.turns:
-                await self._answer(user, question, program, hear, costs=True)
+                learning = self.work.method.learn(known, user, self.bench)
+                program = await self._make(user, f"learning {answered.interaction_id}", learning, hear)
+            await self._answer(user, question, program, hear, costs=known is not None)
 
     async def _make(
         self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
@@ -102,7 +79,8 @@ class Answering:
         """Ask one question, in a thread, and return what comes of it."""
         task = self.work.task
         answer = _asked(program, question)
-        parsed = None if answer.result is None else task.parse(answer.result)
+        response, probabilities = answer.result or _NO_ANSWER
+        parsed = None if response is None else task.parse(response)
         scored = attempt_here(partial(self._score, question, parsed))
         error = answer.error or scored.error
         return Row(
@@ -112,9 +90,10 @@ class Answering:
             question_id=question.interaction_id,
             gold=question.ground_truth or "",
             status="failed" if scored.error else _status(program, answer, parsed),
-            prediction=answer.result,
+            prediction=response,
             parsed=None if scored.error else parsed,
             score=scored.result,
+            probabilities=None if task.kind == "text" else probabilities,
             error=type(error).__name__ if error else None,
             message=str(error)[:_MAX_MESSAGE] if error else None,
             spend=answer.spend,
@@ -127,18 +106,28 @@ class Answering:
         return score_of(self.work.metric, question, parsed)
 
 
-def _asked(program: Attempt[dspy.Module], question: Interaction) -> Attempt[str | None]:
+class _Answer(NamedTuple):
+    response: str | None
+    probabilities: dict[str, float] | None
+
+
+_NO_ANSWER = _Answer(None, None)
+
+
+def _asked(program: Attempt[dspy.Module], question: Interaction) -> Attempt[_Answer]:
     if program.result is None:
         return Attempt(None, program.error, NOTHING)
-    return attempt_here(partial(_response, program.result, question.query))
+    return attempt_here(partial(_answered, program.result, question.query))
 
 
-def _response(program: dspy.Module, query: str) -> str | None:
-    response = program(query=query).response
-    return None if response is None else str(response)
+def _answered(program: dspy.Module, query: str) -> _Answer:
+    prediction = program(query=query)
+    probabilities = getattr(prediction, "probabilities", None)
+    response = prediction.response
+    return _Answer(None if response is None else str(response), probabilities and dict(probabilities))
 
 
-def _status(program: Attempt[dspy.Module], answer: Attempt[str | None], parsed: str | None) -> Status:
+def _status(program: Attempt[dspy.Module], answer: Attempt[_Answer], parsed: str | None) -> Status:
     if parsed is not None:
         return "scored"
     answered = program.result is not None and (answer.error is None or isinstance(answer.error, AnswerError))

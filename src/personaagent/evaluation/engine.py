@@ -1,6 +1,5 @@
 """Engines: where the users of one method are answered. In this process; or on a cluster, see `ray_engine.py`."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -28,7 +27,7 @@ class Engine(Protocol):
 class LocalEngine:
     """Answers in this process, with the LMs of the DSPy context around it.
 
-    At most `concurrency` users are under way at once, and at most so many preparations and questions.
+    At most `concurrency` users are under way at once, each with one question at a time.
 
     Args:
         bench: Makes what a method works with; each method gets one of its own.
@@ -42,5 +41,5 @@ class LocalEngine:
         with self._bench(work.task) as bench, ThreadPoolExecutor(work.concurrency) as threads:
             work = await with_weights(work, bench)
             bench.weights, bench.base_rates = work.weights, work.base_rates
-            answering = Answering(work, bench, asyncio.Semaphore(work.concurrency), threads)
+            answering = Answering(work, bench, threads)
             await a_few_at_once(work.concurrency, work.users, lambda user: answering.answer(user, hear))

@@ -24,7 +24,7 @@ from .methods import methods_named
 from .protocol import Protocol, persona_file, write_protocol
 from .rows import run_of
 from .runner import evaluate
-from .selection import label_histories, select
+from .selection import label_histories, select, shuffle_users
 from .summary import Evaluation
 from .workbench import Workbench
 
@@ -48,6 +48,8 @@ class EvaluationJob(Noun):
     """Questions drawn, of each task."""
     seed: int = 0
     online: bool = False
+    shuffle_users: bool = False
+    """Whether each user is answered with the history of another: what is personal must then be worth nothing."""
     metric: str | None = None
     """Of one's own, as `own_metric.metric_named` takes it; None for those of the task's kind."""
 
@@ -57,7 +59,8 @@ class EvaluationJob(Noun):
         own = history_files(folder)
         whole = load_histories(own, own_task(folder, task)) if own else label_histories(load(folder, task_named(task)))
         scored = whole if self.metric is None else scored_by(whole, metric_named(self.metric))
-        return select(scored, users=self.users, questions=self.questions, seed=self.seed)
+        drawn = select(scored, users=self.users, questions=self.questions, seed=self.seed)
+        return shuffle_users(drawn, seed=self.seed) if self.shuffle_users else drawn
 
     def check(self) -> None:
         """Refuse what cannot be evaluated before anything is paid.
@@ -82,7 +85,7 @@ class Doing:
 
     Args:
         settings: Name the embedder.
-        concurrency: How much is done at once.
+        concurrency: Users answered at once.
         listen: Is told what happens.
         lm_of: Gives the LM of a role; None is the LM of the context.
         engine: Where users are answered; by default in this process.

@@ -13,6 +13,7 @@ from .baseline_methods import (
     VotesMethod,
 )
 from .methods import ListedMethod
+from .optimizer_methods import BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod
 from .personaagent_method import PersonaAgentMethod
 
 _LISTED: tuple[type[ListedMethod], ...] = (
@@ -27,7 +28,11 @@ _LISTED: tuple[type[ListedMethod], ...] = (
     ReActMethod,
     MemBankMethod,
     PersonaAgentMethod,
+    BootstrapMethod,
+    GepaMethod,
+    MiproMethod,
+    ReAnchorMethod,
 )
 
 METHODS: dict[str, type[ListedMethod]] = {method.kind: method for method in _LISTED}
-"""Methods by kind: those without an LM, the paper's baselines, PersonaAgent."""
+"""Methods by kind: those without an LM, the paper's baselines, PersonaAgent, and DSPy's own optimizers of its agent."""

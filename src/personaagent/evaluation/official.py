@@ -28,7 +28,7 @@ Metrics = dict[str, float]
 """Metric by name. `accuracy`, `macro_f1`, `rouge1` and `rougeL` are scores, 0 to 1; `mae` and `rmse` are errors."""
 
 ERRORS = frozenset({"mae", "rmse"})
-"""Metrics of which less is better."""
+"""Official metrics of which less is better."""
 
 
 def official_metrics(task: Task, predictions: Sequence[str | None], golds: Sequence[str]) -> Metrics:

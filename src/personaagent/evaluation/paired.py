@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
+from .calibration import have_probabilities
 from .intervals import DRAWS, batches, excess_intervals
 from .official import Array
 from .power import users_needed
@@ -47,21 +48,19 @@ def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], s
         seed: Of random swaps.
 
     Returns:
-        Method less baseline for each metric of the task's kind; nothing if there are no rows.
+        Method less baseline for each metric that both have; nothing if there are no rows.
 
     Raises:
         InputError: A question is missing on one side, or is there twice.
     """
-    kept, baseline = _same_questions(rows, baseline_rows)
-    return compared(pooled(task, kept), pooled(task, baseline), seed)
+    return _compared_by(pooled, task, _same_questions(rows, baseline_rows), seed)
 
 
 def per_user_differences(
     task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0
 ) -> dict[str, Difference]:
     """Compare each metric's average over users with the baseline's; otherwise as `differences`."""
-    kept, baseline = _same_questions(rows, baseline_rows)
-    return compared(averaged(task, kept), averaged(task, baseline), seed)
+    return _compared_by(averaged, task, _same_questions(rows, baseline_rows), seed)
 
 
 def scored_by_both(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -114,6 +113,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def _compared_by(
+    sample: Callable[..., Sample], task: Task, both: tuple[list[Row], list[Row]], seed: int
+) -> dict[str, Difference]:
+    with_probabilities = all(have_probabilities(rows) for rows in both)
+    kept, baseline = (sample(task, rows, with_probabilities=with_probabilities) for rows in both)
+    return compared(kept, baseline, seed)
 
 
 def _excess(metrics: Callable[[Array], dict[str, Array]], columns: int, totals: Array) -> dict[str, Array]:

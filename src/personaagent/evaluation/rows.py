@@ -36,6 +36,8 @@ class Row(Noun):
     """The same in the form of the task; None unless `scored`."""
     score: float | None = None
     """What one's own metric makes of that, if there is one; see `own_metric`."""
+    probabilities: dict[str, float] | None = None
+    """How probable the program found each label or rating; None if it does not say."""
     error: str | None = None
     """Name of the error type."""
     message: str | None = None

@@ -31,7 +31,7 @@ async def evaluate(
 ) -> Evaluation:
     """Let each method answer each question, and score the answers.
 
-    One method runs after the other; a user's questions are begun in the order of time. LMs are those of the DSPy
+    One method runs after the other, and so do a user's questions, in the order of time. LMs are those of the DSPy
     context around this call.
 
     Args:
@@ -39,7 +39,7 @@ async def evaluate(
         data: Users with histories, questions and golds; see `select` for a part of it.
         out: Folder for `rows.jsonl`, one row per method and question, written as they finish; None keeps no file. Rows
             that the run around this call (see `runs.open_run`) left there are written anew, from its journal.
-        concurrency: How much is done at once, at least 1.
+        concurrency: Users answered at once, at least 1.
         online: Whether each answered question joins its user's history before the next one is asked.
         engine: Where users are answered; by default in this process, see `LocalEngine`.
         listen: Is told what happens.

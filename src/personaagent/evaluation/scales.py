@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .official import ERRORS, Array
+from .official import Array
+from .scores import ERRORS
 
 TINY = 1e-12
 """Differences below this are the rounding of sums."""

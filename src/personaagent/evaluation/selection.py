@@ -38,6 +38,25 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
     return replace(data, users=tuple(user for user in kept if user.questions))
 
 
+def shuffle_users(data: LampData, *, seed: int = 0) -> LampData:
+    """Give every user the history of another; questions stay where they are.
+
+    Args:
+        data: Two users or more.
+        seed: Decides whose history each user gets.
+
+    Raises:
+        InputError: There is nobody to exchange a history with.
+    """
+    if len(data.users) < 2:
+        raise InputError("histories are exchanged between users, and there is only one: draw at least 2 users")
+    circle = random.Random(seed).sample(data.users, len(data.users))
+    others = {user.user_id: other.history for user, other in zip(circle, [*circle[1:], circle[0]], strict=True)}
+    note = "Each user was answered with the history of another user: what is personal can bring nothing here."
+    users = tuple(replace(user, history=others[user.user_id]) for user in data.users)
+    return replace(data, users=users, notes=(*data.notes, note))
+
+
 def label_histories(data: LampData, most: int = 3) -> LampData:
     """Give histories that say no ground truth the user's earliest questions, which do.
 

@@ -27,7 +27,7 @@ class MethodSummary:
     failed: int
     unparsed: int
     official: Metrics
-    """By the official rules over all questions: no answer is a wrong answer."""
+    """By the official rules over all questions: no answer is a wrong answer. With `calibration`, which is ours."""
     scored_only: Metrics
     """By our rules over the scored questions alone."""
     per_user: Metrics

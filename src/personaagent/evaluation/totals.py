@@ -12,6 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from ..data.task import Task
+from .calibration import CALIBRATION_ERROR, have_probabilities
 from .official import Array, Metrics
 from .rows import Row
 from .scores import metrics_of, totals_of
@@ -52,29 +53,40 @@ class Sample:
         return weights / weights.sum()
 
 
-def pooled(task: Task, rows: Iterable[Row]) -> Sample:
-    """Return the users' totals by the official rules: users count by their questions, as in the official averages.
+def pooled(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
+    """Return the users' totals: users count by their questions, as in the official averages.
 
     Args:
         task: The task of the rows.
         rows: The rows of one method, in any order.
+        with_probabilities: Whether log loss and calibration error are among the metrics; by default if the method
+            says how probable its answers are.
     """
     ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
-    totals = [totals_of(task, list(its_rows)) for _, its_rows in groupby(ordered, key=lambda row: row.user_key)]
-    return Sample(np.array(totals), partial(metrics_of, task))
+    if with_probabilities is None:
+        with_probabilities = have_probabilities(ordered)
+    totals = [
+        totals_of(task, list(its_rows), with_probabilities=with_probabilities)
+        for _, its_rows in groupby(ordered, key=lambda row: row.user_key)
+    ]
+    return Sample(np.array(totals), partial(metrics_of, task, with_probabilities=with_probabilities))
 
 
-def averaged(task: Task, rows: Iterable[Row]) -> Sample:
-    """Return the users' own metrics by the official rules: users count equally.
+def averaged(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
+    """Return the users' own metrics: users count equally.
+
+    The calibration error is not among them: of one user's few questions it is chance.
 
     Args:
         task: The task of the rows.
         rows: The rows of one method, in any order.
+        with_probabilities: As for `pooled`.
     """
-    of_questions = pooled(task, rows)
+    of_questions = pooled(task, rows, with_probabilities=with_probabilities)
     if not of_questions.users:
         return of_questions
     of_users = of_questions.metrics(of_questions.totals)
+    of_users.pop(CALIBRATION_ERROR, None)
     return Sample(
         np.stack([np.ones(of_questions.users), *of_users.values()], axis=-1), partial(_averages, tuple(of_users))
     )

@@ -130,7 +130,7 @@ def _tables(result: MethodResult, compared: Sequence[Compared]) -> dict[str, lis
             {
                 "metric": metric,
                 **asdict(estimate),
-                **{f"{name}_per_user": value for name, value in asdict(result.per_user[metric]).items()},
+                **{f"{name}_per_user": value for name, value in _per_user(result, metric).items()},
                 "value_scored_only": result.summary.scored_only.get(metric),
             }
             for metric, estimate in result.pooled.items()
@@ -138,6 +138,11 @@ def _tables(result: MethodResult, compared: Sequence[Compared]) -> dict[str, lis
         "differences": [{"metric": one.metric, **asdict(one.difference), "p_holm": one.adjusted_p} for one in compared],
         "errors": [{"error": error, "questions": count} for error, count in result.errors.items()],
     }
+
+
+def _per_user(result: MethodResult, metric: str) -> dict[str, float | None]:
+    estimate = result.per_user.get(metric)
+    return asdict(estimate) if estimate else dict.fromkeys(("value", "low", "high"))
 
 
 def _metrics(result: MethodResult) -> Iterator[tuple[str, float | None]]:

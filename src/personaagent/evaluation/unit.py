@@ -73,7 +73,7 @@ def answer_unit(unit: Unit) -> tuple[UserPrepared | Row, ...]:
             ThreadPoolExecutor(1) as thread,
         ):
             bench.weights, bench.base_rates = unit.work.weights, unit.work.base_rates
-            answering = Answering(unit.work, bench, asyncio.Semaphore(1), thread)
+            answering = Answering(unit.work, bench, thread)
             asyncio.run(answering.answer(unit.user, heard.append))
     except PersonaAgentError as error:
         raise SetupError(f"on {platform.node()}: {error}") from error

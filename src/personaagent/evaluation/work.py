@@ -26,4 +26,4 @@ class MethodWork:
     base_rates: Mapping[str, Distribution] = field(default_factory=dict)
     """How often the other users give each answer, by user key; empty for a task that asks for text."""
     concurrency: int = 1
-    """How much is done at once."""
+    """Users answered at once."""

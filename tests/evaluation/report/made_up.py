@@ -51,6 +51,13 @@ def protocol(task: Task = FILMS, methods: Iterable[str] = METHODS, users: Iterab
     )
 
 
+def with_probabilities(row: Row) -> Row:
+    """Return a row whose method is 70 % sure of its answer."""
+    labels = {"label": FILMS.labels, "rating": REVIEWS.labels}[FILMS.kind if row.task == FILMS.name else REVIEWS.kind]
+    rest = 0.3 / (len(labels) - 1)
+    return row.model_copy(update={"probabilities": {one: 0.7 if one == row.parsed else rest for one in labels}})
+
+
 def row(task: Task, method: str, user_key: str, number: int) -> Row:
     """Return a row: a method is right in so many of four questions; the last is failed, or unparsed, now and then."""
     golds = GOLDS[task.kind]

@@ -97,6 +97,28 @@ def test_p_values_are_adjusted_over_the_methods_of_one_metric() -> None:
         assert [one.adjusted_p for one in of_metric] == expected
 
 
+def of_some_methods(*methods: str) -> FinishedEvaluation:
+    """Return an evaluation in which these methods say how probable their answers are."""
+    of = evaluation()
+    rows = tuple(made_up.with_probabilities(row) if row.method in methods else row for row in of.rows)
+    return FinishedEvaluation(of.protocol, rows, ())
+
+
+def test_probabilities_are_compared_between_methods_that_have_them() -> None:
+    analysis = TaskAnalysis(of_some_methods("rag", "personaagent"), "rag")
+    assert list(analysis.methods["rag"].pooled) == ["accuracy", "macro_f1", "log_loss", "calibration_error"]
+    assert list(analysis.methods["majority"].pooled) == ["accuracy", "macro_f1"]
+    ours = [one for one in analysis.compared if one.metric == "log_loss"]
+    assert [(one.method, one.is_better, one.adjusted_p) for one in ours] == [
+        ("personaagent", True, ours[0].difference.p_value)
+    ]
+
+
+def test_a_baseline_without_probabilities_compares_none() -> None:
+    compared = TaskAnalysis(of_some_methods("personaagent"), "rag").compared
+    assert {one.metric for one in compared} == {"accuracy", "macro_f1"}
+
+
 def test_a_null_result_is_said_to_be_one() -> None:
     nothing, needed = reading(analysis_with(difference(0.03, 0.4), difference(-0.02, 0.6, 1200)))
     assert nothing == "No method differs from rag in accuracy beyond noise with 6 users."

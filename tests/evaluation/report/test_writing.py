@@ -1,5 +1,6 @@
 """A whole report on disk, from a small evaluation of made-up users."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,34 @@ def test_rows_of_all_tasks_are_in_both_forms(reported: WrittenReport) -> None:
         assert record["spend.prompt_tokens"] == row.spend.prompt_tokens
         assert record["spend.dollars"] is None
         assert record["preparation.calls"] == (row.preparation.calls if row.preparation else None)
+
+
+def test_log_loss_and_calibration_error_are_shown_of_methods_that_have_them(
+    tmp_path: Path, embedder: HashEmbedder
+) -> None:
+    films = made_up.protocol()
+    made_up.write(tmp_path, films)
+    written = [Row.from_json(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    unsure = [made_up.with_probabilities(row) if row.method != "majority" else row for row in written]
+    (tmp_path / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in unsure), encoding="utf-8")
+    folder = folder_of(write_report(tmp_path, embedder=embedder))
+    lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+    table = next(number for number, line in enumerate(lines) if line.startswith("| method | questions"))
+    names, _, *of_methods = ([cell.strip() for cell in line.split("|")] for line in lines[table : table + 5])
+    column = names.index("log_loss")
+    assert "log_loss per user" in names
+    assert "calibration_error per user" not in names
+    assert {cells[1]: cells[column] == "-" for cells in of_methods} == {
+        "majority": True,
+        "rag": False,
+        "personaagent": False,
+    }
+    assert any(line.startswith("log_loss and calibration_error are ours") for line in lines)
+    assert "| personaagent | log_loss |" in "\n".join(lines)
+    kept = pq.read_table(folder / "rows.parquet").to_pylist()
+    assert [record["probabilities"] and json.loads(str(record["probabilities"])) for record in kept] == [
+        row.probabilities for row in unsure
+    ]
 
 
 def test_numbers_only_holds_no_text_of_a_user(tmp_path: Path, embedder: HashEmbedder) -> None:

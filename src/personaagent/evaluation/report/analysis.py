@@ -11,11 +11,10 @@ from ...data.alignment import Spend
 from ...data.errors import UnknownNameError
 from ...data.task import Task
 from ..intervals import Estimate, estimates, per_user_estimates
-from ..official import ERRORS
 from ..paired import Difference, differences, holm
 from ..protocol import FinishedEvaluation
 from ..rows import Row
-from ..scores import metrics
+from ..scores import ERRORS, metrics
 from ..summary import MethodSummary, summarise
 from .names import ablations
 
@@ -34,9 +33,9 @@ class MethodResult:
     name: str
     summary: MethodSummary
     pooled: dict[str, Estimate]
-    """The official metrics over all questions, with 95 % intervals over users."""
+    """The metrics over all questions, with 95 % intervals over users: the official ones, then ours if there are any."""
     per_user: dict[str, Estimate]
-    """The official metrics of each user, averaged over users."""
+    """The metrics of each user, averaged over users; without the calibration error."""
     spend: Spend
     """All questions and preparations; dollars if the price of every call is known."""
     errors: dict[str, int]
@@ -143,7 +142,10 @@ class TaskAnalysis:
         found = {
             name: differences(self.task, self.evaluation.rows_of(name), of_baseline, seed=self.seed) for name in methods
         }
-        families = {metric: {name: found[name][metric] for name in methods} for metric in self.methods[baseline].pooled}
+        families = {
+            metric: {name: of_method[metric] for name, of_method in found.items() if metric in of_method}
+            for metric in self.methods[baseline].pooled
+        }
         return tuple(one for metric, family in families.items() for one in _family(metric, family))
 
     def _by_user(self, method: str) -> list[float]:

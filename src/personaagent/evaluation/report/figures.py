@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..official import ERRORS
+from ..scores import ERRORS
 from .analysis import TaskAnalysis, is_better
 from .canvas import BASE, BETTER, COLOURS, WORSE, drawn
 from .document import Figure

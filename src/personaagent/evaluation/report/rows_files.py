@@ -1,5 +1,6 @@
 """The rows of all tasks in one file each for people (JSON lines) and for data frames (Parquet)."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ def write_jsonl(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
-    """Write a column for each field of a row; those of its spends are `spend.calls`, `preparation.calls` and so on."""
+    """Write a column for each field of a row; those of its spends are `spend.calls`, `preparation.calls` and so on.
+
+    Probabilities are a JSON object of answers.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -29,8 +33,8 @@ def _schema() -> "Schema":
 
     spend = {"calls": pa.int64(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64()}
     spend |= {"dollars": pa.float64(), "seconds": pa.float64()}
-    texts = [name for name in Row.model_fields if name not in {"spend", "preparation"}]
-    columns = [(name, pa.string()) for name in texts]
+    names = [name for name in Row.model_fields if name not in {"spend", "preparation"}]
+    columns = [(name, pa.float64() if name == "score" else pa.string()) for name in names]
     for spent in ("spend", "preparation"):
         columns += [(f"{spent}.{name}", kind) for name, kind in spend.items()]
     return pa.schema(columns)
@@ -38,6 +42,7 @@ def _schema() -> "Schema":
 
 def _flat(row: Row) -> dict[str, object]:
     flat: dict[str, object] = row.model_dump(exclude={"spend", "preparation"})
+    flat["probabilities"] = row.probabilities and json.dumps(row.probabilities)
     for name, spend in (("spend", row.spend), ("preparation", row.preparation)):
         flat |= {f"{name}.{field}": spend and getattr(spend, field) for field in Spend.model_fields}
     return flat

@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from ...data.alignment import Spend
-from ..official import ERRORS
+from ..calibration import BINS, CALIBRATION_ERROR, LEAST_PROBABILITY, LOG_LOSS
 from ..protocol import Protocol
+from ..scores import ERRORS
 from . import figures
 from .analysis import Compared, MethodResult, TaskAnalysis
 from .document import Block, Part, Section, Table, Words
@@ -15,6 +16,11 @@ from .names import ablations, is_variant, series
 from .words import number, probability, reading, signed, with_interval
 
 _ALL_TASKS = "All tasks"
+_CALIBRATION = (
+    f"{LOG_LOSS} and {CALIBRATION_ERROR} are ours, of methods that say how probable each answer is: the mean of "
+    f"-log p(ground truth), with p at least {LEAST_PROBABILITY}; and how far the confidence in the most probable "
+    f"answer is from how often it is right, over {BINS} bins. A question without an answer counts as certain and wrong."
+)
 
 PartOf = Callable[[TaskAnalysis], Sequence[Block]]
 """Says something about one task; nothing if there is no data for it."""
@@ -50,7 +56,7 @@ def all_results(analyses: Sequence[TaskAnalysis]) -> Section:
 def results(analysis: TaskAnalysis) -> list[Block]:
     """Show what each method came to and what it spent, why questions have no score, and how frequent labels are."""
     methods = list(analysis.methods.values())
-    metrics = list(methods[0].pooled)
+    metrics = list(dict.fromkeys(metric for method in methods for metric in method.pooled))
     blocks: list[Block] = [
         _scores(methods, metrics),
         Words(
@@ -58,6 +64,7 @@ def results(analysis: TaskAnalysis) -> list[Block]:
             "users. Per user: the metric of each user, averaged. Scored only: over the questions with an answer in "
             f"the form of the task. {_directions(metrics)}"
         ),
+        *([Words(_CALIBRATION)] if LOG_LOSS in metrics else []),
         *([figures.methods(analysis)] if len(methods) > 1 else []),
         _spends(methods),
     ]
@@ -130,17 +137,18 @@ def _main_metrics(analyses: Sequence[TaskAnalysis]) -> Table:
 
 def _scores(methods: Sequence[MethodResult], metrics: Sequence[str]) -> Table:
     columns = ("method", "questions", "scored", "failed", "unparsed", *metrics)
+    of_users = [metric for metric in metrics if any(metric in method.per_user for method in methods)]
     rows = (
         (
             method.name,
             *(str(count) for count in _counts(method)),
-            *(with_interval(method.pooled[metric]) for metric in metrics),
-            *(with_interval(method.per_user[metric]) for metric in metrics),
+            *(with_interval(method.pooled.get(metric)) for metric in metrics),
+            *(with_interval(method.per_user.get(metric)) for metric in of_users),
             *(number(method.summary.scored_only.get(metric)) for metric in metrics),
         )
         for method in methods
     )
-    beside = (*(f"{metric} per user" for metric in metrics), *(f"{metric} scored only" for metric in metrics))
+    beside = (*(f"{metric} per user" for metric in of_users), *(f"{metric} scored only" for metric in metrics))
     return Table((*columns, *beside), tuple(rows), "Scores")
 
 
@@ -196,5 +204,5 @@ def _compared(compared: Sequence[Compared], caption: str) -> Table:
 
 
 def _directions(metrics: Iterable[str]) -> str:
-    errors = " and ".join(metric for metric in metrics if metric in ERRORS)
-    return f"{errors} are errors: less is better." if errors else "More is better."
+    errors = [metric for metric in metrics if metric in ERRORS]
+    return f"Of {', '.join(errors)} less is better." if errors else "More is better."

@@ -14,8 +14,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return _UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
-def with_interval(estimate: Estimate) -> str:
-    """Write a metric and its 95 % interval, if there is one."""
+def with_interval(estimate: Estimate | None) -> str:
+    """Write a metric and its 95 % interval, if there is one; one that is not known is a hyphen."""
+    if estimate is None:
+        return _UNKNOWN
     if estimate.low is None or estimate.high is None:
         return number(estimate.value)
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
