@@ -96,6 +96,23 @@ class Persona(Noun):
         """Ids of all interactions that any line came from."""
         return frozenset(cause for line in self.lines for cause in line.causes)
 
+    @property
+    def said(self) -> tuple[PersonaLine, ...]:
+        """The lines that the user stated, in the order in which they were stated."""
+        return tuple(line for line in self.lines if line.kind == "said")
+
+    def with_said(self, said: tuple[PersonaLine, ...]) -> "Persona":
+        """Return the persona with these statements of the user in place of the present ones, after all other lines.
+
+        Raises:
+            ValidationError: It would be over the limit of tokens.
+        """
+        if self.said == said:
+            return self
+        words = {line.text for line in said}
+        others = tuple(line for line in self.lines if line.kind != "said" and line.text not in words)
+        return self.model_copy(update={"lines": Persona(lines=(*others, *said)).lines})
+
     def section(self, name: Section) -> tuple[PersonaLine, ...]:
         """The lines of one section, in order."""
         return tuple(line for line in self.lines if line.section == name)
@@ -108,7 +125,8 @@ class Persona(Noun):
     def rewritten(self, sections: dict[Section, Iterable[str]], causes: Iterable[str]) -> "Persona":
         """Return the persona that has these lines instead.
 
-        A line that stays word for word keeps its causes; any other line is caused by `causes`.
+        A line that stays word for word keeps its causes; any other line is caused by `causes`. What the user stated
+        stays, whether it was rewritten or not.
         """
         kept = {line.line_id: line for line in self.lines}
         new_causes = tuple(sorted(set(causes)))
@@ -118,8 +136,9 @@ class Persona(Noun):
             for text in sections.get(section, ())
             if text.strip()
         )
-        unique = {line.line_id: kept.get(line.line_id, line) for line in written}
-        return self.model_copy(update={"lines": Persona(lines=tuple(unique.values())).lines})
+        stated = {line.text for line in self.said}
+        unique = {line.line_id: kept.get(line.line_id, line) for line in written if line.text not in stated}
+        return self.model_copy(update={"lines": Persona(lines=(*unique.values(), *self.said)).lines})
 
 
 class PersonaVersion(Noun):
