@@ -91,6 +91,10 @@ class UserMemory:
         others = (self._newest_visible(one, seen) for topic, one in current.items() if topic not in counts)
         return (*(one for one in others if one), *counts.values())
 
+    def said(self) -> tuple[Interaction, ...]:
+        """Return what the user stated, oldest first."""
+        return tuple(one for one in self._interactions.all() if one.task == SAID)
+
     def likeness(self, text: str, others: Sequence[str]) -> list[float]:
         """Return how near each of `others` is to `text` in meaning: the cosine of their vectors, -1 to 1."""
         return self._index.likeness(text, others)
