@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from .answer_weights import AnswerWeights
 from .nouns import Noun
-from .persona import PersonaLine
+from .persona import PersonaLine, least_causes
 
 ChangeKind = Literal["weights", "confusion", "style", "rule", "said", "rewrite"]
 """What proposed a change: `said` is the user, `rewrite` the paper's whole rewrite."""
@@ -42,6 +42,15 @@ class Change(Noun):
         if given != (needed := _FIELDS[self.action]):
             raise ValueError(f"action {self.action!r} takes {sorted(needed)}, not {sorted(given)}")
         return self
+
+    def without_cause(self, interaction_id: str) -> "Change | None":
+        """Return the change without one of its causes; None if too few are left."""
+        if interaction_id not in self.causes:
+            return self
+        causes = tuple(cause for cause in self.causes if cause != interaction_id)
+        if len(causes) < least_causes(self.kind):
+            return None
+        return self.model_copy(update={"causes": causes, "line": self.line and self.line.without_cause(interaction_id)})
 
     @cached_property
     def change_id(self) -> str:

@@ -9,6 +9,9 @@ from .nouns import Noun
 
 _UNDATED = datetime.min.replace(tzinfo=UTC)
 
+SAID = "said"
+"""The task of what a user states without being asked: the statement is the query, and there is no ground truth."""
+
 
 class Interaction(Noun):
     """One exchange: what was asked, what the user really did, and what the agent had said."""

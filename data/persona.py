@@ -26,6 +26,11 @@ _HEADINGS: dict[Section, str] = {
 }
 
 
+def least_causes(kind: str) -> int:
+    """Return how many interactions a line of a kind stands on at least: what was found in several is not of one."""
+    return 2 if kind in {"confusion", "style", "rule"} else 1
+
+
 class PersonaLine(Noun):
     """One line of a persona."""
 
@@ -46,6 +51,13 @@ class PersonaLine(Noun):
     def line_id(self) -> str:
         """The same section and words have the same id, in every version and on every machine."""
         return hashlib.sha256(f"{self.section}\n{self.text}".encode()).hexdigest()[:12]
+
+    def without_cause(self, interaction_id: str) -> "PersonaLine | None":
+        """Return the line without one of its causes; None if too few are left."""
+        if interaction_id not in self.causes:
+            return self
+        causes = tuple(cause for cause in self.causes if cause != interaction_id)
+        return self.model_copy(update={"causes": causes}) if len(causes) >= least_causes(self.kind) else None
 
 
 class Adopted(Noun):
@@ -100,6 +112,28 @@ class Persona(Noun):
         """Ids of all interactions that any line came from."""
         return frozenset(cause for line in self.lines for cause in line.causes)
 
+    @property
+    def said(self) -> tuple[PersonaLine, ...]:
+        """The lines that the user stated, in the order in which they were stated."""
+        return tuple(line for line in self.lines if line.kind == "said")
+
+    @property
+    def is_only_said(self) -> bool:
+        """Whether nothing is in it but what the user stated."""
+        return self == Persona(lines=self.said)
+
+    def with_said(self, said: tuple[PersonaLine, ...]) -> "Persona":
+        """Return the persona with these statements of the user in place of the present ones, after all other lines.
+
+        Raises:
+            ValidationError: It would be over the limit of tokens.
+        """
+        if self.said == said:
+            return self
+        words = {line.text for line in said}
+        others = tuple(line for line in self.lines if line.kind != "said" and line.text not in words)
+        return self.model_copy(update={"lines": Persona(lines=(*others, *said)).lines})
+
     def section(self, name: Section) -> tuple[PersonaLine, ...]:
         """The lines of one section, in order."""
         return tuple(line for line in self.lines if line.section == name)
@@ -112,7 +146,8 @@ class Persona(Noun):
     def rewritten(self, sections: dict[Section, Iterable[str]], causes: Iterable[str]) -> "Persona":
         """Return the persona that has these lines instead.
 
-        A line that stays word for word keeps its causes; any other line is caused by `causes`.
+        A line that stays word for word keeps its causes; any other line is caused by `causes`. What the user stated
+        stays, whether it was rewritten or not.
         """
         kept = {line.line_id: line for line in self.lines}
         new_causes = tuple(sorted(set(causes)))
@@ -122,8 +157,9 @@ class Persona(Noun):
             for text in sections.get(section, ())
             if text.strip()
         )
-        unique = {line.line_id: kept.get(line.line_id, line) for line in written}
-        return self.model_copy(update={"lines": Persona(lines=tuple(unique.values())).lines})
+        stated = {line.text for line in self.said}
+        unique = {line.line_id: kept.get(line.line_id, line) for line in written if line.text not in stated}
+        return self.model_copy(update={"lines": Persona(lines=(*unique.values(), *self.said)).lines})
 
 
 class PersonaVersion(Noun):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import StorageError
 from ..interaction import Interaction
+from . import lexical
 from .embedder import Embedder, is_unknown
 from .held import HeldRows
 from .nearest import NO_ROWS, Comparison, Match, UserRows, Wanted
@@ -181,6 +182,13 @@ class EpisodeIndex:
         with self._shards.turn(self._shards.number_of(user_key)):
             comparison = Comparison(self._rows(user_key), wanted, before)
         return otherwise() if otherwise and comparison.is_blind else comparison.best(k)
+
+    def likeness(self, text: str, others: Sequence[str]) -> list[float]:
+        """Return how near each of `others` is to `text`, in meaning, or by letters if the embedder has no words for it."""
+        if is_unknown(self._embedder, text):
+            return lexical.likeness(text, others)
+        vector, *rest = self._embedder.embed([text, *others]).astype("float64")
+        return [round(float(vector @ other), 9) for other in rest]
 
     def rebuild(self) -> None:
         """Drop the rows of all users; `heal` brings each user's back.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from ..interaction import Interaction, normalised
+from ..interaction import SAID, Interaction, normalised
 from ..tasks import task_or_open
 
 Metadata = Mapping[str, object]
@@ -62,6 +62,8 @@ def row_of(user_key: str, interaction: Interaction, content: str, *, is_unknown:
         "asks": hash_of(content),
         "unknown": int(is_unknown),
     }
+    if interaction.task == SAID:
+        metadata["said"] = 1
     return Row(row_id(user_key, interaction.interaction_id), content, metadata)
 
 
@@ -86,9 +88,12 @@ def hash_of(text: str) -> str:
 
 
 def is_visible(metadata: Metadata, before: Sequence[Interaction]) -> bool:
-    """Return whether each of these masks lets a row be seen: it happened before, is not the same, and asks no same."""
+    """Return whether a row may be recalled: it is no statement of the user's, and each of these masks lets it be seen.
+
+    A mask lets a row be seen that happened before it, is not the same, and does not ask the same.
+    """
     moment = metadata["at"], metadata["position"]
-    return all(
+    return "said" not in metadata and all(
         moment < _moment(mask)
         and metadata["interaction"] != mask.interaction_id
         and metadata["query"] != hash_of(mask.query)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol, Self
 
 from ..errors import InputError
-from ..interaction import Interaction, normalised
+from ..interaction import SAID, Interaction, normalised
 from ..statement import Episode, Statement
 from .chroma_index import EpisodeIndex
 from .lexical import likeness
@@ -24,6 +24,8 @@ class StoredHistory(StoredInteractions, Protocol):
 
 class UserMemory:
     """The `Memory` of one stored user: read from the store, searched through the index.
+
+    What the user stated (task `said`) is not in it: that stands in the persona.
 
     Whoever holds it may see this user and nobody else. Copies of it are itself.
 
@@ -94,6 +96,14 @@ class UserMemory:
         others = (self._newest_visible(one, seen) for topic, one in current.items() if topic not in counts)
         return (*(one for one in others if one), *counts.values())
 
+    def said(self) -> tuple[Interaction, ...]:
+        """Return what the user stated, oldest first."""
+        return tuple(one for one in self._interactions.all() if one.task == SAID)
+
+    def likeness(self, text: str, others: Sequence[str]) -> list[float]:
+        """Return how near each of `others` is to `text` in meaning: the cosine of their vectors, -1 to 1."""
+        return self._index.likeness(text, others)
+
     def before(self, interaction: Interaction) -> "UserMemory":
         """Return the memory as it was when `interaction` began.
 
@@ -119,7 +129,7 @@ class UserMemory:
         return self
 
     def _shows(self, interaction: Interaction) -> bool:
-        return all(
+        return interaction.task != SAID and all(
             interaction.precedes(mask)
             and interaction.interaction_id != mask.interaction_id
             and normalised(interaction.query) != normalised(mask.query)

@@ -1,8 +1,9 @@
 """The log of one user's alignments: each is recorded together with the persona versions that it made, or not at all."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from ..alignment import Alignment
 from ..errors import InputError, UnknownNameError
@@ -17,7 +18,7 @@ _table = schema.alignments
 
 
 class AlignmentLog(Handle):
-    """One user's alignments. None is ever changed."""
+    """One user's alignments. None is ever changed, but for what is forgotten."""
 
     def __init__(self, database: Database, user_key: str) -> None:
         self._database, self._user_key = database, user_key
@@ -62,6 +63,19 @@ class AlignmentLog(Handle):
             first = next_version(connection, self._user_key)
             _add_candidates(connection, self._user_key, alignment)
             return read_versions(connection, self._user_key)[first - 1 :]
+
+    def redact(self, redacted: Callable[[Alignment], Alignment]) -> None:
+        """Put what `redacted` returns in the place of every alignment.
+
+        Raises:
+            StorageError: The disk is full or refuses to write; nothing was changed.
+        """
+        with self._database.write() as connection:
+            nouns = connection.scalars(select(_table.c.noun).where(self._mine)).all()
+            for alignment in (read(Alignment, text) for text in nouns):
+                if (left := redacted(alignment)) != alignment:
+                    this = _table.c.alignment_id == alignment.alignment_id
+                    connection.execute(update(_table).where(self._mine, this).values(noun=written(left)))
 
     def _insert(self, connection: Connection, alignment: Alignment) -> None:
         if alignment.alignment_id in recorded_alignments(connection, self._user_key):

@@ -1,0 +1,87 @@
+"""What a user states without being asked: the statements as they are stored, and the lines that they make.
+
+A statement is an interaction of task `said`. It names the earlier ones that it replaces, so which of them hold follows
+from those that are stored: if the newest is taken back, what it had replaced holds again.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from itertools import count
+from typing import cast
+
+from .errors import InputError
+from .interaction import SAID, Interaction
+from .nouns import Noun
+from .persona import PersonaLine
+
+MAX_CHARACTERS = 300
+_REPLACES = "replaces"
+_MARKER = "[[ ##"
+
+
+class Said(Noun):
+    """One statement of a user."""
+
+    statement_id: str
+    """Id of its interaction."""
+    text: str
+    at: datetime | None
+    replaced_by: str | None = None
+    """Id of the statement that replaced it; None if it holds."""
+
+
+def checked(text: str) -> str:
+    """Return a statement as it is stored, without spaces around it.
+
+    Raises:
+        InputError: It is empty, too long, more than one line, or has a field marker of our prompts.
+    """
+    statement = text.strip()
+    if not statement:
+        raise InputError("the statement is empty: say something of the user, such as 'I am vegetarian'")
+    if len(statement) > MAX_CHARACTERS:
+        raise InputError(f"the statement has {len(statement)} characters: use at most {MAX_CHARACTERS}")
+    if len(statement.splitlines()) > 1 or "\0" in statement:
+        raise InputError("the statement must be one line of text: make several lines several statements")
+    if _MARKER in " ".join(statement.split()):
+        raise InputError(f"the statement has the field marker {_MARKER!r}, which prompts are made of: leave it out")
+    return statement
+
+
+def new_statement(text: str, replaces: Iterable[str], known: Collection[str], at: datetime) -> Interaction:
+    """Return a statement as an interaction; the same text gets the same id, unless it is among the `known` ones."""
+    ids = (hashlib.sha256(f"{SAID}\n{text}\n{number}".encode()).hexdigest()[:16] for number in count())
+    return Interaction(
+        interaction_id=next(one for one in ids if one not in known),
+        query=text,
+        at=at,
+        task=SAID,
+        metadata={_REPLACES: sorted(replaces)},
+    )
+
+
+def replaced_of(statement: Interaction) -> tuple[str, ...]:
+    """Return the ids of the earlier statements that this one replaces."""
+    return tuple(cast("Sequence[str]", statement.metadata.get(_REPLACES, ())))
+
+
+def said(interactions: Iterable[Interaction]) -> tuple[Said, ...]:
+    """Return a user's statements, oldest first, those that were replaced included."""
+    statements = [one for one in interactions if one.task == SAID]
+    newer = {old: one.interaction_id for one in statements for old in replaced_of(one)}
+    return tuple(
+        Said(
+            statement_id=one.interaction_id, text=one.query, at=one.at, replaced_by=newer.get(one.interaction_id)
+        )
+        for one in statements
+    )
+
+
+def said_lines(interactions: Iterable[Interaction]) -> tuple[PersonaLine, ...]:
+    """Return a line for each statement that holds, oldest first."""
+    return tuple(
+        PersonaLine(section="preferences", text=one.text, causes=(one.statement_id,), kind="said")
+        for one in said(interactions)
+        if one.replaced_by is None
+    )

@@ -1,0 +1,127 @@
+"""What a user states becomes a line of the persona at once; no LM is asked."""
+
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from .data.errors import InputError, UnknownNameError
+from .data.interaction import SAID, Interaction
+from .data.nouns import Noun
+from .data.persona import Persona, PersonaVersion, estimated_tokens
+from .data.said import Said, checked, new_statement, replaced_of, said, said_lines
+from .data.store import User
+
+SAME_SUBJECT = 0.6
+"""Cosine from which a statement replaces an earlier one.
+
+With the embedded embedder, of 12 made-up pairs on one subject ("I am vegetarian", "I eat meat again": .61; "I like horror
+films", "I no longer like horror films": .84) 8 are at .60 or above, and of 13 pairs on different ones 2 ("I speak German",
+"I speak French": .72). What it misses is for `replace`, what it wrongly replaces for `also`.
+"""
+MAX_SAID_TOKENS = 750
+"""Of all statements that hold: half a persona, so that there is room for what is learnt."""
+
+
+class Told(Noun):
+    """What came of a statement."""
+
+    statement: Said
+    replaced: tuple[Said, ...]
+    """Statements that held until now and do not any more."""
+    version: PersonaVersion
+    """The live persona, which has it as a line."""
+
+
+def tell(user: User, text: str, *, replace: str | None = None, also: bool = False) -> Told:
+    """Store what a user states, and record a live persona version that has it as a line.
+
+    It replaces the earlier statements on the same subject (`SAME_SUBJECT`), which stay as history.
+
+    Args:
+        user: Who says so.
+        text: One line, at most 300 characters.
+        replace: Id of an earlier statement that it replaces, whatever the two are about.
+        also: Whether earlier statements on the same subject hold beside it.
+
+    Raises:
+        InputError: The text is no such line, or there is no room for it in the persona.
+        UnknownNameError: There is no statement to replace of this id.
+        StorageError: The disk is full or refuses to write.
+    """
+    statement = checked(text)
+    earlier = user.memory.said()
+    holding = [one for one in said(earlier) if one.replaced_by is None]
+    replaced = _replaced(user, statement, earlier, replace, also)
+    known = {one.interaction_id for one in earlier}
+    new = new_statement(statement, replaced, known, datetime.now(UTC))
+    _check_room(user, (*earlier, new))
+    user.interactions.add([new])
+    told = Said(statement_id=new.interaction_id, text=new.query, at=new.at)
+    gone = tuple(
+        one.model_copy(update={"replaced_by": told.statement_id}) for one in holding if one.statement_id in replaced
+    )
+    reason = "the user said so" + (f", in place of {len(gone)} earlier statement(s)" if gone else "")
+    return Told(statement=told, replaced=gone, version=keep_said(user, reason))
+
+
+def keep_said(user: User, reason: str) -> PersonaVersion:
+    """Return the live persona with all that the user states, recorded for `reason` if it lacks any of it."""
+    while True:  # Once more if another process was told something meanwhile.
+        live = user.personas.live
+        persona = live.persona if live else Persona()
+        wanted = persona.with_said(said_lines(user.memory.said()))
+        if live is not None and wanted == persona:
+            return live
+        user.personas.add(wanted, reason=reason, status="live", parent=live and live.number)
+
+
+def roll_back(user: User, number: int, reason: str) -> PersonaVersion:
+    """Make an older version live again and return what is live then: what the user states holds in it too.
+
+    Raises:
+        UnknownNameError: There is no version of this number.
+        InputError: It is live already.
+    """
+    promoted = user.personas.promote(number, reason)
+    return keep_said(user, f"version {number} with what the user states") if user.memory.said() else promoted
+
+
+def begun_persona(user: User) -> PersonaVersion | None:
+    """Return the live persona; None before the first, or if nothing but what the user states is in it yet."""
+    live = user.personas.live
+    if live is None or not live.persona.is_only_said:
+        return live
+    versions = [version.persona for version in user.personas.versions()]
+    is_only_told = any(one.said for one in versions) and all(one.is_only_said for one in versions)
+    return None if is_only_told else live
+
+
+def _replaced(
+    user: User, statement: str, earlier: tuple[Interaction, ...], replace: str | None, also: bool
+) -> set[str]:
+    """Return the ids of the statements that a new one replaces.
+
+    All earlier ones are compared, those that hold no more too: so it does not matter which of them is taken back later.
+    """
+    replaced: set[str] = set()
+    if not also:
+        alike = user.memory.likeness(statement, [one.query for one in earlier])
+        replaced = {one.interaction_id for one, like in zip(earlier, alike, strict=True) if like >= SAME_SUBJECT}
+    if replace is not None:
+        named = next((one for one in earlier if one.interaction_id == replace), None)
+        if named is None:
+            raise UnknownNameError("statement", replace, [one.interaction_id for one in earlier])
+        replaced |= {replace, *replaced_of(named)}
+    return replaced
+
+
+def _check_room(user: User, statements: tuple[Interaction, ...]) -> None:
+    lines, live = said_lines(statements), user.personas.live
+    if (tokens := estimated_tokens("\n".join(line.text for line in lines))) > MAX_SAID_TOKENS:
+        raise InputError(
+            f"the user's statements would have about {tokens} tokens, and {MAX_SAID_TOKENS} are allowed: take one back"
+        )
+    try:
+        (live.persona if live else Persona()).with_said(lines)
+    except ValidationError as error:
+        raise InputError(f"there is no room for this statement: {error.errors()[0]['msg']}") from error
