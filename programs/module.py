@@ -62,8 +62,7 @@ def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
         AnswerError: The second answer cannot be read either.
         StoppedError: The work that this is part of was cancelled; see `in_thread`.
     """
-    if (cancelled := _cancelled.get()) is not None and cancelled.is_set():
-        raise StoppedError("this work was cancelled: it makes no more calls")
+    stop_if_cancelled()
     try:
         return predictor(**inputs)
     except AdapterParseError as error:
@@ -75,6 +74,16 @@ def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
     except AdapterParseError as error:
         fields = ", ".join(error.signature.output_fields)
         raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error
+
+
+def stop_if_cancelled() -> None:
+    """Go on, unless the work that this is part of was cancelled; see `in_thread`.
+
+    Raises:
+        StoppedError: It was.
+    """
+    if (cancelled := _cancelled.get()) is not None and cancelled.is_set():
+        raise StoppedError("this work was cancelled: it makes no more calls and records nothing more")
 
 
 async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> Result:

@@ -23,7 +23,7 @@ from .optimizers.acceptance import EProcess
 from .optimizers.evidence import default_proposers
 from .optimizers.proposers import Proposer, ProposeRules, ProposeWeights
 from .programs import AgentSettings, PersonaAgent
-from .programs.module import in_thread
+from .programs.module import in_thread, stop_if_cancelled
 from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
@@ -115,6 +115,7 @@ def align(
         student = _student(user, optimizer, alignment_id, settings)
         equipped = _equipped(optimizer, student, certificates or Certificates())
         aligned = equipped.compile(student, trainset=examples(user.interactions.all()))
+        stop_if_cancelled()
         return _keep(user, aligned.alignment, alignment_id)
 
 
@@ -125,7 +126,7 @@ async def aalign(
     settings: AgentSettings | None = None,
     certificates: Certificates | None = None,
 ) -> tuple[Alignment, tuple[PersonaVersion, ...]]:
-    """Do what `align` does, in a thread; cancelled, it makes no more calls and records nothing."""
+    """Do what `align` does, in a thread; cancelled, it makes no more calls and records no alignment."""
     return await in_thread(align, user, optimizer, alignment_id, settings, certificates)
 
 
