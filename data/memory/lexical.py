@@ -2,7 +2,6 @@
 
 import math
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 
 from ..interaction import normalised
@@ -13,7 +12,7 @@ _DECIMALS = 9
 
 
 def likeness(query: str, texts: Sequence[str]) -> list[float]:
-    """Return the cosine, 0 to 1, between the character n-grams (2 to 4 characters) of `query` and of each text.
+    """Return the cosine, 0 to 1, between the sets of character n-grams (2 to 4) of `query` and of each text.
 
     Case, spacing and compatibility forms do not matter. Each emoji counts as a word of its own, wherever it stands.
     Only the first 1,000 characters are compared.
@@ -22,14 +21,12 @@ def likeness(query: str, texts: Sequence[str]) -> list[float]:
     return [_cosine(wanted, _ngrams(text)) for text in texts]
 
 
-def _ngrams(text: str) -> Counter[str]:
+def _ngrams(text: str) -> set[str]:
     folded = normalised(unicodedata.normalize("NFKC", text[:_MAX_CHARACTERS]))
     spaced = "".join(f" {letter} " if unicodedata.category(letter) == "So" else letter for letter in folded)
     padded = f" {' '.join(spaced.split())} "
-    return Counter(padded[start : start + size] for size in _SIZES for start in range(len(padded) - size + 1))
+    return {padded[start : start + size] for size in _SIZES for start in range(len(padded) - size + 1)}
 
 
-def _cosine(one: Counter[str], other: Counter[str]) -> float:
-    product = sum(count * other[gram] for gram, count in one.items())
-    lengths = math.sqrt(sum(n * n for n in one.values()) * sum(n * n for n in other.values()))
-    return round(product / lengths, _DECIMALS)
+def _cosine(one: set[str], other: set[str]) -> float:
+    return round(len(one & other) / math.sqrt(len(one) * len(other)), _DECIMALS)
