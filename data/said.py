@@ -71,9 +71,7 @@ def said(interactions: Iterable[Interaction]) -> tuple[Said, ...]:
     statements = [one for one in interactions if one.task == SAID]
     newer = {old: one.interaction_id for one in statements for old in replaced_of(one)}
     return tuple(
-        Said(
-            statement_id=one.interaction_id, text=one.query, at=one.at, replaced_by=newer.get(one.interaction_id)
-        )
+        Said(statement_id=one.interaction_id, text=one.query, at=one.at, replaced_by=newer.get(one.interaction_id))
         for one in statements
     )
 

@@ -10,13 +10,15 @@ import dspy
 from .certificates import Certificates
 from .data.alignment import Alignment
 from .data.errors import InputError
-from .data.interaction import Interaction
+from .data.interaction import SAID, Interaction
 from .data.memory.user_memory import UserMemory
 from .data.persona import PersonaVersion
+from .data.said import said_lines
 from .data.statement import Memory
 from .data.store import User
-from .data.task import Task
+from .data.task import OPEN, Task
 from .data.tasks import task_named
+from .forgetting import take_back
 from .lms.recorded_tools import recorded_tool
 from .optimizers import EvidenceMode, PersonaAlignment, examples, initial_persona, latest
 from .optimizers.acceptance import EProcess
@@ -27,6 +29,7 @@ from .programs.module import in_thread
 from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
+from .telling import begun_persona, keep_said
 
 _FIRST_BATCH = 3
 _WORTH_A_SUMMARY = 10
@@ -59,7 +62,7 @@ def program(
 
 def live_persona(user: User, settings: AgentSettings | None = None) -> PersonaVersion:
     """Return the live version of a user's persona; the first is made if there is none."""
-    if (live := user.personas.live) is not None:
+    if (live := begun_persona(user)) is not None:
         return live
     answered = [one for one in user.interactions.all() if one.ground_truth is not None]
     return first_persona(user, latest(answered, _FIRST_BATCH) if answered else (), settings)
@@ -78,7 +81,8 @@ def first_persona(user: User, batch: Sequence[Interaction], settings: AgentSetti
     if preset == "paper":
         _summarise(user, memory)
     reason = f"first persona, from the {len(memory.history())} interactions before the first alignment batch"
-    return user.personas.add(initial_persona(memory.statements(), preset), reason=reason, status="live")
+    persona = initial_persona(memory.statements(), preset).with_said(said_lines(user.memory.said()))
+    return user.personas.add(persona, reason=reason, status="live")
 
 
 def align(
@@ -114,8 +118,11 @@ def align(
             return recorded
         student = _student(user, optimizer, alignment_id, settings)
         equipped = _equipped(optimizer, student, certificates or Certificates())
-        aligned = equipped.compile(student, trainset=examples(user.interactions.all()))
-        return _keep(user, aligned.alignment, alignment_id)
+        history = user.interactions.all()
+        aligned = equipped.compile(student, trainset=examples(history))
+        kept = _keep(user, aligned.alignment, alignment_id)
+        _catch_up(user, history)
+        return kept
 
 
 async def aalign(
@@ -195,10 +202,10 @@ def _student(
     history = user.interactions.all()
     batch = latest(history, optimizer.n)
     begun = [one for one in user.alignments.all() if alignment_id and one.alignment_id.startswith(f"{alignment_id}.")]
-    base = user.personas.live
+    base = begun_persona(user)
     if begun and begun[0].base_version is not None:
         base = user.personas.get(begun[0].base_version)
-    elif base is None or _holds_answers_of(batch, base):
+    elif base is None or _holds_answers_of(user, batch, base):
         base = first_persona(user, batch, settings)
     elif settings.preset == "paper":
         _summarise(user, user.memory.before(batch[0]))
@@ -231,17 +238,31 @@ def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[A
     return alignment, user.alignments.add(alignment)
 
 
-def _holds_answers_of(batch: Sequence[Interaction], base: PersonaVersion) -> bool:
-    if base.alignment_id is not None or base.persona.adopted is not None:
+def _catch_up(user: User, history: Sequence[Interaction]) -> None:
+    """Let the persona follow what the user stated, or had forgotten, while `history` was aligned."""
+    known = {one.interaction_id for one in user.interactions.all()}
+    for one in history:
+        if one.interaction_id not in known:
+            take_back(user, one.interaction_id)
+    if user.memory.said():
+        keep_said(user, "with what the user stated while it was aligned")
+
+
+def _holds_answers_of(user: User, batch: Sequence[Interaction], base: PersonaVersion) -> bool:
+    origin = base  # What the user stated or had forgotten made versions of their own.
+    while origin.alignment_id is None and origin.parent is not None:
+        origin = user.personas.get(origin.parent)
+    if origin.alignment_id is not None or base.persona.adopted is not None:
         return False
     return bool(base.persona.causes & {one.interaction_id for one in batch})
 
 
 def _task_of(user: User) -> Task:
-    history = user.interactions.all()
-    if not history:
+    tasks = [one.task for one in user.interactions.all()]
+    if not tasks:
         raise InputError("this user has no interactions yet: ingest some first")
-    return task_named(history[-1].task)
+    asked = [task for task in tasks if task != SAID]
+    return task_named(asked[-1]) if asked else OPEN
 
 
 def _summarise(user: User, memory: Memory) -> None:

@@ -52,6 +52,13 @@ def forget(user: User, interaction_id: str) -> PersonaVersion | None:
         StorageError: The index or the store could not be written.
     """
     user.interactions.get(interaction_id)
+    version = take_back(user, interaction_id)
+    user.interactions.forget(interaction_id)
+    return version
+
+
+def take_back(user: User, interaction_id: str) -> PersonaVersion | None:
+    """Take back what was learnt from an interaction, which may still be stored or not; see `forget`."""
     live = user.personas.live
     left = live and without_interaction(live.persona, interaction_id, user.memory)
     version = None
@@ -59,7 +66,6 @@ def forget(user: User, interaction_id: str) -> PersonaVersion | None:
         reason = f"an interaction was forgotten: {_change(live.persona, left)}"
         version = user.personas.add(left, reason=reason, status="live", parent=live.number)
     user.alignments.redact(lambda alignment: redacted(alignment, interaction_id))
-    user.interactions.forget(interaction_id)
     return version
 
 
