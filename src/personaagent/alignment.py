@@ -29,7 +29,6 @@ from .programs.module import in_thread
 from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
-from .telling import begun_persona, keep_said
 
 _FIRST_BATCH = 3
 _WORTH_A_SUMMARY = 10
@@ -62,7 +61,7 @@ def program(
 
 def live_persona(user: User, settings: AgentSettings | None = None) -> PersonaVersion:
     """Return the live version of a user's persona; the first is made if there is none."""
-    if (live := begun_persona(user)) is not None:
+    if (live := user.personas.live) is not None:
         return live
     answered = [one for one in user.interactions.all() if one.ground_truth is not None]
     return first_persona(user, latest(answered, _FIRST_BATCH) if answered else (), settings)
@@ -202,7 +201,7 @@ def _student(
     history = user.interactions.all()
     batch = latest(history, optimizer.n)
     begun = [one for one in user.alignments.all() if alignment_id and one.alignment_id.startswith(f"{alignment_id}.")]
-    base = begun_persona(user)
+    base = user.personas.live
     if begun and begun[0].base_version is not None:
         base = user.personas.get(begun[0].base_version)
     elif base is None or _holds_answers_of(user, batch, base):
@@ -236,6 +235,15 @@ def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[A
         part = f".part-{len(user.alignments.all())}" if alignment.stopped else ""
         alignment = alignment.model_copy(update={"alignment_id": alignment_id + part})
     return alignment, user.alignments.add(alignment)
+
+
+def keep_said(user: User, reason: str) -> PersonaVersion:
+    """Return the live persona with all that the user states, recorded for `reason` if it lacks any of it."""
+    live = live_persona(user)
+    while (persona := live.persona.with_said(said_lines(user.memory.said()))) != live.persona:
+        user.personas.add(persona, reason=reason, status="live", parent=live.number)
+        live = live_persona(user)  # Another process may have recorded one, and been told something.
+    return live
 
 
 def _catch_up(user: User, history: Sequence[Interaction]) -> None:

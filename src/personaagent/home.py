@@ -111,7 +111,6 @@ class Home:
         self.mirror(user)
         return aligned
 
-<<<<<<< HEAD
     def adopt(self, user: User, program: "PersonaAgent", origin: str = "another optimizer") -> "PersonaVersion":
         """Make what another DSPy optimizer wrote into a user's program the user's live persona, and mirror it.
 
@@ -136,7 +135,7 @@ class Home:
         version = adopt(user, program, origin)
         self.mirror(user)
         return version
-=======
+
     def tell(self, user: User, text: str, *, replace: str | None = None, also: bool = False) -> "Told":
         """Make what a user states a line of the persona at once, and mirror it; see `personaagent.telling.tell`."""
         from .telling import tell
@@ -156,7 +155,6 @@ class Home:
         from .forgetting import untell
 
         return self._mirrored(user, untell(user, statement_id))
->>>>>>> 36fa929 (memory tell, said and untell, persona blame: on the command line and in the API; forgetting changes the persona)
 
     def mirror(self, user: User) -> bool:
         """Mirror a user's personas to MLflow; return False, and say so in the log, if MLflow could not be reached."""

@@ -29,7 +29,6 @@ from ..people import erase
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
-from ..telling import begun_persona
 from .learning import Learner, NoOthers, Others, worker_name
 from .limits import Limiter
 from .tracing import AnswerTracker
@@ -227,7 +226,7 @@ class Deployment:
         """Return the program of the live version, which may have changed since the last request."""
         from ..alignment import live_persona, program
 
-        version = begun_persona(user)
+        version = user.personas.live
         if version is None:
             with self._first_persona(user):
                 version = live_persona(user, self.serving.agent)
