@@ -16,9 +16,7 @@ LEARNT = PersonaLine(section="style", text="Answer in one sentence.", causes=("1
 
 
 def stated(name: str, text: str, *replaces: str) -> Interaction:
-    return Interaction(
-        interaction_id=name, query=text, at=NOON, task="said", metadata={"replaces": [*replaces]}
-    )
+    return Interaction(interaction_id=name, query=text, at=NOON, task="said", metadata={"replaces": [*replaces]})
 
 
 def test_spaces_around_a_statement_are_left_out() -> None:
