@@ -117,11 +117,6 @@ class Persona(Noun):
         """The lines that the user stated, in the order in which they were stated."""
         return tuple(line for line in self.lines if line.kind == "said")
 
-    @property
-    def is_only_said(self) -> bool:
-        """Whether nothing is in it but what the user stated."""
-        return self == Persona(lines=self.said)
-
     def with_said(self, said: tuple[PersonaLine, ...]) -> "Persona":
         """Return the persona with these statements of the user in place of the present ones, after all other lines.
 

@@ -57,7 +57,7 @@ def new_statement(text: str, replaces: Iterable[str], known: Collection[str], at
         query=text,
         at=at,
         task=SAID,
-        metadata={_REPLACES: sorted(replaces)},
+        metadata={_REPLACES: [*sorted(replaces)]},
     )
 
 

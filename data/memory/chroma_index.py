@@ -184,7 +184,7 @@ class EpisodeIndex:
         return otherwise() if otherwise and comparison.is_blind else comparison.best(k)
 
     def likeness(self, text: str, others: Sequence[str]) -> list[float]:
-        """Return how near each of `others` is to `text`: in meaning, or by letters where the embedder has no words."""
+        """Return how near each of `others` is to `text`: in meaning, or by letters if the embedder has no words."""
         if is_unknown(self._embedder, text):
             return lexical.likeness(text, others)
         vector, *rest = self._embedder.embed([text, *others]).astype("float64")

@@ -10,13 +10,15 @@ import dspy
 from .certificates import Certificates
 from .data.alignment import Alignment
 from .data.errors import InputError
-from .data.interaction import Interaction
+from .data.interaction import SAID, Interaction
 from .data.memory.user_memory import UserMemory
 from .data.persona import PersonaVersion
+from .data.said import said_lines
 from .data.statement import Memory
 from .data.store import User
-from .data.task import Task
+from .data.task import OPEN, Task
 from .data.tasks import task_named
+from .forgetting import take_back
 from .lms.recorded_tools import recorded_tool
 from .optimizers import EvidenceMode, PersonaAlignment, examples, initial_persona, latest
 from .optimizers.acceptance import EProcess
@@ -78,7 +80,8 @@ def first_persona(user: User, batch: Sequence[Interaction], settings: AgentSetti
     if preset == "paper":
         _summarise(user, memory)
     reason = f"first persona, from the {len(memory.history())} interactions before the first alignment batch"
-    return user.personas.add(initial_persona(memory.statements(), preset), reason=reason, status="live")
+    persona = initial_persona(memory.statements(), preset).with_said(said_lines(user.memory.said()))
+    return user.personas.add(persona, reason=reason, status="live")
 
 
 def align(
@@ -114,9 +117,12 @@ def align(
             return recorded
         student = _student(user, optimizer, alignment_id, settings)
         equipped = _equipped(optimizer, student, certificates or Certificates())
-        aligned = equipped.compile(student, trainset=examples(user.interactions.all()))
+        history = user.interactions.all()
+        aligned = equipped.compile(student, trainset=examples(history))
         stop_if_cancelled()
-        return _keep(user, aligned.alignment, alignment_id)
+        kept = _keep(user, aligned.alignment, alignment_id)
+        _catch_up(user, history)
+        return kept
 
 
 async def aalign(
@@ -199,7 +205,7 @@ def _student(
     base = user.personas.live
     if begun and begun[0].base_version is not None:
         base = user.personas.get(begun[0].base_version)
-    elif base is None or _holds_answers_of(batch, base):
+    elif base is None or _holds_answers_of(user, batch, base):
         base = first_persona(user, batch, settings)
     elif settings.preset == "paper":
         _summarise(user, user.memory.before(batch[0]))
@@ -232,17 +238,40 @@ def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[A
     return alignment, user.alignments.add(alignment)
 
 
-def _holds_answers_of(batch: Sequence[Interaction], base: PersonaVersion) -> bool:
-    if base.alignment_id is not None or base.persona.adopted is not None:
+def keep_said(user: User, reason: str) -> PersonaVersion:
+    """Return the live persona with all that the user states, recorded for `reason` if it lacks any of it."""
+    live = live_persona(user)
+    while (persona := live.persona.with_said(said_lines(user.memory.said()))) != live.persona:
+        user.personas.add(persona, reason=reason, status="live", parent=live.number)
+        live = live_persona(user)  # Another process may have recorded one, and been told something.
+    return live
+
+
+def _catch_up(user: User, history: Sequence[Interaction]) -> None:
+    """Let the persona follow what the user stated, or had forgotten, while `history` was aligned."""
+    known = {one.interaction_id for one in user.interactions.all()}
+    for one in history:
+        if one.interaction_id not in known:
+            take_back(user, one.interaction_id)
+    if user.memory.said():
+        keep_said(user, "with what the user stated while it was aligned")
+
+
+def _holds_answers_of(user: User, batch: Sequence[Interaction], base: PersonaVersion) -> bool:
+    origin = base  # What the user stated or had forgotten made versions of their own.
+    while origin.alignment_id is None and origin.parent is not None:
+        origin = user.personas.get(origin.parent)
+    if origin.alignment_id is not None or base.persona.adopted is not None:
         return False
     return bool(base.persona.causes & {one.interaction_id for one in batch})
 
 
 def _task_of(user: User) -> Task:
-    history = user.interactions.all()
-    if not history:
+    tasks = [one.task for one in user.interactions.all()]
+    if not tasks:
         raise InputError("this user has no interactions yet: ingest some first")
-    return task_named(history[-1].task)
+    asked = [task for task in tasks if task != SAID]
+    return task_named(asked[-1]) if asked else OPEN
 
 
 def _summarise(user: User, memory: Memory) -> None:

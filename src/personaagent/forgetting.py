@@ -11,31 +11,25 @@ from .data.alignment import Alignment, Simulation, TextualLoss
 from .data.change import Decision
 from .data.errors import UnknownNameError
 from .data.interaction import Interaction
+from .data.memory.rows import contents_of
 from .data.memory.statements import derive_statements
 from .data.persona import Adopted, Persona, PersonaLine, PersonaVersion
 from .data.said import said_lines
-from .data.statement import Statement
+from .data.statement import Memory, Statement
 from .data.store import User
 from .data.tasks import task_or_open
 from .optimizers import initial_persona
 from .optimizers.betting import evidence_of
+from .programs.quoting import quoted
 
 _OfOne = TypeVar("_OfOne", TextualLoss, Simulation)
 
 
-class Remembered(Protocol):
+class Remembered(Memory, Protocol):
     """What is remembered of a user."""
-
-    def history(self) -> tuple[Interaction, ...]:
-        """Return the interactions, oldest first."""
-        ...
 
     def said(self) -> tuple[Interaction, ...]:
         """Return what the user stated, oldest first."""
-        ...
-
-    def statements(self) -> tuple[Statement, ...]:
-        """Return the current statements."""
         ...
 
 
@@ -52,6 +46,13 @@ def forget(user: User, interaction_id: str) -> PersonaVersion | None:
         StorageError: The index or the store could not be written.
     """
     user.interactions.get(interaction_id)
+    version = take_back(user, interaction_id)
+    user.interactions.forget(interaction_id)
+    return version
+
+
+def take_back(user: User, interaction_id: str) -> PersonaVersion | None:
+    """Take back what was learnt from an interaction, which may still be stored or not; see `forget`."""
     live = user.personas.live
     left = live and without_interaction(live.persona, interaction_id, user.memory)
     version = None
@@ -59,7 +60,6 @@ def forget(user: User, interaction_id: str) -> PersonaVersion | None:
         reason = f"an interaction was forgotten: {_change(live.persona, left)}"
         version = user.personas.add(left, reason=reason, status="live", parent=live.number)
     user.alignments.redact(lambda alignment: redacted(alignment, interaction_id))
-    user.interactions.forget(interaction_id)
     return version
 
 
@@ -88,15 +88,17 @@ def without_interaction(persona: Persona, interaction_id: str, memory: Remembere
         memory: What is remembered of the user; whether the interaction is still there does not matter.
     """
     history = {one.interaction_id: one for one in memory.history()}
+    gone = history.get(interaction_id)
     lines = persona.lines
     if interaction_id in persona.causes:
-        lines = tuple(_lines_without(persona.lines, interaction_id, history, memory.statements()))
-    adopted = persona.adopted and _without_demos(persona.adopted, history.get(interaction_id))
+        statements = (memory.before(gone) if gone else memory).statements()
+        lines = tuple(_lines_without(persona.lines, interaction_id, history, statements))
+    adopted = persona.adopted and _without_demos(persona.adopted, gone)
     left = persona.model_copy(update={"lines": lines, "adopted": adopted})
-    statements = memory.said()
-    if interaction_id not in {one.interaction_id for one in statements}:
+    told = memory.said()
+    if interaction_id not in {one.interaction_id for one in told}:
         return left
-    return left.with_said(said_lines(one for one in statements if one.interaction_id != interaction_id))
+    return left.with_said(said_lines(one for one in told if one.interaction_id != interaction_id))
 
 
 def redacted(alignment: Alignment, interaction_id: str) -> Alignment:
@@ -168,15 +170,20 @@ def _without_demos(adopted: Adopted, gone: Interaction | None) -> Adopted:
     """Return what another optimizer left, without the demos that show an interaction."""
     if gone is None:
         return adopted
-    predictors = {name: _undemonstrated(state, gone.query) for name, state in adopted.predictors.items()}
+    predictors = {name: _undemonstrated(state, gone) for name, state in adopted.predictors.items()}
     return adopted.model_copy(update={"predictors": predictors})
 
 
-def _undemonstrated(state: dict[str, JsonValue], query: str) -> dict[str, JsonValue]:
+def _undemonstrated(state: dict[str, JsonValue], gone: Interaction) -> dict[str, JsonValue]:
     demos = state.get("demos")
-    if not isinstance(demos, list):
-        return state
-    return {**state, "demos": [demo for demo in demos if not (isinstance(demo, dict) and query in demo.values())]}
+    return {**state, "demos": [demo for demo in demos if not _shows(demo, gone)]} if isinstance(demos, list) else state
+
+
+def _shows(demo: JsonValue, gone: Interaction) -> bool:
+    """Whether a demo asks what an interaction asked, or quotes it among what is remembered."""
+    texts = [text for text in demo.values() if isinstance(text, str)] if isinstance(demo, dict) else []
+    [content] = contents_of([gone])
+    return any(text == gone.query or quoted(content) in text for text in texts)
 
 
 def _change(old: Persona, new: Persona) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .optimizers.tracking import PersonaTracker
     from .programs import PersonaAgent
     from .runs import OpenRun
+    from .telling import Told
 
 _FILES = {"sqlite", "file"}
 _log = logging.getLogger(__name__)
@@ -135,6 +136,26 @@ class Home:
         self.mirror(user)
         return version
 
+    def tell(self, user: User, text: str, *, replace: str | None = None, also: bool = False) -> "Told":
+        """Make what a user states a line of the persona at once, and mirror it; see `personaagent.telling.tell`."""
+        from .telling import tell
+
+        told = tell(user, text, replace=replace, also=also)
+        self.mirror(user)
+        return told
+
+    def forget(self, user: User, interaction_id: str) -> "PersonaVersion | None":
+        """Forget an interaction with all that only it caused, and mirror it; see `personaagent.forgetting.forget`."""
+        from .forgetting import forget
+
+        return self._mirrored(user, forget(user, interaction_id))
+
+    def untell(self, user: User, statement_id: str) -> "PersonaVersion | None":
+        """Delete something that the user stated, and mirror it; see `personaagent.forgetting.untell`."""
+        from .forgetting import untell
+
+        return self._mirrored(user, untell(user, statement_id))
+
     def mirror(self, user: User) -> bool:
         """Mirror a user's personas to MLflow; return False, and say so in the log, if MLflow could not be reached."""
         try:
@@ -153,6 +174,11 @@ class Home:
         from .alignment import program
 
         return self.tracker.mirror(user, lambda version: program(user, version))
+
+    def _mirrored(self, user: User, version: "PersonaVersion | None") -> "PersonaVersion | None":
+        if version is not None:
+            self.mirror(user)
+        return version
 
     @property
     def certificates(self) -> "Certificates":

@@ -9,10 +9,13 @@ from .context import Json, User, opened, out, print_json
 from .show import diff_text
 
 if TYPE_CHECKING:
+    from ..blame import Blamed
     from ..data.persona import PersonaVersion
     from ..data.store import User as UserHandle
 
-app = typer.Typer(help="List, show, compare, roll back and mirror persona versions.", no_args_is_help=True)
+app = typer.Typer(help="List, show, explain, compare, roll back and mirror persona versions.", no_args_is_help=True)
+_CAUSES = 5
+"""Causes of a line that are listed."""
 Number = Annotated[int | None, typer.Option(min=1)]
 
 
@@ -75,15 +78,48 @@ def rollback(
     user: User,
     to: Annotated[int | None, typer.Option("--to", help="By default the parent of the live version.", min=1)] = None,
 ) -> None:
-    """Make an older version live again. Nothing is deleted: rolling forward is the same command."""
+    """Make an older version live again. Nothing is deleted: rolling forward is the same command.
+
+    What the user states (`memory said`) holds in every version.
+    """
+    from ..telling import roll_back
+
     with opened(context) as home:
         handle = home.store.user(user)
         target = to or _version(handle, None).parent
         if target is None:
             raise InputError("the live version has no parent to roll back to: name one with --to")
-        version = handle.personas.promote(target, f"rolled back to v{target}")
+        version = roll_back(handle, target, f"rolled back to v{target}")
         home.mirror(handle)
     out.print(f"persona v{version.number} is live")
+
+
+@app.command("blame")
+def blame_(context: typer.Context, user: User, version: Number = None, as_json: Json = False) -> None:
+    """Say of each line of a persona (the live one, or --version N) and of its weights why it is there."""
+    from ..blame import blame
+
+    with opened(context) as home:
+        handle = home.store.user(user)
+        blamed = blame(handle, _version(handle, version).number)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in blamed])
+        return
+    for one in blamed:
+        out.print(f"{one.state}  {one.kind}  {one.text}", markup=False)
+        out.print(f"    because of {one.because}{_found(one)}", markup=False)
+        for cause in one.causes[:_CAUSES]:
+            date = f"{cause.at:%Y-%m-%d}" if cause.at else "(undated)"
+            out.print(f"    {cause.interaction_id}  {date}  {cause.words or '(forgotten)'}", markup=False)
+        if len(one.causes) > _CAUSES:
+            out.print(f"    and {len(one.causes) - _CAUSES} more: see --json", markup=False)
+
+
+def _found(one: "Blamed") -> str:
+    if one.evidence is None:
+        return ""
+    found = one.evidence
+    return f"; scored {found.n} times, mean difference {found.mean:+.3f}, wealth {found.wealth:.2f}"
 
 
 @app.command()

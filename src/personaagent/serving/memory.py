@@ -7,12 +7,16 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.interaction import Interaction
+from ..data.said import MAX_CHARACTERS, Said, said
 from ..data.statement import Episode, Statement
-from .access import Called, Deployed
+from ..forgetting import forget, untell
+from ..telling import Told, tell
+from .access import Called
+from .idempotency import IdempotentRoute
 from .interactions import InteractionId, Text, found
 from .problems import documented
 
-router = APIRouter(tags=["Memory"])
+router = APIRouter(tags=["Memory"], route_class=IdempotentRoute)
 
 
 class MemoryPage(BaseModel):
@@ -30,6 +34,22 @@ class MemorySearch(BaseModel):
 
     query: Text
     k: int = Field(default=4, ge=1, le=50)
+
+
+class NewStatement(BaseModel):
+    """Something that the user states."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "I am vegetarian"}]})
+
+    text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
+    replace: str | None = Field(default=None, max_length=200, description="Id of the statement that it replaces.")
+    also: bool = Field(default=False, description="Whether earlier statements on the same subject hold beside it.")
+
+
+class Statements(BaseModel):
+    """What the user stated, oldest first; those that `replaced_by` names another for hold no more."""
+
+    said: list[Said]
 
 
 class Found(BaseModel):
@@ -61,7 +81,25 @@ def search_memory(search: MemorySearch, called: Called) -> Found:
 
 
 @router.delete("/v1/memory/{interaction_id:path}", status_code=204, responses=documented())
-async def forget(interaction_id: InteractionId, called: Called, deployed: Deployed) -> None:
-    """Forget an interaction, and every statement that stands on it. Persona versions that learnt from it stay."""
+async def forget_interaction(interaction_id: InteractionId, called: Called) -> None:
+    """Forget an interaction with all that only it caused: statements, and lines of the live persona."""
     await asyncio.to_thread(found, called.user, interaction_id)
-    await asyncio.to_thread(called.user.interactions.forget, interaction_id)
+    await asyncio.to_thread(forget, called.user, interaction_id)
+
+
+@router.get("/v1/said", responses=documented())
+def list_said(called: Called) -> Statements:
+    """List what the user stated, and which later statement replaced which."""
+    return Statements(said=list(said(called.user.memory.said())))
+
+
+@router.post("/v1/said", status_code=201, responses=documented())
+async def tell_statement(new: NewStatement, called: Called) -> Told:
+    """Make what the user states a line of the persona, from the next answer on."""
+    return await asyncio.to_thread(tell, called.user, new.text, replace=new.replace, also=new.also)
+
+
+@router.delete("/v1/said/{statement_id:path}", status_code=204, responses=documented())
+async def delete_statement(statement_id: InteractionId, called: Called) -> None:
+    """Delete what the user stated; what it had replaced holds again."""
+    await asyncio.to_thread(untell, called.user, statement_id)

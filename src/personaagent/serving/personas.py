@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from .. import telling
+from ..blame import Blamed, blame
 from ..data.errors import InputError, UnknownNameError
 from ..data.interaction import Interaction
 from ..data.persona import PersonaVersion, persona_diff
@@ -40,6 +42,13 @@ class PersonaChange(BaseModel):
     old: int
     new: int
     diff: str = Field(description="A unified diff of the texts; empty if they read the same.")
+
+
+class Blame(BaseModel):
+    """Why a version is as it is."""
+
+    version: int | None = Field(description="Null if there is no persona yet.")
+    blamed: list[Blamed] = Field(description="Its lines, its weights, then what waits in the shadow or was retired.")
 
 
 class Rollback(BaseModel):
@@ -78,6 +87,13 @@ def get_version(number: Number, called: Called, response: Response) -> PersonaVe
     return version
 
 
+@router.get("/v1/persona/blame", responses=documented())
+def blame_persona(called: Called, version: Annotated[int | None, Query(ge=1, le=_MOST)] = None) -> Blame:
+    """Say of each line of a version, by default the live one, and of its weights why it is there."""
+    shown = called.user.personas.live if version is None else _version(called.user, version)
+    return Blame(version=shown and shown.number, blamed=list(blame(called.user, shown and shown.number)))
+
+
 @router.get("/v1/persona/diff", responses=documented())
 def diff_versions(
     called: Called, old: Annotated[int, Query(ge=1, le=_MOST)], new: Annotated[int, Query(ge=1, le=_MOST)]
@@ -91,7 +107,7 @@ def diff_versions(
 async def roll_back(
     rollback: Rollback, called: Called, if_match: Annotated[str | None, Header(max_length=200)] = None
 ) -> PersonaVersion:
-    """Let an older version answer again, from the next request on."""
+    """Let an older version answer again, from the next request on; what the user states holds in it too."""
     return await asyncio.to_thread(_rolled_back, called.user, rollback.version, if_match)
 
 
@@ -102,7 +118,7 @@ def _rolled_back(user: User, number: int, if_match: str | None) -> PersonaVersio
     if _version(user, number).status == "rejected":
         raise Problem(409, "This version was rejected: it never answered.")
     try:
-        return user.personas.promote(number, "rolled back by the user")
+        return telling.roll_back(user, number, "rolled back by the user")
     except UnknownNameError:
         raise
     except InputError as error:

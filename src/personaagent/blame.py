@@ -1,0 +1,129 @@
+"""Why a persona is as it is: each line and the weights, with what caused them and what speaks for them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+from .data.answer_weights import AnswerWeights
+from .data.change import ChangeKind, Decision, Evidence
+from .data.interaction import Interaction
+from .data.memory.rows import contents_of
+from .data.nouns import Noun
+from .data.persona import Kind, PersonaLine, PersonaVersion
+from .data.store import User
+
+_WORDS = 12
+"""Words of an interaction that are shown."""
+
+
+class Cause(Noun):
+    """An interaction that a line came from."""
+
+    interaction_id: str
+    at: datetime | None = None
+    words: str | None = None
+    """The first words of what was asked or stated; None if the interaction is not stored any more."""
+
+
+class Blamed(Noun):
+    """A line of a persona, or its answer weights, and why it is there."""
+
+    kind: Kind | ChangeKind
+    text: str
+    """The line; of weights, what they say."""
+    state: Literal["live", "shadow", "retired"]
+    """`live` is in this version; `shadow` is scored without being served; `retired` was live once."""
+    because: str
+    """What caused it, in words."""
+    causes: tuple[Cause, ...] = ()
+    """By interaction; weights are of all answered ones, which are not listed."""
+    evidence: Evidence | None = None
+    """What scored interactions say of it; None if it was never scored."""
+    line_id: str | None = None
+    """None of weights."""
+
+
+def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
+    """Return every line of a persona version in its order, its weights, then what waits in the shadow or was retired.
+
+    Args:
+        user: Whose persona.
+        version: Number of the version; by default the live one, or nothing if there is none.
+
+    Raises:
+        UnknownNameError: There is no version of this number.
+    """
+    shown = user.personas.live if version is None else user.personas.get(version)
+    if shown is None:
+        return ()
+    known = {one.interaction_id: one for one in user.interactions.all()}
+    decisions = _decisions(user, shown)
+    lines = [_blamed(line, decisions, known) for line in shown.persona.lines]
+    weights = [] if shown.persona.weights is None else [_weights(shown.persona.weights, decisions, known)]
+    return (*lines, *weights, *_elsewhere(shown, decisions, known))
+
+
+def _decisions(user: User, version: PersonaVersion) -> list[Decision]:
+    """Return the latest decision on each change, of the alignments that this version may rest on."""
+    latest: dict[str, Decision] = {}
+    for alignment in user.alignments.all():
+        if version.status == "live" or alignment.started_at <= version.at:
+            latest |= {one.change.change_id: one for one in alignment.decisions}
+    return list(latest.values())
+
+
+def _blamed(line: PersonaLine, decisions: Iterable[Decision], known: Mapping[str, Interaction]) -> Blamed:
+    decision = next((one for one in decisions if one.change.line and one.change.line.line_id == line.line_id), None)
+    return Blamed(
+        kind=line.kind,
+        text=line.text,
+        state="live",
+        because=_because(line),
+        causes=tuple(_cause(name, known) for name in line.causes),
+        evidence=decision and _evidence(decision),
+        line_id=line.line_id,
+    )
+
+
+def _weights(weights: AnswerWeights, decisions: Iterable[Decision], known: Mapping[str, Interaction]) -> Blamed:
+    decision = next((one for one in decisions if one.change.weights == weights), None)
+    answered = sum(one.task == weights.task and one.ground_truth is not None for one in known.values())
+    return Blamed(
+        kind="weights",
+        text=f"{weights.lm} counts {weights.a:g}, the user's habits {weights.b:g}, the user's memory {weights.c:g} "
+        f"(fitted on {weights.interactions} interactions of {weights.users} users)",
+        state="live",
+        because=f"all {answered} answered interactions of task {weights.task}",
+        evidence=decision and _evidence(decision),
+    )
+
+
+def _elsewhere(
+    version: PersonaVersion, decisions: Iterable[Decision], known: Mapping[str, Interaction]
+) -> Iterable[Blamed]:
+    """Yield the lines that were decided on and are not in the version."""
+    live = {line.line_id for line in version.persona.lines}
+    for decision in decisions:
+        line = decision.change.line
+        if line is None or line.line_id in live or decision.outcome not in ("shadow", "retired"):
+            continue
+        yield _blamed(line, [decision], known).model_copy(update={"state": decision.outcome})
+
+
+def _because(line: PersonaLine) -> str:
+    if line.kind == "said":
+        return "the user said so"
+    count = len(line.causes)
+    return f"{count} interaction{'' if count == 1 else 's'}" if count else "the template"
+
+
+def _evidence(decision: Decision) -> Evidence | None:
+    return decision.evidence if decision.evidence.n else None
+
+
+def _cause(interaction_id: str, known: Mapping[str, Interaction]) -> Cause:
+    if (one := known.get(interaction_id)) is None:
+        return Cause(interaction_id=interaction_id)
+    words = contents_of([one])[0].split()
+    shown = " ".join(words[:_WORDS]) + (" ..." if len(words) > _WORDS else "")
+    return Cause(interaction_id=interaction_id, at=one.at, words=shown)
