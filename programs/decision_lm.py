@@ -164,8 +164,11 @@ def given_answer(response: Response, name: str, answers: Sequence[str]) -> str |
     if isinstance(written, dict):
         fields = cast("dict[str, Any]", written)
         written = fields.get(name, next(iter(fields.values()), ""))
-    bare = str(written).strip().strip("\"'`").rstrip(".").strip().casefold()
-    return next((answer for answer in answers if answer.casefold() == bare), None)
+    return next((answer for answer in answers if _bare(answer) == _bare(str(written))), None)
+
+
+def _bare(answer: str) -> str:
+    return answer.strip("\"'`. \n").casefold()
 
 
 def _ties(probabilities: Distribution) -> bool:
