@@ -17,7 +17,7 @@ def written_into(predictor: dspy.Predict, own: dspy.Predict) -> dict[str, JsonVa
         predictor: As an optimizer left it.
         own: As the persona makes it.
     """
-    state: dict[str, JsonValue] = {}
+    state: dict[str, Any] = {}
     if not predictor.signature.equals(own.signature):
         state["signature"] = predictor.signature.dump_state()
     if demos := [shown for demo in predictor.demos if (shown := _shown(demo, predictor.signature))]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import dspy
@@ -162,9 +162,14 @@ def given_answer(response: Response, name: str, answers: Sequence[str]) -> str |
     """Return the answer that was written, None if it is not allowed; case, quotes and a full stop do not matter."""
     data = _data(response)
     written: Any = data.value if data is not None else _json(_text(response))
-    value = written.get(name, next(iter(written.values()), "")) if isinstance(written, dict) else written
-    bare = str(value).strip().strip("\"'`").rstrip(".").strip().casefold()
-    return next((answer for answer in answers if answer.casefold() == bare), None)
+    if isinstance(written, dict):
+        fields = cast("dict[str, Any]", written)
+        written = fields.get(name, next(iter(fields.values()), ""))
+    return next((answer for answer in answers if _bare(answer) == _bare(str(written))), None)
+
+
+def _bare(answer: str) -> str:
+    return answer.strip("\"'`. \n").casefold()
 
 
 def _ties(probabilities: Distribution) -> bool:
@@ -205,7 +210,7 @@ def _request(lm: dspy.LM, state: Mapping[str, Any], name: str, what: str, answer
         "required": [name],
         "additionalProperties": False,
     }
-    formatted = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+    formatted: Any = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
     takes_schemas = lm.supports_response_schema
     temperature = lm.kwargs.get("temperature")
     return Request(
@@ -228,8 +233,9 @@ def _demo(demo: Mapping[str, Any], inputs: Mapping[str, Any], name: str) -> tupl
     if not given or name not in demo:
         return ()
     answer = demo[name]
-    value = answer["value"] if isinstance(answer, Mapping) else answer
-    return Message.user(_inputs(given)), Message.assistant(json.dumps({name: str(value)}, ensure_ascii=False))
+    if isinstance(answer, Mapping):
+        answer = cast("Mapping[str, Any]", answer)["value"]
+    return Message.user(_inputs(given)), Message.assistant(json.dumps({name: str(answer)}, ensure_ascii=False))
 
 
 def _inputs(inputs: Mapping[str, Any]) -> str:

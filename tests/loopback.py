@@ -37,6 +37,8 @@ class Reply:
 
     content: str | None = None
     """What the LM says, if not that."""
+    logprobs: Json | None = None
+    """The log-probabilities of its tokens, as OpenAI writes them."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes | None = None
@@ -125,7 +127,8 @@ def example_of(schema: Json, name: str = "answer", definitions: Json | None = No
     return value
 
 
-def _completion(body: Json, content: str | None) -> Json:
+def _completion(body: Json, reply: Reply) -> Json:
+    content = reply.content
     if content is None:
         content = json.dumps(example_of(body["response_format"]["json_schema"]["schema"]))
     message = {"role": "assistant", "content": content}
@@ -134,7 +137,7 @@ def _completion(body: Json, content: str | None) -> Json:
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message, "logprobs": reply.logprobs}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
     }
 
@@ -149,7 +152,7 @@ def _said(request: Asked, reply: Reply) -> tuple[int, Json]:
     if reply.status != 200:
         return reply.status, {"error": {"message": f"status {reply.status}", "type": "made_up"}}
     if request.path == "/v1/chat/completions":
-        return 200, _completion(request.body, reply.content)
+        return 200, _completion(request.body, reply)
     if request.path == "/v1/embeddings":
         return 200, _embeddings(request.body)
     return 404, {"error": f"no {request.path} here"}

@@ -55,7 +55,8 @@ class WithWeights(Module):
     def forward(self, *, query: str) -> dspy.Prediction:
         """Return the program's prediction, with `response`, `probabilities` and `experts` after weighing."""
         answered = self.program(query=query)
-        if not serves(self.weights, self.task, dspy.settings.lm.model):
+        lm = dspy.settings.lm
+        if lm is None or not serves(self.weights, self.task, lm.model):
             return answered
         past = self.past.answered(query) if self.past else ()
         found = weighed(self.task, answered.lm_probabilities, self.weights, past)

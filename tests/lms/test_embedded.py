@@ -14,8 +14,9 @@ import pytest
 from dspy.lm15 import Config, Message, Request
 
 from personaagent.data.errors import LMError, ModelFileError, SetupError
-from personaagent.lms import embedded, open_lm
+from personaagent.lms import open_lm
 from personaagent.lms.embedded import LlamaEngine, default_threads, shared_engine, usable_cores
+from personaagent.lms.llama_requests import raise_as_dspy
 from personaagent.lms.models import MODELS
 from personaagent.programs.lm_errors import lm_errors
 
@@ -179,4 +180,4 @@ def test_an_error_of_the_server_has_the_kind_that_dspy_retries_or_not() -> None:
     kinds = {400: "InvalidRequestError", 404: "InvalidRequestError", 500: "ServerError", 503: "ServerError"}
     for status, kind in {**kinds, 501: "UnsupportedFeatureError"}.items():
         with pytest.raises(getattr(dspy.lm15, kind), match="made up"):
-            embedded._raise({"code": status, "message": "made up", "type": "made_up"})
+            raise_as_dspy({"code": status, "message": "made up", "type": "made_up"})

@@ -11,11 +11,12 @@ import dspy
 import pytest
 
 from personaagent.data.interaction import Interaction
+from personaagent.data.task import OPEN, Task
 from personaagent.data.tasks import task_named
 from personaagent.optimizers import PersonaAlignment, examples, initial_persona
-from personaagent.programs import PersonaAgent
+from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.programs.summarise_history import SummariseHistory
-from personaagent.testing import ScriptedLM, in_memory_store
+from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
 GOLDEN = Path(__file__).with_name("golden")
 TASK = task_named("LaMP-2M")
@@ -53,28 +54,62 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def prompts() -> dict[str, str]:
-    """Return the first prompt of each kind: under a first persona, in an alignment, and of a summary."""
+    """Return the first prompt of each kind: under a first persona, in an alignment in the paper, and of a summary."""
     lm = ScriptedLM(ANSWERS)
     with in_memory_store() as store, dspy.context(lm=lm):
         user = store.add_user("made up")
         user.interactions.add(HISTORY)
         history = user.interactions.all()
         persona = initial_persona(user.memory.before(history[-1]).statements())
-        agent = PersonaAgent(TASK, user.memory, persona=persona)
+        agent = PersonaAgent(TASK, user.memory, persona=persona, settings=AgentSettings(preset="paper"))
         PersonaAlignment(n=1).compile(agent, trainset=examples(history))
         SummariseHistory()(interactions=history, known=None, task=TASK, now=NOW)
     kinds = {"search": "recall", "tool": "tool_use", "profile": "revise_persona", "statements": "summarise_user"}
     return {
-        kinds.get(
-            request.outputs_wanted[0], request.outputs_wanted[0]
-        ): f"{request.system}\n\n=== user\n{request.user}\n"
+        kinds.get(request.outputs_wanted[0], request.outputs_wanted[0]): written(request)
         for request in reversed(lm.requests)
     }
 
 
+@pytest.fixture(scope="module")
+def lean_prompts() -> dict[str, str]:
+    """Return the lean preset's prompt for each kind of answer."""
+    rating = Task(name="made up", kind="rating", labels=("1", "2", "3", "4", "5"))
+    asked = {
+        "lean_label": (TASK, HISTORY[-1].query, "comedy"),
+        "lean_rating": (rating, "A made-up book that fell apart", "1"),
+        "lean_text": (OPEN, "What should I see tonight?", "The lighthouse film."),
+    }
+    prompts: dict[str, str] = {}
+    with in_memory_store() as store:
+        user = store.add_user("made up")
+        user.interactions.add(HISTORY[:-1])
+        persona = initial_persona(user.memory.statements())
+        for kind, (task, query, answer) in asked.items():
+            lm = ScriptedLM({"response": answer})
+            with dspy.context(lm=lm):
+                PersonaAgent(task, user.memory, persona=persona)(query=query)
+            [prompts[kind]] = map(written, lm.requests)
+    return prompts
+
+
+def written(request: ScriptedRequest) -> str:
+    return f"{request.system}\n\n=== user\n{request.user}\n"
+
+
 @pytest.mark.parametrize("kind", ["recall", "tool_use", "response", "critique", "revise_persona", "summarise_user"])
-def test_a_prompt_reads_as_it_was_decided(prompts: dict[str, str], kind: str) -> None:
-    golden = GOLDEN / f"{kind}.txt"
+def test_a_prompt_of_the_paper_reads_as_it_was_decided(prompts: dict[str, str], kind: str) -> None:
+    assert prompts[kind] == golden(kind, prompts[kind])
+
+
+@pytest.mark.parametrize("kind", ["lean_label", "lean_rating", "lean_text"])
+def test_a_lean_prompt_reads_as_it_was_decided(lean_prompts: dict[str, str], kind: str) -> None:
+    assert lean_prompts[kind] == golden(kind, lean_prompts[kind])
+
+
+def golden(kind: str, prompt: str) -> str:
+    """Return the prompt as it was decided, which is this one where prompts are to be written anew."""
+    file = GOLDEN / f"{kind}.txt"
     if os.environ.get("PERSONAAGENT_WRITE_GOLDEN"):
-        golden.write_text(prompts[kind], encoding="utf-8")
-    assert prompts[kind] == golden.read_text(encoding="utf-8")
+        file.write_text(prompt, encoding="utf-8")
+    return file.read_text(encoding="utf-8")

@@ -1,12 +1,14 @@
 """ScriptedLM answers through DSPy's own adapters; what it has no answer for stops the test."""
 
 import asyncio
-from typing import Literal
+from typing import Any, Literal
 
 import dspy
 import pytest
+from dspy.experimental import Choice
 from dspy.lm15 import RateLimitError
 
+from personaagent.programs.decision_lm import DecisionLM
 from personaagent.testing import RefusingLM, ScriptedLM, UnscriptedCallError
 
 ADAPTERS = [
@@ -53,6 +55,37 @@ def test_a_value_may_be_a_function_of_the_request() -> None:
     lm = ScriptedLM({"response": lambda request: request.input("query").upper()})
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
         assert dspy.Predict("query -> response")(query="two\n\nlines").response == "TWO\n\nLINES"
+
+
+TAG: Any = Choice[("comedy", ""), ("classic", "")]
+
+
+class Decide(dspy.Signature):
+    """Decide."""
+
+    film: str = dspy.InputField()
+    tag: TAG = dspy.OutputField(desc="the tag")
+
+
+def decided(answer: object) -> Choice:
+    lm = ScriptedLM({"tag": answer})
+    with dspy.context(lm=lm):
+        return dspy.Predict(Decide)(film="A parrot robs a bank.", lm=DecisionLM(lm)).tag
+
+
+def test_a_decision_may_have_probabilities_and_those_left_out_are_0() -> None:
+    assert decided({"comedy": 0.7, "classic": 0.3}).probabilities == {"comedy": 0.7, "classic": 0.3}
+    assert decided({"classic": 1.0}).probabilities == {"comedy": 0.0, "classic": 1.0}
+    assert decided(lambda request: {"comedy": 0.6, "classic": 0.4}).value == "comedy"
+
+
+def test_a_decision_may_be_an_answer_alone() -> None:
+    assert decided("classic").probabilities == {"comedy": 0.0, "classic": 1.0}
+
+
+def test_probabilities_of_an_answer_that_is_not_allowed_are_refused() -> None:
+    with pytest.raises(UnscriptedCallError, match="horror"):
+        decided({"horror": 1.0})
 
 
 def test_a_sequence_is_used_up_in_order() -> None:

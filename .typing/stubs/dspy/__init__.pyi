@@ -27,6 +27,7 @@ from .utils.exceptions import LMServerError as LMServerError
 from .utils.exceptions import LMTimeoutError as LMTimeoutError
 from .utils.exceptions import LMTransportError as LMTransportError
 from .utils.exceptions import LMUnexpectedError as LMUnexpectedError
+from .utils.exceptions import LMUnsupportedFeatureError as LMUnsupportedFeatureError
 from .utils.exceptions import is_retryable_lm_error as is_retryable_lm_error
 
 __version__: str
@@ -126,6 +127,7 @@ class Module:
 class Predict(Module, Parameter):
     signature: type[Signature]
     demos: list[Any]
+    fields: dict[str, dict[str, Any]]
     lm: BaseLM | None
     config: dict[str, Any]
     def __init__(

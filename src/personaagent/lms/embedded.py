@@ -115,7 +115,7 @@ class LlamaEngine:
             return next_tokens_of(positions[-1])
 
         probabilities = answer_probabilities(next_tokens, answers)
-        return probabilities and decision_of(field, probabilities, positions, request.model)
+        return None if probabilities is None else decision_of(field, probabilities, positions, request.model)
 
     def stream(self, request: Request) -> Iterator[object]:
         """Yield the whole answer as one piece."""

@@ -27,13 +27,12 @@ SEED = 1
 
 def choice_of(request: Request) -> tuple[str, list[str]] | None:
     """Return the field whose answer is one of several texts, and these; None if the request asks for anything else."""
-    schema = (request.config.response_format or {}).get("schema") or {}
-    match schema.get("properties"):
-        case {**fields} if len(fields) == 1:
-            [(name, field)] = fields.items()
-            return (name, list(field["enum"])) if "enum" in field else None
-        case _:
-            return None
+    wanted: Any = request.config.response_format or {}
+    fields = wanted.get("schema", {}).get("properties", {})
+    if len(fields) != 1:
+        return None
+    [(name, field)] = fields.items()
+    return (name, list(field["enum"])) if "enum" in field else None
 
 
 def body_of(request: Request) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def decision_of(
     field: str, probabilities: dict[str, float], positions: Sequence[Mapping[str, Any]], model: str
 ) -> Response:
     """Return the probabilities of a field's answers, which the model was asked for at these positions."""
-    value = {field: max(probabilities, key=probabilities.__getitem__)}
+    value: Any = {field: max(probabilities, key=probabilities.__getitem__)}
     decision = DataPart(value=value, probabilities={field: probabilities}, method="candidate_sequence_likelihood")
     first = positions[0]["usage"]
     return Response(

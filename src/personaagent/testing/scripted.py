@@ -212,9 +212,8 @@ def _decision(reply: Reply | None, request: ScriptedRequest) -> DataPart | None:
     found: dict[str, dict[str, float]] = {}
     for name, shares in cast("dict[str, Mapping[str, float]]", given).items():
         if unknown := shares.keys() - set(request.choices[name]):
-            raise ValueError(
-                f"the script gives {name} {sorted(unknown)}, and the prompt allows {request.choices[name]}"
-            )
+            allowed = ", ".join(request.choices[name])
+            raise UnscriptedCallError(f"the script gives {name} {sorted(unknown)}, and the prompt allows {allowed}")
         found[name] = {answer: shares.get(answer, 0.0) for answer in request.choices[name]}
     value: Any = {name: max(shares, key=shares.__getitem__) for name, shares in found.items()}
     return DataPart(value=value, probabilities=found, method="candidate_sequence_likelihood")
