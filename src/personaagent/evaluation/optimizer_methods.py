@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -55,7 +55,7 @@ class OptimizerMethod(ListedMethod):
         agent = await unaligned.prepare(user, bench)
         if not latest:
             return agent
-        compiled: PersonaAgent = await in_thread(self._compile, agent.as_of(latest[0]), examples(latest), bench)
+        compiled = await in_thread(self._compile, agent.as_of(latest[0]), examples(latest), bench)
         compiled.memory = agent.memory
         return compiled
 
@@ -71,7 +71,7 @@ class OptimizerMethod(ListedMethod):
     @abstractmethod
     def _compile(
         self, student: "PersonaAgent", trainset: "Sequence[dspy.Example]", bench: "Workbench"
-    ) -> "dspy.Module":
+    ) -> "PersonaAgent":
         """Return the compiled program, with the LM of the context."""
 
 
@@ -86,19 +86,23 @@ class GepaMethod(OptimizerMethod):
 
     def _compile(
         self, student: "PersonaAgent", trainset: "Sequence[dspy.Example]", bench: "Workbench"
-    ) -> "dspy.Module":
+    ) -> "PersonaAgent":
         import dspy
         from dspy.teleprompt import GEPA
 
         from ..programs.spend import measure
 
         with measure() as meter:
+
+            def spent(_state: object) -> bool:
+                return meter.spend.calls >= self.calls
+
             optimizer = GEPA(
                 partial(_with_feedback, bench.task),
                 max_metric_calls=self.calls,
                 reflection_lm=bench.lm_of("revision") or dspy.settings.lm,
                 num_threads=1,
-                gepa_kwargs={"stop_callbacks": lambda _state: meter.spend.calls >= self.calls},
+                gepa_kwargs={"stop_callbacks": spent},
             )
             return _quietly(optimizer, student, trainset=trainset, valset=trainset)
 
@@ -114,7 +118,7 @@ class BootstrapMethod(OptimizerMethod):
 
     def _compile(
         self, student: "PersonaAgent", trainset: "Sequence[dspy.Example]", bench: "Workbench"
-    ) -> "dspy.Module":
+    ) -> "PersonaAgent":
         from dspy.teleprompt import BootstrapFewShot
 
         optimizer = BootstrapFewShot(
@@ -146,7 +150,7 @@ class ReAnchorMethod(OptimizerMethod):
 
     def _compile(
         self, student: "PersonaAgent", trainset: "Sequence[dspy.Example]", bench: "Workbench"
-    ) -> "dspy.Module":
+    ) -> "PersonaAgent":
         from dspy.experimental import ReAnchor
 
         from ..programs.shared_decisions import sharing_decisions
@@ -176,7 +180,7 @@ class MiproMethod(OptimizerMethod):
 
     def _compile(
         self, student: "PersonaAgent", trainset: "Sequence[dspy.Example]", bench: "Workbench"
-    ) -> "dspy.Module":
+    ) -> "PersonaAgent":
         from dspy.teleprompt import MIPROv2
 
         optimizer = MIPROv2(
@@ -209,7 +213,7 @@ def _with_feedback(task: Task, example: "dspy.Example", prediction: "dspy.Predic
     return dspy.Prediction(score=score(task, example, prediction), feedback=feedback)
 
 
-def _quietly(optimizer: "Teleprompter", student: "PersonaAgent", **inputs: Any) -> "dspy.Module":
+def _quietly(optimizer: "Teleprompter", student: "PersonaAgent", **inputs: Any) -> "PersonaAgent":
     """Compile without what DSPy prints. Where that goes is the process's, so one program is compiled at a time."""
     with _one_at_a_time, Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        return optimizer.compile(student, **inputs)
+        return cast("PersonaAgent", optimizer.compile(student, **inputs))
