@@ -1,5 +1,6 @@
 """A certificate: which kinds of change were shown to help, on average over many users."""
 
+import hashlib
 from datetime import datetime
 
 from pydantic import Field
@@ -26,6 +27,11 @@ class Certificate(Noun):
     version: str
     """Of the package that made it."""
     made_at: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what is certified; when it was made does not count."""
+        return hashlib.sha256(self.model_dump_json(exclude={"made_at"}).encode()).hexdigest()
 
     def kinds_for(self, lm: str, task: str, form: str) -> frozenset[ChangeKind]:
         """Return the kinds that are certified there; none for another LM, task or form."""

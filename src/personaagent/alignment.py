@@ -4,11 +4,15 @@ import asyncio
 import copy
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import dspy
+from pydantic import TypeAdapter
 
 from .certificates import Certificates
 from .data.alignment import Alignment
+from .data.answer_weights import AnswerWeights
+from .data.change import ChangeKind, Decision
 from .data.errors import InputError
 from .data.interaction import SAID, Interaction
 from .data.memory.user_memory import UserMemory
@@ -35,6 +39,15 @@ _WORTH_A_SUMMARY = 10
 """New interactions of a task that bring its summary up to date."""
 
 
+class Certified(NamedTuple):
+    """What an alignment takes from a certificate; its record has it, so that it can be done again."""
+
+    kinds: frozenset[ChangeKind] = frozenset()
+    """Kinds of change that go live at once."""
+    weights: AnswerWeights | None = None
+    """Answer weights to propose."""
+
+
 def program(
     user: User, version: PersonaVersion, task: Task | None = None, settings: AgentSettings | None = None
 ) -> PersonaAgent:
@@ -55,8 +68,13 @@ def program(
         tools=[recorded_tool(wikipedia_tool())] if settings.preset == "paper" else [],
         settings=settings,
     )
-    agent.decisions = next((one.decisions for one in reversed(user.alignments.all()) if one.decisions), ())
+    agent.decisions = decisions_of(user.alignments.all())
     return agent
+
+
+def decisions_of(alignments: Sequence[Alignment]) -> tuple[Decision, ...]:
+    """Return what is decided of every change of a user after these alignments, oldest first."""
+    return next((one.decisions for one in reversed(alignments) if one.decisions), ())
 
 
 def live_persona(user: User, settings: AgentSettings | None = None) -> PersonaVersion:
@@ -116,11 +134,11 @@ def align(
         if (recorded := _recorded(user, alignment_id)) is not None:
             return recorded
         student = _student(user, optimizer, alignment_id, settings)
-        equipped = _equipped(optimizer, student, certificates or Certificates())
+        certified = _certified(student, certificates or Certificates())
         history = user.interactions.all()
-        aligned = equipped.compile(student, trainset=examples(history))
+        aligned = equipped(optimizer, certified).compile(student, trainset=examples(history))
         stop_if_cancelled()
-        kept = _keep(user, aligned.alignment, alignment_id)
+        kept = _keep(user, _noting(aligned.alignment, certified), alignment_id)
         _catch_up(user, history)
         return kept
 
@@ -212,21 +230,42 @@ def _student(
     return program(user, base, task_named(batch[-1].task), settings)
 
 
-def _equipped(optimizer: PersonaAlignment, student: PersonaAgent, certificates: Certificates) -> PersonaAlignment:
-    """Return the optimizer with the proposers and the acceptance that suit the student's LM, task and prompts."""
+def _certified(student: PersonaAgent, certificates: Certificates) -> Certified:
+    lm, task, form = dspy.settings.lm.model, student.task, student.settings.form
+    found = certificates.suiting(lm, task, form)
+    return Certified() if found is None else Certified(found.kinds_for(lm, task.name, form), found.weights)
+
+
+def equipped(optimizer: PersonaAlignment, certified: Certified) -> PersonaAlignment:
+    """Return the optimizer with the proposers and the acceptance that suit the LM of the context.
+
+    One in paper mode, or in an evidence mode of one's own, stays as it is.
+    """
     if optimizer.mode != "evidence":
         return optimizer
-    lm = dspy.settings.lm.model
-    certificate = certificates.suiting(lm, student.task, student.settings.form)
     proposers: list[Proposer] = [*default_proposers()]
-    if certificate is not None and certificate.weights is not None:
-        proposers.insert(0, ProposeWeights(certificate.weights))
-    if not lm.startswith("embedded/"):
+    if certified.weights is not None:
+        proposers.insert(0, ProposeWeights(certified.weights))
+    if not dspy.settings.lm.model.startswith("embedded/"):
         proposers.append(ProposeRules(optimizer.loss_lm, optimizer.revision_lm))
-    certified = certificate.kinds_for(lm, student.task.name, student.settings.form) if certificate else frozenset()
-    equipped = copy.copy(optimizer)
-    equipped.mode = EvidenceMode(proposers, EProcess(certified))
-    return equipped
+    with_them = copy.copy(optimizer)
+    with_them.mode = EvidenceMode(proposers, EProcess(certified.kinds))
+    return with_them
+
+
+def certified_of(alignment: Alignment) -> Certified:
+    """Return what an alignment took from a certificate, as its record says."""
+    weights = alignment.settings.get("weights")
+    kinds = TypeAdapter(frozenset[ChangeKind]).validate_python(alignment.settings.get("certified", []))
+    return Certified(kinds, None if weights is None else AnswerWeights.model_validate(weights))
+
+
+def _noting(alignment: Alignment, certified: Certified) -> Alignment:
+    if alignment.settings["mode"] != "evidence":
+        return alignment
+    weights = None if certified.weights is None else certified.weights.model_dump(mode="json")
+    taken = {"certified": sorted(certified.kinds), "weights": weights}
+    return alignment.model_copy(update={"settings": {**alignment.settings, **taken}})
 
 
 def _keep(user: User, alignment: Alignment, alignment_id: str | None) -> tuple[Alignment, tuple[PersonaVersion, ...]]:

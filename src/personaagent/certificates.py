@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -32,14 +33,18 @@ class Certificates:
     Args:
         store: Whose users weights are fitted on where no certificate has any.
         paths: Files of one's own; they go before those of the package.
+        fit_once: Whether weights that are fitted on the store's users are kept: for a run over many users, so that all
+            of them get the same. Otherwise they are fitted anew each time.
 
     Raises:
         InputError: A file is not a certificate.
     """
 
-    def __init__(self, store: Store | None = None, paths: Iterable[Path] = ()) -> None:
+    def __init__(self, store: Store | None = None, paths: Iterable[Path] = (), *, fit_once: bool = False) -> None:
         self._store = store
         self._known = (*map(read_certificate, paths), *_of_the_package())
+        self._kept: dict[tuple[str, Task, str], Certificate | None] | None = {} if fit_once else None
+        self._fitting = Lock()
 
     def suiting(self, lm: str, task: Task, form: str) -> Certificate | None:
         """Return the certificate for this LM, task and form; else one that certifies nothing and has fitted weights.
@@ -50,7 +55,15 @@ class Certificates:
             form: What the prompts hold; see `AgentSettings.form`.
         """
         suiting = (one for one in self._known if (one.lm, one.task, one.form) == (lm, task.name, form))
-        return next(suiting, None) or self._fitted(lm, task, form)
+        return next(suiting, None) or self._fitted_or_kept(lm, task, form)
+
+    def _fitted_or_kept(self, lm: str, task: Task, form: str) -> Certificate | None:
+        if self._kept is None:
+            return self._fitted(lm, task, form)
+        with self._fitting:
+            if (lm, task, form) not in self._kept:
+                self._kept[lm, task, form] = self._fitted(lm, task, form)
+            return self._kept[lm, task, form]
 
     def _fitted(self, lm: str, task: Task, form: str) -> Certificate | None:
         """Return weights fitted on what this LM said of past interactions of all users; None if it said nothing yet."""
@@ -94,7 +107,7 @@ def read_certificate(path: Path) -> Certificate:
 
 def _of_the_package() -> Iterator[Certificate]:
     folder = files("personaagent") / "certified"
-    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+    for file in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda one: one.name):
         if file.name.endswith(".json"):
             yield Certificate.from_json(file.read_text(encoding="utf-8"))
 

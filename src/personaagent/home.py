@@ -183,9 +183,17 @@ class Home:
     @property
     def certificates(self) -> "Certificates":
         """What says which changes go live at once: the file of the settings, the package, and this store's users."""
+        return self.certificates_of(self.settings.certificate)
+
+    def certificates_of(self, file: Path | None, *, fit_once: bool = False) -> "Certificates":
+        """Return the certificates with a file that goes before the others; see `Certificates`.
+
+        Raises:
+            InputError: The file is not a certificate.
+        """
         from .certificates import Certificates
 
-        return Certificates(self.store, [self.settings.certificate] if self.settings.certificate else ())
+        return Certificates(self.store, [file] if file else (), fit_once=fit_once)
 
     @property
     def tracker(self) -> "PersonaTracker":

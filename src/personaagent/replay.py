@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .alignment import program
+from .alignment import certified_of, decisions_of, equipped, program
 from .data.call import Run
 from .data.errors import InputError
 from .data.persona import PersonaVersion, fingerprint_of
@@ -73,8 +73,9 @@ def _align(store: "Store", run: Run, going_on: "OpenRun", settings: Settings) ->
             loss_lm=going_on.lm(LOSS),
             revision_lm=going_on.lm(REVISION),
         )
+        certified = certified_of(alignment)
         with scratch_store(settings) as scratch, within(user_key=user.key):
-            made.append(_aligned_again(user, alignment, optimizer, scratch))
+            made.append(_aligned_again(user, alignment, equipped(optimizer, certified), scratch))
         recorded.append(alignment.persona)
     return fingerprint_of(made), fingerprint_of(recorded)
 
@@ -92,12 +93,21 @@ def _alignments(store: "Store", run: Run) -> "list[tuple[User, Alignment]]":
 def _aligned_again(user: "User", alignment: "Alignment", optimizer: "PersonaAlignment", scratch: "Store") -> "Persona":
     copy = copy_user(user, scratch, None, _number(alignment, "history"))
     history = copy.interactions.all()
+    number = alignment.base_version or 1
     base = PersonaVersion(
-        number=1, persona=alignment.base, status="live", reason="as recorded", at=alignment.started_at
+        number=number, persona=alignment.base, status="live", reason="as recorded", at=alignment.started_at
     )
     task = task_named(latest(history, optimizer.n)[-1].task)
     settings = AgentSettings.model_validate(alignment.settings["agent"])
-    return optimizer.compile(program(copy, base, task, settings), trainset=examples(history)).persona
+    student = program(copy, base, task, settings)
+    student.decisions = decisions_of(_before(user, alignment))
+    return optimizer.compile(student, trainset=examples(history)).persona
+
+
+def _before(user: "User", alignment: "Alignment") -> "list[Alignment]":
+    known = user.alignments.all()
+    ids = [one.alignment_id for one in known]
+    return known[: ids.index(alignment.alignment_id)]
 
 
 def _number(alignment: "Alignment", setting: str) -> int:

@@ -15,6 +15,7 @@ from ..loopback import Loopback
 from .command_line import CommandLine, done
 
 MAYA = "maya (made up)"
+PAPER = ("--mode", "paper")
 MOVIES = task_named("LaMP-2M")
 OMAR = [
     {
@@ -48,7 +49,7 @@ class Aligned:
         self.personaagent = personaagent
         self.ingested = done(personaagent("ingest", "--lamp", lamp, "--json")).json
         self.asked = done(personaagent("ask", "--user", MAYA, "A robot on the moon?", *personaagent.lm, "--json")).json
-        self.aligned = done(personaagent("align", "--user", MAYA, "--n", "2", *personaagent.lm, "--json")).json
+        self.aligned = done(personaagent("align", "--user", MAYA, *PAPER, "--n", "2", *personaagent.lm, "--json")).json
 
     @property
     def mlflow(self) -> MlflowClient:
@@ -133,8 +134,7 @@ def test_an_answer_comes_with_what_it_stands_on(aligned: Aligned) -> None:
     assert aligned.asked["response"] in MOVIES.labels
     assert aligned.asked["persona_version"] == 1
     assert aligned.asked["episodes"]
-    assert aligned.asked["spend"]["calls"] >= 2
-    assert aligned.asked["spend"]["completion_tokens"] >= 6
+    assert aligned.asked["spend"]["calls"] == 1
 
 
 def test_an_answer_alone_is_one_line(maya: CommandLine) -> None:
@@ -228,7 +228,7 @@ def test_without_mlflow_alignment_succeeds_and_is_mirrored_later(
         {"PERSONAAGENT_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
     )
     done(offline("ingest", "--user", "omar", write_omar(tmp_path / "omar.jsonl")))
-    finished = done(offline("align", "--user", "omar", "--n", "2", *offline.lm))
+    finished = done(offline("align", "--user", "omar", *PAPER, "--n", "2", *offline.lm))
     assert "persona v2 is live" in finished.out
     assert len(finished.err.splitlines()) == 1
     assert "persona sync" in finished.err

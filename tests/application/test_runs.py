@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from personaagent.programs.respond import answering
 from personaagent.signatures import AnswerQuery
 
 from .command_line import CommandLine, Finished, done

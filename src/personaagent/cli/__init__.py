@@ -6,7 +6,23 @@ from types import TracebackType
 import typer
 
 from ..data.errors import InputError, PersonaAgentError, SetupError
-from . import align, ask, data, demo, evaluate, ingest, keys, memory, models, persona, report, runs, serve, user
+from . import (
+    align,
+    ask,
+    certify,
+    data,
+    demo,
+    evaluate,
+    ingest,
+    keys,
+    memory,
+    models,
+    persona,
+    report,
+    runs,
+    serve,
+    user,
+)
 from .context import Debug, Setup, print_error
 
 app = typer.Typer(
@@ -30,6 +46,7 @@ app.command()(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command()(evaluate.evaluate)
 app.command()(report.report)
+app.command()(certify.certify)
 app.command()(runs.spend)
 app.command()(runs.replay)
 app.command()(runs.export_run)

@@ -1,19 +1,33 @@
-"""`personaagent align`: rewrite users' personas from the textual loss of their latest interactions."""
+"""`personaagent align`: change users' personas by what they really did."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .context import Asking, Json, Spending, answering, dry_or_real, err, opened, out, print_json, settings_asking
+from ..data.errors import InputError
+from .context import (
+    AskingCertified,
+    Json,
+    Spending,
+    answering,
+    dry_or_real,
+    err,
+    opened,
+    out,
+    print_json,
+    settings_asking,
+)
 from .grouped import grouped
-from .show import diff_text, progress_of_alignment
+from .show import decisions_table, diff_text, progress_of_alignment
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ..data.alignment import Alignment
     from ..data.persona import PersonaVersion
+    from ..data.store import User
+    from ..home import Home
     from ..optimizers import PersonaAlignment
     from ..optimizers.events import Listener
     from ..runs import OpenRun
@@ -21,20 +35,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Loop:
-    """The parameters of the paper's algorithm."""
+class Whom:
+    """Whose personas are aligned."""
 
+    user: Annotated[list[str] | None, typer.Option("--user", help="Whose persona; repeatable.")] = None
+    all_users: Annotated[bool, typer.Option("--all", help="All users who have a ground truth.")] = False
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How personas are aligned."""
+
+    mode: Annotated[
+        Literal["evidence", "paper"], typer.Option(help="'evidence': what proves to help; 'paper': Algorithm 1.")
+    ] = "evidence"
     n: Annotated[int, typer.Option(help="How many of the latest interactions to simulate.", min=1)] = 3
-    iterations: Annotated[int, typer.Option(help="Rounds of simulate, criticise, revise.", min=1)] = 1
-    mode: Annotated[Literal["paper"], typer.Option(help="'paper': Algorithm 1 as published.")] = "paper"
+    iterations: Annotated[int, typer.Option(help="Paper only: rounds of simulate, criticise, revise.", min=1)] = 1
 
 
 @grouped
 def align(
     context: typer.Context,
-    user: Annotated[list[str], typer.Option("--user", help="Whose persona; repeatable.")],
+    whom: Whom,
     loop: Loop,
-    asking: Asking,
+    asking: AskingCertified,
     spending: Spending,
     concurrency: Annotated[int, typer.Option(help="How many users at once.", min=1)] = 1,
     as_json: Json = False,
@@ -46,23 +70,39 @@ def align(
     from ..data.persona import fingerprint_of
     from ..runs import new_run
 
+    if loop.mode == "evidence" and loop.iterations > 1:
+        raise InputError("--iterations is of the paper's algorithm: add --mode paper, or leave it out")
     configured = settings_asking(context, asking)
-    with opened(context) as home, dry_or_real(home, [home.store.user(one) for one in user], spending) as users:
+    with opened(context) as home, dry_or_real(home, _users(home, whom), spending) as users:
+        certificates = home.certificates_of(configured.certificate, fit_once=True)
         keys: JsonValue = [one.key for one in users]
         loop_arguments: dict[str, JsonValue] = {**asdict(loop)}
         run = new_run("align", {"users": keys, **loop_arguments}, spending.run)
         with (
             answering(home.store.journal, run, configured, spending) as paying,
-            progress_of_alignment(err, loop.n, loop.iterations, len(users)) as listener,
+            progress_of_alignment(err, loop.mode, loop.n, loop.iterations, len(users)) as listener,
         ):
             optimizer = _optimizer(loop, paying, listener)
             mirror = _nothing if spending.dry_run else home.mirror
-            work = align_all(users, optimizer, run.run_id, concurrency=concurrency, aligned=mirror)
+            work = align_all(
+                users, optimizer, run.run_id, certificates=certificates, concurrency=concurrency, aligned=mirror
+            )
             results = asyncio.run(work)
             paying.result = fingerprint_of([alignment.persona for alignment, _ in results])
             paying.stopped = next((alignment.stopped for alignment, _ in results if alignment.stopped), None)
             if not spending.dry_run:
                 _show(results, run.run_id, as_json)
+
+
+def _users(home: "Home", whom: Whom) -> "list[User]":
+    if whom.all_users == bool(whom.user):
+        raise InputError("say whose personas to align: --user NAME, which can be repeated, or --all")
+    if whom.user:
+        return [home.store.user(one) for one in whom.user]
+    users = [user for user in home.store.users() if any(one.ground_truth for one in user.interactions.all())]
+    if not users:
+        raise InputError("no user has an interaction with a ground truth: ingest some first")
+    return users
 
 
 def _nothing(_user: object) -> None:
@@ -108,6 +148,9 @@ def _print(alignment: "Alignment", versions: "tuple[PersonaVersion, ...]") -> No
             out.print(f"no new version: {step.reason}", markup=False)
     for version in versions:
         out.print(f"persona v{version.number} is {version.status}: {version.reason}", markup=False)
-    out.print(diff_text(alignment.base, alignment.persona))
+    if alignment.decisions:
+        out.print(decisions_table(alignment.decisions))
+    if alignment.losses or alignment.base.text != alignment.persona.text:
+        out.print(diff_text(alignment.base, alignment.persona))
     spend = alignment.spend
     out.print(f"{spend.calls} calls, {spend.prompt_tokens + spend.completion_tokens} tokens, {spend.seconds:.0f} s")

@@ -40,6 +40,15 @@ class Asking:
 
 
 @dataclass(frozen=True)
+class AskingCertified(Asking):
+    """Which LM a command asks, and what is known of changes for it."""
+
+    certificate: Annotated[
+        Path | None, typer.Option(help="From certify; goes before the package's (PERSONAAGENT_CERTIFICATE).")
+    ] = None
+
+
+@dataclass(frozen=True)
 class Spending:
     """What a command may spend, and which run pays."""
 
@@ -135,11 +144,9 @@ def opened(context: typer.Context) -> "Home":
 
 
 def settings_asking(context: typer.Context, asking: Asking) -> "Settings":
-    """Return the settings of this run, with the LM that the options name."""
-    configured = settings(context)
-    return configured.model_copy(
-        update={"lm": asking.lm or configured.lm, "api_base": asking.api_base or configured.api_base}
-    )
+    """Return the settings of this run, with what the options name."""
+    named = {name: value for name, value in vars(asking).items() if value}
+    return settings(context).model_copy(update=named)
 
 
 def keep_for_good() -> None:

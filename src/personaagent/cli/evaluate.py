@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import InputError
-from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
+from .context import AskingCertified, Json, Spending, answering, err, out, print_json, settings_asking
 from .grouped import grouped
 from .show import evaluation_table, progress_bar
 
@@ -71,7 +71,12 @@ class Work:
 
 @grouped
 def evaluate(
-    context: typer.Context, selection: Selection, methods: Methods, work: Work, asking: Asking, spending: Spending
+    context: typer.Context,
+    selection: Selection,
+    methods: Methods,
+    work: Work,
+    asking: AskingCertified,
+    spending: Spending,
 ) -> None:
     """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
     import asyncio

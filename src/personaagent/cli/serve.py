@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import SetupError
-from .context import Asking, keep_for_good, settings_asking
+from .context import AskingCertified, keep_for_good, settings_asking
 from .grouped import grouped
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ class Watching:
 
 
 @grouped
-def serve(context: typer.Context, place: Place, learning: Learning, watching: Watching, asking: Asking) -> None:
+def serve(
+    context: typer.Context, place: Place, learning: Learning, watching: Watching, asking: AskingCertified
+) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     import uvicorn
 

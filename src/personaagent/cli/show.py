@@ -1,8 +1,8 @@
 """How personas, diffs and progress look in a terminal."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..data.call import LedgerLine
+    from ..data.certificate import Certificate
+    from ..data.change import Change, ChangeKind, Decision, Evidence
     from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
     from ..optimizers.events import AlignmentEvent
@@ -76,6 +78,36 @@ def plan_table(plan: "Plan") -> "Table":
     return table
 
 
+def decisions_table(decisions: "Sequence[Decision]") -> "Table":
+    """Return one line for each change of a persona: what it is, what became of it, why, and on what evidence."""
+    from rich.table import Table
+
+    table = Table("kind", "change", "outcome", "reason", "n", "mean", "wealth")
+    for one in decisions:
+        evidence = (str(one.evidence.n), f"{one.evidence.mean:+.3f}", f"{one.evidence.wealth:.2f}")
+        table.add_row(one.change.kind, Text(_change(one.change)), one.outcome, one.reason, *evidence)
+    return table
+
+
+def _change(change: "Change") -> str:
+    if change.weights is not None:
+        return f"answer weights: LM {change.weights.a:g}, habits {change.weights.b:g}, memory {change.weights.c:g}"
+    said = change.line.text if change.line else f"line {change.replaces}"
+    return f"{change.action}: {said}"
+
+
+def certification_table(certificate: "Certificate", tested: "Mapping[ChangeKind, Evidence]") -> "Table":
+    """Return one line for each kind of change that was tested, and whether it is certified."""
+    from rich.table import Table
+
+    title = f"{certificate.task}, {certificate.form}, {certificate.lm}: {certificate.users} users"
+    table = Table("kind", "users", "mean difference", "wealth", "certified", title=title)
+    for kind, evidence in tested.items():
+        said = "yes" if kind in certificate.kinds else "no"
+        table.add_row(kind, str(evidence.n), f"{evidence.mean:+.3f}", f"{evidence.wealth:.2f}", said)
+    return table
+
+
 def ledger_table(lines: "Sequence[LedgerLine]") -> "Table":
     """Return one line for each run, user, role and model."""
     from rich.table import Table
@@ -120,11 +152,12 @@ def bytes_bar(console: Console) -> Generator[Callable[[str, int, int | None], No
 
 @contextmanager
 def progress_of_alignment(
-    console: Console, n: int, iterations: int, users: int = 1
+    console: Console, mode: Literal["evidence", "paper"], n: int, iterations: int = 1, users: int = 1
 ) -> "Generator[Callable[[AlignmentEvent], None]]":
-    """Show the steps of alignments: n simulations, n critiques and one revision for each user and iteration."""
+    """Show the steps of alignments: n simulations and the end; in the paper, n critiques too, in each iteration."""
+    steps = 2 * n + 1 if mode == "paper" else n + 1
     with progress_bar(console) as progress:
-        bar = progress.add_task("simulating", total=users * iterations * (2 * n + 1))
+        bar = progress.add_task("simulating", total=users * iterations * steps)
 
         def advance(event: "AlignmentEvent") -> None:
             progress.update(bar, advance=1, description=type(event).__name__)

@@ -5,7 +5,6 @@ it, and each user's weights are fitted on the other users alone.
 """
 
 import asyncio
-import contextvars
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 import dspy
 
 from ..data.answer_weights import AnswerWeights, Distribution, prior_of, uniform
+from ..data.errors import AnswerError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
 from ..data.statement import Episode
@@ -62,13 +62,22 @@ class Calibrated(Protocol):
         ...
 
 
-class _Asked(NamedTuple):
-    """A past interaction, asked again."""
+class Asked(NamedTuple):
+    """A past interaction, asked again as it was met: with what was known before it."""
 
     user_key: str
+    interaction: Interaction
+    response: str | None
+    """None if the answer was not in the form of the task."""
     lm: Distribution
+    """What the LM says of each answer; empty for a text."""
     answered: tuple[Episode, ...]
-    truth: str
+    """The user's past interactions with a ground truth, each with its likeness to this one."""
+
+    @property
+    def truth(self) -> str:
+        """What the user answered."""
+        return self.interaction.ground_truth or ""
 
 
 async def with_weights(work: MethodWork, bench: "Workbench") -> MethodWork:
@@ -78,30 +87,47 @@ async def with_weights(work: MethodWork, bench: "Workbench") -> MethodWork:
         work: All users of the evaluation, and the method that will answer them.
         bench: What methods work with.
     """
+    method = work.method
+    certificate = bench.certificate(method.form) if isinstance(method, Calibrated) else None
+    if certificate is not None:
+        work = replace(work, certified=frozenset(certificate.kinds))
     if work.task.kind == "text" or work.task.positional:
         return work
-    given = {user_key(user.user_id): _given(user.history, work.task) for user in work.users}
-    rates = {key: _base_rate_without(key, given, work.task) for key in given}
-    method = work.method
+    priors = priors_of(work.users, work.task)
+    rates = {key: base_rate_without(key, priors, work.task) for key in map(_key, work.users)}
     if not isinstance(method, Calibrated) or not method.is_weighed:
         return replace(work, base_rates=rates)
-    certified = bench.certified_weights(method.form)
-    if certified is not None:
-        return replace(work, base_rates=rates, weights=dict.fromkeys(given, certified))
-    asked = [one for user in work.users for one in await _asked_again(method, user, bench)]
-    weights = {key: _weights_for(rate, key, method, work.task, asked) for key, rate in rates.items()}
+    if certificate is not None and certificate.weights is not None:
+        return replace(work, base_rates=rates, weights=dict.fromkeys(rates, certificate.weights))
+    asked = [one for user in work.users for one in await asked_again(method, user, bench)]
+    weights = {key: weights_without(key, method, work.task, rate, asked) for key, rate in rates.items()}
     return replace(work, base_rates=rates, weights=weights)
 
 
-def _base_rate_without(key: str, given: Mapping[str, Sequence[str]], task: Task) -> Distribution:
+def priors_of(users: Sequence[LampUser], task: Task) -> dict[str, Distribution]:
+    """Return how often each user gives each answer, by user key; users who gave none are left out."""
     knowing_nothing = uniform(task.labels)
-    priors = [prior_of(answers, knowing_nothing) for other, answers in given.items() if other != key and answers]
-    return base_rate_of(priors, task.labels)
+    given = {_key(user): _given(user.history, task) for user in users}
+    return {key: prior_of(answers, knowing_nothing) for key, answers in given.items() if answers}
 
 
-def _weights_for(
-    base_rate: Distribution, key: str, method: Calibrated, task: Task, asked: Sequence[_Asked]
+def base_rate_without(key: str | None, priors: Mapping[str, Distribution], task: Task) -> Distribution:
+    """Return how often all users but one give each answer; with no key, how often all users do."""
+    return base_rate_of([prior for other, prior in priors.items() if other != key], task.labels)
+
+
+def weights_without(
+    key: str | None, method: Calibrated, task: Task, base_rate: Distribution, asked: Sequence[Asked]
 ) -> AnswerWeights:
+    """Return answer weights fitted on all users but one; with no key, on all.
+
+    Args:
+        key: The user whom the weights are for.
+        method: Whose answers are weighed.
+        task: What is asked.
+        base_rate: How often the users give each answer.
+        asked: Past interactions of all users.
+    """
     others = [one for one in asked if one.user_key != key]
     weights = AnswerWeights(
         lm=dspy.settings.lm.model,
@@ -113,7 +139,41 @@ def _weights_for(
     return fitted(weights, [_observation(one, method, weights) for one in others])
 
 
-def _observation(asked: _Asked, method: Calibrated, weights: AnswerWeights) -> Observation:
+async def asked_again(method: Calibrated, user: LampUser, bench: "Workbench", most: int = ASKED_AGAIN) -> list[Asked]:
+    """Let a method answer a user's latest past interactions again; those that it cannot answer are left out.
+
+    Args:
+        method: Its program is made as it would have been before each of them.
+        user: Whose.
+        bench: What methods work with.
+        most: How many.
+    """
+    found: list[Asked] = []
+    for one in answered_before(user, bench.task)[-most:]:
+        with within(method.form, f"calibration {one.interaction_id}", user_key=_key(user)):
+            asked = await asked_of(await method.program_before(user, one, bench), one, user, bench)
+        if asked is not None and (asked.lm or bench.task.kind == "text"):
+            found.append(asked)
+    return found
+
+
+async def asked_of(program: dspy.Module, interaction: Interaction, user: LampUser, bench: "Workbench") -> Asked | None:
+    """Let a program answer a past interaction of a user, in a thread; return None if that failed."""
+    said = await asyncio.to_thread(attempt_here, partial(program, query=interaction.query))
+    if said.result is None and not isinstance(said.error, AnswerError):
+        return None
+    past = [other for other in user.history if other.precedes(interaction)] if bench.task.labels else []
+    answered = Past(past, bench.task, bench.embedder).answered(interaction.query)
+    response, lm = (said.result.response, said.result.lm_probabilities) if said.result else (None, None)
+    return Asked(_key(user), interaction, response, lm or {}, answered)
+
+
+def answered_before(user: LampUser, task: Task) -> list[Interaction]:
+    """Return the interactions of a user's history whose ground truth is an answer of the task, oldest first."""
+    return [one for one in user.history if one.ground_truth is not None and task.parse(one.ground_truth) is not None]
+
+
+def _observation(asked: Asked, method: Calibrated, weights: AnswerWeights) -> Observation:
     past = asked.answered if method.personal else ()
     experts = experts_of(asked.lm, weights, past, {})
     if not method.votes:
@@ -121,21 +181,9 @@ def _observation(asked: _Asked, method: Calibrated, weights: AnswerWeights) -> O
     return Observation(asked.user_key, experts, asked.truth)
 
 
-async def _asked_again(method: Calibrated, user: LampUser, bench: "Workbench") -> list[_Asked]:
-    known = [one for one in user.history if one.ground_truth in bench.task.labels][-ASKED_AGAIN:]
-    key = user_key(user.user_id)
-    found: list[_Asked] = []
-    for one in known:
-        with within(method.form, f"calibration {one.interaction_id}", user_key=key):
-            program = await method.program_before(user, one, bench)
-            here = contextvars.copy_context()
-        answer = await asyncio.to_thread(here.run, attempt_here, partial(program, query=one.query))
-        if answer.result is None or answer.result.lm_probabilities is None:
-            continue
-        before = Past([other for other in user.history if other.precedes(one)], bench.task, bench.embedder)
-        found.append(_Asked(key, answer.result.lm_probabilities, before.answered(one.query), one.ground_truth or ""))
-    return found
-
-
 def _given(history: Sequence[Interaction], task: Task) -> list[str]:
     return [one.ground_truth for one in history if one.ground_truth in task.labels and one.ground_truth is not None]
+
+
+def _key(user: LampUser) -> str:
+    return user_key(user.user_id)

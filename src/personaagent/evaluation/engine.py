@@ -40,6 +40,6 @@ class LocalEngine:
         """Answer the users, a few at a time."""
         with self._bench(work.task) as bench, ThreadPoolExecutor(work.concurrency) as threads:
             work = await with_weights(work, bench)
-            bench.weights, bench.base_rates = work.weights, work.base_rates
+            bench.learn_of(work)
             answering = Answering(work, bench, threads)
             await a_few_at_once(work.concurrency, work.users, lambda user: answering.answer(user, hear))

@@ -77,6 +77,7 @@ class PersonaAgentMethod(WeighedMethod):
 
     async def prepare(self, user: LampUser, bench: "Workbench") -> "PersonaAgent":
         """Remember the history, make the first persona, align it."""
+        from ..alignment import Certified, equipped
         from ..optimizers import PersonaAlignment, examples
 
         agent = await self.unweighed(user, bench)
@@ -92,7 +93,7 @@ class PersonaAgentMethod(WeighedMethod):
             loss_lm=bench.lm_of("loss"),
             revision_lm=bench.lm_of("revision"),
         )
-        return await optimizer.acompile(agent, trainset=examples(history))
+        return await equipped(optimizer, Certified(bench.certified)).acompile(agent, trainset=examples(history))
 
     async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Remember the latest interaction; the persona stays."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Generator, Iterable
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.errors import InputError, ServiceError, SetupError
@@ -94,7 +95,7 @@ class RayEngine:
         run: The run that pays.
     """
 
-    def __init__(self, settings: dict[str, str | None], run: "Run | None") -> None:
+    def __init__(self, settings: dict[str, str | Path | None], run: "Run | None") -> None:
         self._settings, self._run = settings, run
 
     @property

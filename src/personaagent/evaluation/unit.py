@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.call import Part, Run
@@ -24,7 +25,7 @@ from .workbench import Workbench
 if TYPE_CHECKING:
     import dspy
 
-_TRAVEL = {"embedder", "lm", "loss_lm", "revision_lm", "price", "api_base"}
+_TRAVEL = {"certificate", "embedder", "lm", "loss_lm", "revision_lm", "price", "api_base"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Unit:
     """The scope of the evaluation."""
     run: Run | None
     """The run that pays; None if the method asks no LM."""
-    settings: Mapping[str, str | None]
+    settings: Mapping[str, str | Path | None]
     """See `settings_that_travel`."""
 
     @property
@@ -52,7 +53,7 @@ class Unit:
         return Part(user_key=user_key(self.user.user_id), place="/".join((*self.place, self.work.method.name)))
 
 
-def settings_that_travel(settings: Settings) -> dict[str, str | None]:
+def settings_that_travel(settings: Settings) -> dict[str, str | Path | None]:
     """Return what the settings say of LMs and embedder. Where the journal is, each machine's own environment says."""
     return settings.model_dump(include=_TRAVEL)
 
@@ -72,7 +73,7 @@ def answer_unit(unit: Unit) -> tuple[UserPrepared | Row, ...]:
             Workbench(unit.work.task, settings, lms.get) as bench,
             ThreadPoolExecutor(1) as thread,
         ):
-            bench.weights, bench.base_rates = unit.work.weights, unit.work.base_rates
+            bench.learn_of(unit.work)
             answering = Answering(unit.work, bench, thread)
             asyncio.run(answering.answer(unit.user, heard.append))
     except PersonaAgentError as error:

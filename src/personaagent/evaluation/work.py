@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..data.answer_weights import AnswerWeights, Distribution
+from ..data.change import ChangeKind
 from ..data.lamp import LampUser
 from ..data.own_metric import OwnMetric
 from ..data.task import Task
@@ -25,5 +26,7 @@ class MethodWork:
     """Answer weights by user key, for a method that weighs its answers."""
     base_rates: Mapping[str, Distribution] = field(default_factory=dict)
     """How often the other users give each answer, by user key; empty for a task that asks for text."""
+    certified: frozenset[ChangeKind] = frozenset()
+    """Kinds of change that a certificate lets go live at once."""
     concurrency: int = 1
     """Users answered at once."""

@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from ..data.answer_weights import AnswerWeights, Distribution
+from ..data.certificate import Certificate
+from ..data.change import ChangeKind
 from ..data.lamp import LampUser
 from ..data.store import Store, User
 from ..data.task import Task
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import dspy
 
     from ..data.memory.embedder import Embedder
+    from .work import MethodWork
 
 
 class Workbench:
@@ -42,6 +45,8 @@ class Workbench:
         """Answer weights by user key, for a method that weighs its answers."""
         self.base_rates: Mapping[str, Distribution] = {}
         """How often the other users give each answer, by user key."""
+        self.certified: frozenset[ChangeKind] = frozenset()
+        """Kinds of change that go live at once."""
         if not is_built_in(task.name):
             register(task)  # On another machine of a cluster, its file was not read.
         self._settings = settings or Settings()
@@ -54,8 +59,12 @@ class Workbench:
 
         return open_embedder(self._settings.embedder)
 
-    def certified_weights(self, form: str) -> AnswerWeights | None:
-        """Return the answer weights of the settings' certificate, if there is one for this LM, task and form."""
+    def learn_of(self, work: "MethodWork") -> None:
+        """Take over what was found out before the first question: weights, base rates, certified kinds."""
+        self.weights, self.base_rates, self.certified = work.weights, work.base_rates, work.certified
+
+    def certificate(self, form: str) -> Certificate | None:
+        """Return the settings' certificate, if there is one and it is for this LM, task and form."""
         import dspy
 
         from ..certificates import read_certificate
@@ -64,7 +73,7 @@ class Workbench:
             return None
         found = read_certificate(self._settings.certificate)
         suits = (found.lm, found.task, found.form) == (dspy.settings.lm.model, self.task.name, form)
-        return found.weights if suits else None
+        return found if suits else None
 
     @cached_property
     def store(self) -> Store:

@@ -1,0 +1,108 @@
+"""`personaagent certify`: which kinds of change help many users, for `align --certificate`."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..data.errors import writing
+from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
+from .grouped import grouped
+from .show import certification_table, progress_bar
+
+if TYPE_CHECKING:
+    from ..evaluation.certifying import Certification
+    from ..evaluation.job import EvaluationJob
+    from ..evaluation.personaagent_method import PersonaAgentMethod
+    from ..runs import OpenRun
+    from ..runs.planning import Plan
+    from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class Certified:
+    """Whose past interactions are asked again."""
+
+    folder: Annotated[Path, typer.Argument(help="Files of LaMP, of OPPU or your own, as for evaluate.")]
+    task: Annotated[str, typer.Option(help="LaMP-2M, ..., open, or that of task.json.")]
+    out: Annotated[Path, typer.Option(help="The certificate to write.")]
+    users: Annotated[int | None, typer.Option(help="Draw N users.", min=1)] = None
+    seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
+    k: Annotated[int, typer.Option(help="Episodes recalled for a query.", min=1)] = 4
+    older: Annotated[
+        int, typer.Option(help="Older interactions asked too, to find what is confused; a call each.", min=0)
+    ] = 0
+
+
+@grouped
+def certify(
+    context: typer.Context,
+    certified: Certified,
+    asking: Asking,
+    spending: Spending,
+    concurrency: Annotated[int, typer.Option(help="How many users at once.", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Ask each user's latest 3 past interactions again, and write down which kinds of change prove to help."""
+    from ..evaluation.job import EvaluationJob, open_journal_store
+    from ..evaluation.personaagent_method import PersonaAgentMethod
+    from ..runs import new_run
+
+    configured = settings_asking(context, asking)
+    method = PersonaAgentMethod(k=certified.k)
+    job = EvaluationJob(
+        folder=certified.folder,
+        tasks=(certified.task,),
+        methods=(method.name,),
+        users=certified.users,
+        seed=certified.seed,
+    )
+    job.check()
+    run = new_run("certify", {**job.model_dump(mode="json"), "older": certified.older}, spending.run)
+    with (
+        open_journal_store(configured) as store,
+        answering(store.journal, run, configured, spending) as paying,
+    ):
+        found = _certification(job, method, configured, paying, older=certified.older, concurrency=concurrency)
+        paying.result = found.certificate.fingerprint
+    if spending.dry_run:
+        return
+    with writing(certified.out):
+        certified.out.write_text(found.certificate.to_json() + "\n", encoding="utf-8")
+    if as_json:
+        tested = {kind: evidence.model_dump(mode="json") for kind, evidence in found.tested.items()}
+        print_json({"certificate": found.certificate.model_dump(mode="json"), "tested": tested, "run": run.run_id})
+    else:
+        out.print(certification_table(found.certificate, found.tested))
+        out.print(f"certificate: {certified.out} (run {run.run_id}); use it: align --certificate", markup=False)
+
+
+def _certification(
+    job: "EvaluationJob",
+    method: "PersonaAgentMethod",
+    configured: "Settings",
+    paying: "OpenRun | Plan",
+    *,
+    older: int,
+    concurrency: int,
+) -> "Certification":
+    from ..evaluation.certifying import certify as certify_users
+    from ..evaluation.workbench import Workbench
+    from ..programs.scope import within
+
+    [task] = job.tasks
+    data = job.data(task)
+    with within(task), Workbench(data.task, configured, paying.lms.get) as bench, _progress(len(data.users)) as done:
+        work = certify_users(data, method, bench, older=older, concurrency=concurrency, done=done)
+        return asyncio.run(work)
+
+
+@contextmanager
+def _progress(users: int) -> "Generator[Callable[[], None]]":
+    with progress_bar(err) as progress:
+        bar = progress.add_task("asking again", total=2 * users)
+        yield lambda: progress.advance(bar)
