@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 class Encoding:
     ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
 
 class Tokenizer:
     @staticmethod
@@ -11,3 +13,4 @@ class Tokenizer:
     def enable_truncation(self, max_length: int) -> None: ...
     def no_padding(self) -> None: ...
     def encode_batch(self, input: Sequence[str]) -> list[Encoding]: ...
+    def encode(self, sequence: str, *, add_special_tokens: bool = ...) -> Encoding: ...
