@@ -8,10 +8,10 @@ from uuid import uuid4
 import dspy
 import mlflow
 
-from personaagent.alignment import live_persona, program
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import OPEN
 from personaagent.home import Home
+from personaagent.personas import live_persona, program
 from personaagent.programs import AgentSettings
 from personaagent.programs.scope import within
 from personaagent.runs import AGENT, role_lms

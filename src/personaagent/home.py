@@ -97,7 +97,7 @@ class Home:
             user: Whose persona and memory.
             task: What will be asked; by default the task of the user's latest interaction.
         """
-        from .alignment import live_persona, program
+        from .personas import live_persona, program
 
         return program(user, live_persona(user), task)
 
@@ -130,7 +130,7 @@ class Home:
             >>> better = gepa.compile(home.agent(user), trainset=trainset)
             >>> home.adopt(user, better, "GEPA")
         """
-        from .alignment import adopt
+        from .personas import adopt
 
         version = adopt(user, program, origin)
         self.mirror(user)
@@ -171,7 +171,7 @@ class Home:
         Raises:
             TrackingError: MLflow could not be reached.
         """
-        from .alignment import program
+        from .personas import program
 
         return self.tracker.mirror(user, lambda version: program(user, version))
 

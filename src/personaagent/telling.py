@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from .alignment import keep_said, live_persona
 from .data.errors import InputError, UnknownNameError
 from .data.interaction import Interaction
 from .data.nouns import Noun
 from .data.persona import PersonaVersion, estimated_tokens
 from .data.said import Said, checked, new_statement, replaced_of, said, said_lines
 from .data.store import User
+from .personas import keep_said, live_persona
 
 SAME_SUBJECT = 0.6
 """Cosine from which a statement replaces an earlier one.

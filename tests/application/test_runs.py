@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from personaagent.programs.respond import _deciding
 from personaagent.signatures import AnswerQuery
 
 from .command_line import CommandLine, Finished, done
@@ -85,7 +86,7 @@ def test_an_evaluation_of_100_questions_is_replayed_with_nobody_to_ask(
     assert replayed["calls"] == 200
     assert asked(personaagent) == before
 
-    monkeypatch.setattr("personaagent.programs.respond.answering", answering.__wrapped__)
+    monkeypatch.setattr("personaagent.programs.respond._deciding", _deciding.__wrapped__)
     monkeypatch.setattr(AnswerQuery, "__doc__", (AnswerQuery.__doc__ or "").replace("alone", "only"))
     diverged = personaagent("replay", evaluated["run"])
     assert diverged.code == 1

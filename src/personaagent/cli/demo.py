@@ -51,9 +51,9 @@ def demo(context: typer.Context, asking: Asking, spending: Spending, as_json: Js
 def _align_made_up_user(
     home: "Home", paying: "OpenRun | Plan", quiet: bool
 ) -> "tuple[Answers, Alignment, Answers, Comparison]":
-    from ..alignment import live_persona, program
     from ..demo import answer_all, compare, made_up_user
     from ..optimizers import PersonaAlignment
+    from ..personas import live_persona, program
     from ..runs import LOSS, REVISION
 
     person = made_up_user(home.folder / "LaMP-2M")

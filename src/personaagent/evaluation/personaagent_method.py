@@ -121,13 +121,13 @@ class PersonaAgentMethod(WeighedMethod):
         )
 
     def _first(self, user: "User", task: Task) -> "PersonaAgent":
-        from ..alignment import program
+        from ..personas import program
 
         return program(user, user.personas.live or self._first_version(user), task, self._settings)
 
     def _first_version(self, user: "User") -> PersonaVersion:
-        from ..alignment import first_persona
         from ..optimizers import initial_persona, latest
+        from ..personas import first_persona
 
         if self.without == "persona":
             return user.personas.add(Persona(), reason="ablation: no persona", status="live")

@@ -1,5 +1,7 @@
 """How a server answers and learns."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from ..data.api_key import KeyLimits
@@ -21,6 +23,8 @@ class Serving(Noun):
     alignments_at_once: int = Field(default=1, ge=1)
     """Of all users, in this process."""
     agent: AgentSettings = AgentSettings()
+    certificate: Path | None = None
+    """A certificate of one's own, which goes before those of the package."""
     alone: bool = True
     """Whether no other process serves the same store."""
     limits: KeyLimits = KeyLimits()

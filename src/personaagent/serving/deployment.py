@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 import dspy
 
+from ..certificates import Certificates
 from ..data.alignment import Spend
 from ..data.api_key import ApiKey
 from ..data.errors import StorageError, UnknownUserError
@@ -34,7 +35,6 @@ from .limits import Limiter
 from .tracing import AnswerTracker
 
 if TYPE_CHECKING:
-    from ..certificates import Certificates
     from ..home import Home
     from ..people import Receipt
     from ..programs import PersonaAgent
@@ -69,7 +69,6 @@ class Deployment:
         serving: How it is done.
         price: Dollars for the LM's tokens; None if not known.
         mirror: Copies a user's new persona versions to MLflow.
-        certificates: Say which changes go live at once.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
     """
@@ -82,7 +81,6 @@ class Deployment:
         *,
         price: Price | None = None,
         mirror: Callable[[User], object] = lambda _user: None,
-        certificates: "Certificates | None" = None,
         trace: Callable[[str], AbstractContextManager[None]] = lambda _interaction_id: nullcontext(),
         erase: "Callable[[str], Receipt]",
     ) -> None:
@@ -90,6 +88,7 @@ class Deployment:
         self._trace, self._erase = trace, erase
         self.limiter = Limiter(store.usage, serving.limits)
         self.others: Others = NoOthers() if serving.alone else store
+        certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
         self.learner = Learner(run, serving, mirror, self.others, certificates)
         self.is_draining = False
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
@@ -209,7 +208,7 @@ class Deployment:
 
     def _predict(self, user: User, query: str, task: Task) -> tuple[dspy.Prediction, bool]:
         """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
-        from ..alignment import program
+        from ..personas import program
 
         agent = self._agent(user, task)
         try:
@@ -224,7 +223,7 @@ class Deployment:
 
     def _agent(self, user: User, task: Task) -> "PersonaAgent":
         """Return the program of the live version, which may have changed since the last request."""
-        from ..alignment import live_persona, program
+        from ..personas import live_persona, program
 
         version = user.personas.live
         if version is None:
@@ -273,10 +272,9 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
         deployment = Deployment(
             home.store,
             run,
-            serving,
+            serving.model_copy(update={"certificate": home.settings.certificate}),
             price=price_of(run.lms[AGENT], home.settings.price),
             mirror=home.mirror,
-            certificates=home.certificates,
             trace=tracker.trace,
             erase=partial(erase, home),
         )
