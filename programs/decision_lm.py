@@ -97,7 +97,6 @@ def is_certain(probabilities: Distribution) -> bool:
 
 
 _refusing: "WeakSet[dspy.LM]" = WeakSet()
-_REFUSALS = (dspy.LMUnsupportedFeatureError, dspy.LMInvalidRequestError)
 
 
 def without_refused(lm: dspy.LM, request: Request) -> Response:
@@ -116,8 +115,8 @@ def without_refused(lm: dspy.LM, request: Request) -> Response:
         return asked(plain)
     try:
         return asked(request)
-    except _REFUSALS as refusal:
-        if isinstance(refusal, dspy.ContextWindowExceededError):
+    except dspy.LMError as error:
+        if not _may_refuse_probabilities(error):
             raise
     response = asked(plain)
     _refusing.add(lm)
@@ -132,12 +131,19 @@ async def awithout_refused(lm: dspy.LM, request: Request) -> Response:
         return await asked.acall(plain)
     try:
         return await asked.acall(request)
-    except _REFUSALS as refusal:
-        if isinstance(refusal, dspy.ContextWindowExceededError):
+    except dspy.LMError as error:
+        if not _may_refuse_probabilities(error):
             raise
     response = await asked.acall(plain)
     _refusing.add(lm)
     return response
+
+
+def _may_refuse_probabilities(error: dspy.LMError) -> bool:
+    """Whether an error is what a server says of a parameter that it does not take."""
+    if isinstance(error, dspy.ContextWindowExceededError):
+        return False
+    return isinstance(error, dspy.LMUnsupportedFeatureError) or error.status in (400, 422)
 
 
 def _plain(request: Request) -> Request:

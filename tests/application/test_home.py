@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dspy
 import pytest
 
 from personaagent import lms
@@ -10,7 +11,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.home import Home, copy_user, is_shared, scratch_store
 from personaagent.settings import Settings
-from personaagent.testing import HashEmbedder
+from personaagent.testing import HashEmbedder, ScriptedLM
 
 from ..postgres import PostgresServer
 
@@ -97,3 +98,17 @@ def test_a_chroma_server_that_cannot_be_named_so_is_refused_at_once(shared: Sett
     wrong = shared.model_copy(update={"chroma": "127.0.0.1:8000"})
     with pytest.raises(SetupError, match="write http://HOST:PORT"):
         Home(wrong)
+
+
+def test_what_another_optimizer_wrote_is_what_the_home_answers_with(tmp_path: Path) -> None:
+    lm = ScriptedLM({"response": "A quiet film.", "statements": ["likes quiet films"]})
+    with Home(Settings(home=tmp_path)) as home, dspy.context(lm=lm):
+        user = home.store.add_user("maya")
+        user.interactions.add([asked("1", "a film")])
+        better = home.agent(user)
+        predict = better.respond.predict
+        predict.signature = predict.signature.with_instructions("Answer in one sentence.")
+        version = home.adopt(user, better, "GEPA")
+        assert home.agent(user).persona_version == version.number == 2
+        home.agent(user)(query="A film?")
+    assert "Answer in one sentence." in lm.requests[-1].system

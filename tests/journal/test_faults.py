@@ -53,9 +53,9 @@ FAULTS = {
     "half a body": Fault(Reply(body=b'{"choices": [{"index": 0, "mess'), "LMProviderError"),
     "no body": Fault(Reply(body=b""), "LMProviderError"),
     "error in a 200": Fault(Reply(body=b'{"error": {"message": "overloaded", "type": "made_up"}}'), "LMServerError"),
-    "refusal": Fault(Reply(status=400), "LMInvalidRequestError"),
+    "refusal": Fault(Reply(status=404), "LMInvalidRequestError"),
     "not JSON": Fault(Reply(content="I would rather not."), None),
-    "another schema": Fault(Reply(content='{"tag": "comedy"}'), None),
+    "another schema": Fault(Reply(content='{"tags": ["comedy"]}'), None),
     "not a choice": Fault(Reply(content='{"response": "horror"}'), None),
 }
 UNREADABLE = [name for name, fault in FAULTS.items() if fault.kind is None]
@@ -89,7 +89,7 @@ def question_of(prompt: str) -> str:
 
 def asks_again(prompt: str) -> bool:
     """Whether a prompt shows the LM an answer of its own that could not be read."""
-    return "unreadable_answer" in prompt
+    return "Answer again" in prompt
 
 
 class Faulty:

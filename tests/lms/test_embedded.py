@@ -14,11 +14,13 @@ import pytest
 from dspy.lm15 import Config, Message, Request
 
 from personaagent.data.errors import LMError, ModelFileError, SetupError
+from personaagent.data.task import Task
 from personaagent.lms import open_lm
 from personaagent.lms.embedded import LlamaEngine, default_threads, shared_engine, usable_cores
 from personaagent.lms.llama_requests import raise_as_dspy
 from personaagent.lms.models import MODELS
 from personaagent.programs.lm_errors import lm_errors
+from personaagent.programs.respond import Respond
 
 MODEL = MODELS["smollm2"]
 
@@ -66,6 +68,18 @@ def test_an_answer_keeps_to_the_schema_and_says_what_it_used(lm: dspy.LM) -> Non
 def test_the_same_question_gets_the_same_answer(lm: dspy.LM) -> None:
     answers = [judge(lm, "Two hours that I will never get back.").toDict() for _ in range(2)]
     assert answers[0] == answers[1]
+
+
+@pytest.mark.live
+def test_answers_that_begin_alike_have_probabilities_of_their_own_and_the_same_ones_again(lm: dspy.LM) -> None:
+    task = Task(name="made up", kind="label", labels=("dark comedy", "dark drama", "dark", "classic"))
+    with dspy.context(lm=lm):
+        found = [Respond(task)(query="A ghost haunts a tax inspector.", interactions="", observations="") for _ in "12"]
+    first, again = (one.lm_probabilities for one in found)
+    assert list(first) == list(task.labels)
+    assert sum(first.values()) == pytest.approx(1)
+    assert len(set(first.values())) == len(task.labels)
+    assert again == first
 
 
 @pytest.mark.live
