@@ -60,7 +60,8 @@ const noVersions = () =>
 
 function personaOf({ version, causes, blamed }) {
   const live = blamed.filter(({ state }) => state === "live");
-  const lines = Object.entries(SECTIONS).map(([name, title]) => [title, live.filter(({ section }) => section === name)]);
+  const of = (name) => live.filter(({ section }) => section === name);
+  const lines = Object.entries(SECTIONS).map(([name, title]) => [title, of(name)]);
   const weights = ["How answers are weighed", live.filter(({ kind }) => kind === "weights")];
   const waiting = ["Not in it: on trial, or taken out", blamed.filter(({ state }) => state !== "live")];
   const sections = [...lines, weights, waiting].map(
@@ -69,7 +70,8 @@ function personaOf({ version, causes, blamed }) {
       el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((one) => lineItem(one, causes)))),
   );
   const empty =
-    live.length === 0 && el("p", { class: "empty" }, "It says nothing about you yet. Correct a few answers, then align.");
+    live.length === 0 &&
+    el("p", { class: "empty" }, "It says nothing about you yet. Correct a few answers, then align.");
   return [meta(`Version ${version.number}`, time(version.at)), ...sections, empty].filter(Boolean);
 }
 
@@ -78,7 +80,7 @@ function lineItem({ text, kind, state, because, causes: named, evidence }, known
     state !== "live" && state,
     kind,
     kind === "weights" && because,
-    evidence && `scored ${count(evidence.n, "time")}, ${evidence.mean < 0 ? "" : "+"}${evidence.mean.toFixed(3)} on average`,
+    evidence && `scored ${count(evidence.n, "time")}, mean ${evidence.mean < 0 ? "" : "+"}${evidence.mean.toFixed(3)}`,
   );
   if (named.length === 0) return el("li", {}, text, why);
   const shown = el("ol", { class: "plain causes", tabindex: 0, "aria-label": "Causes" });
