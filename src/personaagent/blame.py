@@ -9,7 +9,7 @@ from .data.change import ChangeKind, Decision, Evidence
 from .data.interaction import Interaction
 from .data.memory.rows import contents_of
 from .data.nouns import Noun
-from .data.persona import Kind, PersonaLine, PersonaVersion
+from .data.persona import Kind, PersonaLine, PersonaVersion, Section
 from .data.store import User
 
 _WORDS = 12
@@ -40,6 +40,8 @@ class Blamed(Noun):
     evidence: Evidence | None = None
     """What scored interactions say of it; None if it was never scored."""
     line_id: str | None = None
+    """None of weights."""
+    section: Section | None = None
     """None of weights."""
 
 
@@ -82,6 +84,7 @@ def _blamed(line: PersonaLine, decisions: Iterable[Decision], known: Mapping[str
         causes=tuple(_cause(name, known) for name in line.causes),
         evidence=decision and _evidence(decision),
         line_id=line.line_id,
+        section=line.section,
     )
 
 

@@ -9,7 +9,7 @@ import { showMemory, startMemory } from "./memory.js";
 import { forgetPersona, showPersona, startPersona } from "./persona.js";
 
 const VIEWS = ["ask", "persona", "memory", "data"];
-const OF_THE_USER = ["persona", "versions", "diff", "alignments", "interactions", "statements", "facts", "said"];
+const OF_THE_USER = ["persona", "versions", "diff", "alignments", "interactions", "statements", "stated", "facts", "said"];
 const unasked = [...byId("answers").children];
 
 function start() {
@@ -66,6 +66,7 @@ function shut() {
   forgetPersona();
   byId("question").reset();
   byId("search").reset();
+  byId("tell").reset();
   byId("answers").replaceChildren(...unasked);
   OF_THE_USER.forEach((id) => byId(id).replaceChildren());
   show(false);

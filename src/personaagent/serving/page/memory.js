@@ -15,6 +15,7 @@ export function startMemory(tell) {
   on(byId("more"), "click", () => showPage(next));
   on(byId("newest"), "click", showMemory);
   on(byId("search"), "submit", search);
+  on(byId("tell"), "submit", tell);
 }
 
 /** Show the newest interactions and what was gathered from all. */
@@ -22,6 +23,7 @@ export async function showMemory() {
   byId("search").reset();
   byId("newest").hidden = true;
   byId("interactions").replaceChildren();
+  await showStated();
   await showPage(null);
 }
 
@@ -30,8 +32,9 @@ async function showPage(before) {
     "GET",
     `v1/memory?${new URLSearchParams({ limit: PAGE, ...(before !== null && { before }) })}`,
   );
+  const asked = page.interactions.filter(({ task }) => task !== "said");
   const first = before === null && page.interactions.length === 0;
-  byId("interactions").append(...(first ? [nothing()] : page.interactions.map((one) => item(one))));
+  byId("interactions").append(...(first ? [nothing()] : asked.map((one) => item(one))));
   next = page.next;
   byId("more").hidden = next === null;
   if (before === null) showStatements(page.statements);
@@ -43,6 +46,41 @@ async function search() {
   byId("interactions").replaceChildren(...(found.length ? found : [nothing()]));
   byId("more").hidden = true;
   byId("newest").hidden = false;
+}
+
+async function tell() {
+  const { replaced } = await json("POST", "v1/said", { text: byId("statement").value });
+  byId("tell").reset();
+  await showMemory();
+  say(["Told; the next answer knows it.", ...replaced.map(({ text }) => `It replaces “${text}”.`)].join(" "));
+  await changed();
+}
+
+async function showStated() {
+  const { said } = await json("GET", "v1/said");
+  const items = said.toReversed().map(({ statement_id: id, text, at, replaced_by: newer }) =>
+    el(
+      "li",
+      { class: "interaction" },
+      el("p", { class: "query" }, text),
+      meta(time(at), newer !== null && "replaced since"),
+      button("Delete…", () => untell(id), { class: "quiet", "aria-label": `Delete: ${text}` }),
+    ),
+  );
+  byId("stated").replaceChildren(...items);
+}
+
+async function untell(id) {
+  const agreed = await confirmed({
+    title: "Delete what you told?",
+    text: "Your persona is as if you had never said it: what it replaced holds again.",
+    action: "Delete it",
+  });
+  if (!agreed) return;
+  await request("DELETE", path`v1/said/${id}`);
+  await showMemory();
+  say("Deleted.");
+  await changed();
 }
 
 function showStatements(statements) {
@@ -84,7 +122,7 @@ export function exchange({ query, response, ground_truth: truth, at, task, perso
 async function forgetOne(id) {
   const agreed = await confirmed({
     title: "Forget this interaction?",
-    text: "It is removed from memory for good, with every statement that rests on it. Personas that learnt from it stay.",
+    text: "It is removed from memory for good, with all that your persona has learnt from it alone.",
     action: "Forget it",
   });
   if (!agreed) return;

@@ -1,4 +1,4 @@
-/* The live persona with the causes of its lines, and the versions: what changed, and the way back. */
+/* The live persona with what caused each line, and the versions: what changed, and the way back. */
 
 import { json, request } from "./api.js";
 import { button, byId, confirmed, count, el, meta, on, say, scores, time } from "./dom.js";
@@ -47,7 +47,8 @@ export async function showPersona() {
 
 async function livePersona() {
   const response = await request("GET", "v1/persona");
-  return { ...(await response.json()), etag: response.headers.get("ETag") };
+  const { blamed } = await json("GET", "v1/persona/blame");
+  return { ...(await response.json()), blamed, etag: response.headers.get("ETag") };
 }
 
 function noPersona() {
@@ -57,39 +58,48 @@ function noPersona() {
 const noVersions = () =>
   el("li", { class: "empty" }, "None yet. Each rewrite of the persona is kept here, and you can go back to any.");
 
-function personaOf({ version, causes }) {
-  const { lines } = version.persona;
-  const sections = Object.entries(SECTIONS).map(([name, title]) => {
-    const own = lines.filter((line) => line.section === name);
-    return (
+function personaOf({ version, causes, blamed }) {
+  const live = blamed.filter(({ state }) => state === "live");
+  const of = (name) => live.filter(({ section }) => section === name);
+  const lines = Object.entries(SECTIONS).map(([name, title]) => [title, of(name)]);
+  const weights = ["How answers are weighed", live.filter(({ kind }) => kind === "weights")];
+  const waiting = ["Not in it: on trial, or taken out", blamed.filter(({ state }) => state !== "live")];
+  const sections = [...lines, weights, waiting].map(
+    ([title, own]) =>
       own.length > 0 &&
-      el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((line) => lineItem(line, causes))))
-    );
-  });
+      el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((one) => lineItem(one, causes)))),
+  );
   const empty =
-    lines.length === 0 &&
+    live.length === 0 &&
     el("p", { class: "empty" }, "It says nothing about you yet. Correct a few answers, then align.");
   return [meta(`Version ${version.number}`, time(version.at)), ...sections, empty].filter(Boolean);
 }
 
-function lineItem({ text, causes: ids }, causes) {
-  if (ids.length === 0) return el("li", {}, text);
+function lineItem({ text, kind, state, because, causes: named, evidence }, known) {
+  const why = meta(
+    state !== "live" && state,
+    kind,
+    kind === "weights" && because,
+    evidence && `scored ${count(evidence.n, "time")}, mean ${evidence.mean < 0 ? "" : "+"}${evidence.mean.toFixed(3)}`,
+  );
+  if (named.length === 0) return el("li", {}, text, why);
   const shown = el("ol", { class: "plain causes", tabindex: 0, "aria-label": "Causes" });
   const line = el(
     "details",
     {},
-    el("summary", {}, el("span", {}, text), el("span", { class: "count" }, count(ids.length, "cause"))),
+    el("summary", {}, el("span", {}, text), el("span", { class: "count" }, count(named.length, "cause"))),
     shown,
   );
   line.addEventListener(
     "toggle",
-    () => shown.replaceChildren(...ids.map((id) => el("li", {}, ...causeOf(causes[id])))),
+    () => shown.replaceChildren(...named.map((one) => el("li", {}, ...causeOf(known[one.interaction_id], one.words)))),
     { once: true },
   );
-  return el("li", {}, line);
+  return el("li", {}, line, why);
 }
 
-const causeOf = (interaction) => (interaction ? exchange(interaction) : [meta("An interaction that was forgotten.")]);
+const causeOf = (interaction, words) =>
+  interaction ? exchange(interaction) : [meta(words ?? "An interaction that was forgotten.")];
 
 function versionItem(version) {
   const { number, parent, status, reason, at } = version;
