@@ -60,7 +60,7 @@ def test_a_certificate_is_made_once_from_past_interactions_and_never_from_questi
 ) -> None:
     before, file = asked(personaagent), lamp.parent / "certificate.json"
     planned = done(certifying(personaagent, lamp, "--dry-run")).out
-    assert f"in all   │ {USERS * SCORED}" in planned
+    assert f"in all │ {USERS * SCORED} " in planned
     assert asked(personaagent) == before and not file.exists()
 
     stopped = certifying(personaagent, lamp, "--max-calls", "5")
@@ -163,10 +163,16 @@ def test_an_evaluation_takes_weights_from_the_certificate(users: CommandLine, la
         (("--all", "--user", "u1"), "--user NAME"),
         (("--all",), "no user has an interaction with a ground truth"),
         (("--all", "--iterations", "2"), "add --mode paper"),
-        (("--all", "--certificate", "no-such-file"), "cannot be read"),
     ],
 )
 def test_what_cannot_be_aligned_is_said(personaagent: CommandLine, options: tuple[str, ...], problem: str) -> None:
     refused = personaagent("align", *options, *personaagent.lm)
     assert refused.code == 2
     assert problem in refused.err
+
+
+def test_what_is_no_certificate_is_refused(personaagent: CommandLine, lamp: Path) -> None:
+    done(personaagent("ingest", "--lamp", lamp))
+    for file, problem in ((lamp.parent / "none.json", "cannot be read"), (lamp / "outputs.json", "is no certificate")):
+        refused = personaagent("align", "--all", "--certificate", file, *personaagent.lm)
+        assert refused.code == 2 and problem in refused.err
