@@ -73,7 +73,8 @@ def test_a_certificate_is_made_once_from_past_interactions_and_never_from_questi
     assert certified["tested"]["weights"]["n"] == USERS
 
     made = read_certificate(file)
-    assert (made.lm, made.task, made.form, made.users) == ("openai/made-up", "LaMP-2M", "lean:k=4", USERS)
+    assert made.lm.endswith("/made-up")
+    assert (made.task, made.form, made.users) == ("LaMP-2M", "lean:k=4", USERS)
     assert made.kinds.keys() == {"weights"} and made.kinds["weights"].wealth >= 20
     assert made.weights is not None and made.weights.users == USERS
     assert "Made-up" not in file.read_text(encoding="utf-8"), "there are only numbers in it"
