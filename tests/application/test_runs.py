@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from personaagent.programs.respond import _deciding
 from personaagent.signatures import AnswerQuery
 
 from .command_line import CommandLine, Finished, done
 
 MAYA = "maya"
+PAPER = ("--mode", "paper")
 TAGS = ("comedy", "classic", "action")
 
 
@@ -86,7 +87,8 @@ def test_an_evaluation_of_100_questions_is_replayed_with_nobody_to_ask(
     assert replayed["calls"] == 200
     assert asked(personaagent) == before
 
-    monkeypatch.setattr("personaagent.programs.respond._deciding", _deciding.__wrapped__)
+    respond = import_module("personaagent.programs.respond")
+    monkeypatch.setattr(respond, "_deciding", respond._deciding.__wrapped__)
     monkeypatch.setattr(AnswerQuery, "__doc__", (AnswerQuery.__doc__ or "").replace("alone", "only"))
     diverged = personaagent("replay", evaluated["run"])
     assert diverged.code == 1
@@ -115,7 +117,7 @@ def test_an_unfinished_evaluation_found_in_out_is_taken_up_and_pays_for_the_rest
 
 
 def test_an_alignment_is_taken_up_replayed_and_never_done_twice(maya: CommandLine) -> None:
-    align = ("align", "--user", MAYA, "--run", "a1", "--iterations", "2", *maya.lm, "--json")
+    align = ("align", "--user", MAYA, *PAPER, "--run", "a1", "--iterations", "2", *maya.lm, "--json")
     stopped = maya(*align, "--max-calls", "8")
     assert stopped.code == 1
     assert "at most 8" in stopped.err
@@ -131,7 +133,9 @@ def test_an_alignment_is_taken_up_replayed_and_never_done_twice(maya: CommandLin
 
 
 def test_an_alignment_stopped_after_an_iteration_keeps_its_best_persona_and_says_why(maya: CommandLine) -> None:
-    first = maya("align", "--user", MAYA, "--run", "a1", "--iterations", "3", *maya.lm, "--max-calls", "20", "--json")
+    first = maya(
+        "align", "--user", MAYA, *PAPER, "--run", "a1", "--iterations", "3", *maya.lm, "--max-calls", "20", "--json"
+    )
     assert first.code == 1
     shown = json.loads(first.out)
     assert "at most 20" in shown["alignment"]["stopped"]
@@ -141,7 +145,7 @@ def test_an_alignment_stopped_after_an_iteration_keeps_its_best_persona_and_says
 
 def test_a_dry_run_shows_the_calls_and_leaves_no_trace(maya: CommandLine, lamp: Path) -> None:
     before, versions = asked(maya), personas(maya)
-    shown = done(maya("align", "--user", MAYA, "--n", "2", *maya.lm, "--dry-run")).out
+    shown = done(maya("align", "--user", MAYA, *PAPER, "--n", "2", *maya.lm, "--dry-run")).out
     assert "Dry run" in shown
     assert "revision" in shown
     assert "in all" in shown
@@ -153,14 +157,14 @@ def test_a_dry_run_shows_the_calls_and_leaves_no_trace(maya: CommandLine, lamp: 
 
 
 def test_a_dry_run_counts_the_calls_that_are_then_made(maya: CommandLine) -> None:
-    planned = done(maya("align", "--user", MAYA, "--n", "2", *maya.lm, "--dry-run")).out
-    done(maya("align", "--user", MAYA, "--n", "2", *maya.lm, "--json"))
+    planned = done(maya("align", "--user", MAYA, *PAPER, "--n", "2", *maya.lm, "--dry-run")).out
+    done(maya("align", "--user", MAYA, *PAPER, "--n", "2", *maya.lm, "--json"))
     lines = done(maya("spend", "--json")).json
     assert f"in all   │ {sum(line['attempts'] for line in lines if line['role'] != 'tool')}" in planned
 
 
 def test_the_ledger_knows_runs_users_roles_and_models(maya: CommandLine) -> None:
-    done(maya("align", "--user", MAYA, "--run", "a1", "--n", "2", *maya.lm))
+    done(maya("align", "--user", MAYA, *PAPER, "--run", "a1", "--n", "2", *maya.lm))
     done(maya("ask", "--user", MAYA, "--run", "b1", "A film?", *maya.lm))
     lines = done(maya("spend", "--user", MAYA, "--json")).json
     assert {line["run_id"] for line in lines} == {"a1", "b1"}

@@ -162,8 +162,10 @@ async def asked_of(program: dspy.Module, interaction: Interaction, user: LampUse
     said = await asyncio.to_thread(attempt_here, partial(program, query=interaction.query))
     if said.result is None and not isinstance(said.error, AnswerError):
         return None
-    past = [other for other in user.history if other.precedes(interaction)] if bench.task.labels else []
-    answered = Past(past, bench.task, bench.embedder).answered(interaction.query)
+    answered: tuple[Episode, ...] = ()
+    if bench.task.labels:
+        past = [other for other in user.history if other.precedes(interaction)]
+        answered = Past(past, bench.task, bench.embedder).answered(interaction.query)
     response, lm = (said.result.response, said.result.lm_probabilities) if said.result else (None, None)
     return Asked(_key(user), interaction, response, lm or {}, answered)
 

@@ -1,0 +1,88 @@
+"""Certifying on histories: what is scored, from what it is proposed, and which kinds come through."""
+
+from collections.abc import Callable, Iterator
+
+import dspy
+import pytest
+
+from personaagent.data.errors import InputError
+from personaagent.data.interaction import Interaction
+from personaagent.data.lamp import LampData, LampUser
+from personaagent.data.task import OPEN
+from personaagent.evaluation import PersonaAgentMethod, Workbench
+from personaagent.evaluation.certifying import SCORED, Certification, certify
+from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
+
+from .conftest import MemoryBench
+
+USERS, PAST = 8, 12
+HABIT = "End with an exclamation mark."
+
+
+def writer(number: int) -> LampUser:
+    """Return a user whose texts all end in the same way."""
+    history = tuple(
+        Interaction(
+            interaction_id=f"w{number}-{past}",
+            query=f"What of made-up town {past}, writer {number}?",
+            ground_truth=f"we like town {past} very much!",
+            position=past,
+            task=OPEN.name,
+        )
+        for past in range(PAST)
+    )
+    asked = Interaction(interaction_id="q", query="And the sea?", ground_truth="secret!", position=PAST, task=OPEN.name)
+    return LampUser(f"writer {number}", history, (asked,))
+
+
+@pytest.fixture
+def bench() -> Iterator[Workbench]:
+    with in_memory_store() as store:
+        yield MemoryBench(OPEN, store)
+
+
+async def certified(bench: Workbench, lm: ScriptedLM, users: int = USERS) -> Certification:
+    data = LampData(OPEN, tuple(map(writer, range(users))))
+    with dspy.context(lm=lm):
+        return await certify(data, PersonaAgentMethod(), bench, concurrency=2)
+
+
+def answering(with_habit: str, without: str) -> Callable[[ScriptedRequest], dict[str, object]]:
+    return lambda request: {"response": with_habit if HABIT in request.text else without}
+
+
+async def test_style_lines_that_help_are_certified_at_one_more_call_an_interaction(bench: Workbench) -> None:
+    lm = ScriptedLM(answering("we like the town very much!", "A place."))
+    found = await certified(bench, lm)
+    assert found.certificate.kinds.keys() == found.tested.keys() == {"style"}
+    assert (found.certificate.weights, found.certificate.users) == (None, USERS)
+    assert found.tested["style"].n == USERS and found.tested["style"].mean > 0
+    assert len(lm.requests) == 2 * SCORED * USERS
+
+
+async def test_lines_that_harm_are_not_certified(bench: Workbench) -> None:
+    found = await certified(bench, ScriptedLM(answering("A place.", "we like the town very much!")))
+    assert not found.certificate.kinds
+    assert found.tested["style"].mean < 0 and found.tested["style"].wealth < 1
+
+
+async def test_nothing_later_than_an_interaction_and_no_question_reaches_the_lm(bench: Workbench) -> None:
+    lm = ScriptedLM(answering("one", "another"))
+    await certified(bench, lm)
+    for request in lm.requests:
+        assert "secret" not in request.text
+        asked = next(past for past in range(PAST) if f"town {past}, writer" in request.input("query"))
+        assert not [past for past in range(asked, PAST) if f"we like town {past} " in request.text]
+
+
+async def test_the_same_answers_give_the_same_certificate(bench: Workbench) -> None:
+    script = answering("we like the town very much!", "A place.")
+    with in_memory_store() as store:
+        first = await certified(MemoryBench(OPEN, store), ScriptedLM(script))
+    second = await certified(bench, ScriptedLM(script))
+    assert second.certificate.fingerprint == first.certificate.fingerprint
+
+
+async def test_one_user_is_not_enough(bench: Workbench) -> None:
+    with pytest.raises(InputError, match="at least two"):
+        await certified(bench, ScriptedLM(answering("one", "another")), users=1)
