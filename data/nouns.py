@@ -1,6 +1,7 @@
 """The base of every noun: a frozen pydantic model with a JSON round trip and a schema version."""
 
-from typing import ClassVar, Self, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -34,6 +35,13 @@ class Noun(BaseModel):
                 f"schema_version is {version!r}, this release reads {cls.schema_version}: update personaagent"
             )
         return {name: field for name, field in fields.items() if name != "schema_version"}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed; what was computed of the old fields is computed anew."""
+        copy = super().model_copy(update=update, deep=deep)
+        for computed in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[computed]
+        return copy
 
     def to_json(self) -> str:
         """Return the noun as one line of JSON."""

@@ -60,9 +60,9 @@ def prompts() -> dict[str, str]:
         user = store.add_user("made up")
         user.interactions.add(HISTORY)
         history = user.interactions.all()
-        persona = initial_persona(user.memory.before(history[-1]).statements())
+        persona = initial_persona(user.memory.before(history[-1]).statements(), "paper")
         agent = PersonaAgent(TASK, user.memory, persona=persona, settings=AgentSettings(preset="paper"))
-        PersonaAlignment(n=1).compile(agent, trainset=examples(history))
+        PersonaAlignment(mode="paper", n=1).compile(agent, trainset=examples(history))
         SummariseHistory()(interactions=history, known=None, task=TASK, now=NOW)
     kinds = {"search": "recall", "tool": "tool_use", "profile": "revise_persona", "statements": "summarise_user"}
     return {
