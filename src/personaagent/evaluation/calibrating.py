@@ -83,6 +83,8 @@ class Asked(NamedTuple):
 async def with_weights(work: MethodWork, bench: "Workbench") -> MethodWork:
     """Return the work with what its method needs to know of the other users; nothing for texts and positions.
 
+    Work that has it already is returned as it is.
+
     Args:
         work: All users of the evaluation, and the method that will answer them.
         bench: What methods work with.
@@ -91,7 +93,7 @@ async def with_weights(work: MethodWork, bench: "Workbench") -> MethodWork:
     certificate = bench.certificate(method.form) if isinstance(method, Calibrated) else None
     if certificate is not None:
         work = replace(work, certified=frozenset(certificate.kinds))
-    if work.task.kind == "text" or work.task.positional:
+    if work.base_rates or work.task.kind == "text" or work.task.positional:
         return work
     priors = priors_of(work.users, work.task)
     rates = {key: base_rate_without(key, priors, work.task) for key in map(_key, work.users)}

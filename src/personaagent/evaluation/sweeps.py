@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from ..data.errors import InputError
 from .personaagent_method import PersonaAgentMethod
 
-PARTS = ("alignment", "persona", "memory", "action")
-"""What an ablation takes away (arXiv 2506.06254, ablation table)."""
+PARTS = ("weights", "votes", "lines", "memory", "alignment")
+"""What an ablation takes away."""
 
 ABLATIONS = tuple(PersonaAgentMethod.model_validate({"without": part}).name for part in (None, *PARTS))
 """The whole system, and the system without each of its parts."""
