@@ -40,10 +40,10 @@ def adopted(agent: PersonaAgent) -> Persona:
     return kept
 
 
-def system_of(user: User, persona: Persona, **how: object) -> str:
+def system_of(user: User, persona: Persona, settings: AgentSettings | None = None) -> str:
     lm = ScriptedLM({"response": "classic", "search": "films"})
     with dspy.context(lm=lm):
-        PersonaAgent(TASK, user.memory, persona=persona, tools=[], **how)(query=QUERY)
+        PersonaAgent(TASK, user.memory, persona=persona, tools=[], settings=settings)(query=QUERY)
     return lm.requests[-1].system
 
 
@@ -118,7 +118,7 @@ def test_programs_of_another_task_or_preset_speak_under_the_persona_alone(user: 
     agent.respond.predict.fields = {"response": {"weights": {"comedy": 0.01}}}
     instruct(agent)
     persona = adopted(agent)
-    assert BETTER not in system_of(user, persona, settings=AgentSettings(preset="paper", action=False))
+    assert BETTER not in system_of(user, persona, AgentSettings(preset="paper", action=False))
     for task in (RATING, OPEN):
         other = PersonaAgent(task, user.memory, persona=persona)
         assert other.respond.predict.fields == {}
