@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from .errors import InputError, UnknownNameError
+from .interaction import SAID
 from .task import OPEN, Task
 
 _built_in: dict[str, Task] = {OPEN.name: OPEN}
@@ -29,8 +30,10 @@ def register(task: Task) -> None:
     """Make a task known in this process, in place of an earlier one of the same name.
 
     Raises:
-        InputError: The name is that of another task of the package.
+        InputError: The name is that of another task of the package, or of what users state.
     """
+    if task.name == SAID:
+        raise InputError(f"{SAID!r} is what statements of users are stored under: give your task another name")
     if is_built_in(task.name):
         if task != _built_in[task.name]:
             raise InputError(f"{task.name!r} is the name of a task that the package defines: give yours another name")

@@ -54,6 +54,11 @@ def test_the_name_of_a_task_of_the_package_cannot_be_given_to_another() -> None:
     assert task_named("LaMP-3") == TASKS["LaMP-3"]
 
 
+def test_no_task_can_have_the_name_under_which_statements_of_users_are_stored() -> None:
+    with pytest.raises(InputError, match="give your task another name"):
+        register(Task(name="said", kind="text"))
+
+
 def test_the_query_of_a_task_that_is_not_known_is_taken_as_it_is() -> None:
     assert task_or_open("nothing of this name").content("Pick one: a or b") == "Pick one: a or b"
 

@@ -329,6 +329,25 @@ def test_who_has_nothing_yet_is_told_what_to_do(site: Site, visit: Visit) -> Non
     expect(page.get_by_role("alert")).to_contain_text("No ground truth is known")
 
 
+def test_what_a_user_tells_is_in_the_persona_until_it_is_deleted(site: Site, visit: Visit) -> None:
+    visit.sign_in(site.maya())
+    page = visit.page
+    visit.show("Memory")
+    for text in ("I am vegetarian", "I am not vegetarian"):
+        page.get_by_label("Something about you").fill(text)
+        page.get_by_role("button", name="Tell", exact=True).click()
+        expect(page.locator("#stated li").first).to_contain_text(text)
+    expect(page.get_by_text("It replaces “I am vegetarian”.")).to_be_visible()
+    expect(page.locator("#stated li").last).to_contain_text("replaced since")
+    visit.show("Persona")
+    expect(page.locator("#persona li").filter(has_text="I am not vegetarian")).to_contain_text("said")
+    visit.show("Memory")
+    page.get_by_role("button", name="Delete: I am not vegetarian").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(page.locator("#stated li")).to_have_count(1)
+    assert visit.complaints == []
+
+
 def test_a_key_that_is_not_one_is_refused_with_an_id(visit: Visit) -> None:
     page = visit.page
     for key, words in (("two words", "Not a key"), ("pa_000000000000_nobody", "not known here")):
