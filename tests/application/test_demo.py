@@ -1,4 +1,4 @@
-"""The made-up user, and the honest reading of how the answers changed."""
+"""The made-up user, and the honest reading of the answers."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import dspy
 import pytest
 
 from personaagent.data.alignment import Spend
+from personaagent.data.answer_weights import AnswerWeights
 from personaagent.data.errors import AnswerError
 from personaagent.data.lamp import LampUser, task_named
-from personaagent.demo import Answers, Comparison, answer_all, compare, made_up_user, write_lamp_files
+from personaagent.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM, in_memory_store
 
@@ -25,13 +26,13 @@ def test_the_user_says_that_it_is_made_up(person: LampUser) -> None:
 
 
 def test_the_history_is_dated_and_long_enough(person: LampUser) -> None:
-    assert len(person.history) == 36
-    assert len(person.questions) == 6
+    assert len(person.history) == 24
+    assert len(person.questions) == 4
     dates = [one.at for one in (*person.history, *person.questions)]
     known = [date for date in dates if date is not None]
-    assert len(known) == 42
+    assert len(known) == 28
     assert known == sorted(known)
-    assert len(set(known)) == 42, "no two fall on one day, so that there is one order"
+    assert len(set(known)) == 28, "no two fall on one day, so that there is one order"
 
 
 def test_every_answer_is_a_tag_of_the_task(person: LampUser) -> None:
@@ -50,28 +51,36 @@ def test_the_files_are_the_same_every_time(tmp_path: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("won", "lost", "p_value"),
-    [(0, 0, 1.0), (1, 0, 1.0), (1, 1, 1.0), (5, 0, 0.0625), (6, 0, 0.03125), (0, 6, 0.03125), (5, 1, 0.21875)],
-)
-def test_the_sign_test_is_exact(won: int, lost: int, p_value: float) -> None:
-    assert Comparison(won=won, lost=lost, questions=6).p_value == p_value
+def answers(*responses: str, alone: str = "xxx", golds: str = "abc") -> Answers:
+    said = zip(responses, alone, golds, strict=True)
+    return Answers(1, tuple(Answer("?", lm, "a", "b", response, gold) for response, lm, gold in said), Spend())
 
 
-def answers(*responses: str, golds: str = "abc") -> Answers:
-    return Answers(1, responses, tuple(golds), Spend())
-
-
-def test_only_questions_on_which_the_versions_differ_are_won_or_lost() -> None:
-    assert compare(answers("a", "x", "x"), answers("a", "b", "c")) == Comparison(won=2, lost=0, questions=3)
-    assert compare(answers("a", "b", "x"), answers("x", "b", "y")) == Comparison(won=0, lost=1, questions=3)
+def test_what_the_lm_alone_had_right_is_counted_beside_what_the_agent_had() -> None:
+    some = answers("a", "x", "c", alone="abx")
+    assert (some.right, some.right_alone) == (2, 2)
 
 
 def test_the_reading_says_what_the_numbers_cannot_show() -> None:
-    reading = Comparison(won=6, lost=0, questions=6).reading
-    assert "won 6 and lost 0 of 6" in reading
-    assert "p = 0.03" in reading
-    assert "not how much it helps" in reading
+    reading = answers("a", "b", "c").reading
+    assert "alone had 0 of 3 right, the agent 3" in reading
+    assert "prove nothing" in reading
+
+
+def test_everyone_who_is_listened_to_is_shown(person: LampUser) -> None:
+    lm = ScriptedLM(lambda _: {"response": "sci-fi"})
+    with in_memory_store() as store, dspy.context(lm=lm):
+        user = store.add_user(person.user_id)
+        user.interactions.add(person.history)
+        agent = PersonaAgent(MOVIES, user.memory)
+        [plain] = answer_all(agent, person.questions[:1]).answers
+        evenly = dict.fromkeys(MOVIES.labels, 1 / len(MOVIES.labels))
+        weights = AnswerWeights(lm=lm.model, task=MOVIES.name, form="lean:k=4", leaning=evenly, base_rate=evenly, b=4)
+        agent.speak_under(agent.persona.model_copy(update={"weights": weights}))
+        [weighed] = answer_all(agent, person.questions[:1]).answers
+    assert (plain.lm, plain.response, weighed.lm) == ("sci-fi", "sci-fi", "sci-fi")
+    assert plain.habits == weighed.habits == weighed.response == plain.gold == "social commentary"
+    assert plain.memory == "social commentary"
 
 
 class Telling(PersonaAgent):
@@ -86,7 +95,7 @@ class Telling(PersonaAgent):
         self.asked += 1
         if self.asked == 1:
             raise AnswerError("not a tag")
-        return dspy.Prediction(response=text)
+        return dspy.Prediction(response=text, lm_probabilities=None, experts=None)
 
 
 def test_an_answer_that_cannot_be_read_is_wrong_and_is_paid_for(person: LampUser) -> None:
@@ -95,7 +104,7 @@ def test_an_answer_that_cannot_be_read_is_wrong_and_is_paid_for(person: LampUser
     with in_memory_store() as store, dspy.context(lm=lm):
         agent = Telling(MOVIES, store.add_user(person.user_id).memory, tools=[])
         answered = answer_all(agent, person.questions, lambda: heard.append("answered"))
-    assert answered.responses == ("(no tag)", *["comedy"] * 5)
-    assert answered.golds == tuple(one.ground_truth for one in person.questions)
-    assert answered.right == (False, *(gold == "comedy" for gold in answered.golds[1:]))
-    assert answered.spend.calls == len(lm.requests) == len(heard) == 6
+    assert [one.response for one in answered.answers] == ["(no tag)", *["comedy"] * 3]
+    assert [one.gold for one in answered.answers] == [one.ground_truth for one in person.questions]
+    assert answered.right == 0
+    assert answered.spend.calls == len(lm.requests) == len(heard) == 4

@@ -177,3 +177,13 @@ def test_what_is_no_certificate_is_refused(personaagent: CommandLine, lamp: Path
     for file, problem in ((lamp.parent / "none.json", "cannot be read"), (lamp / "outputs.json", "is no certificate")):
         refused = personaagent("align", "--all", "--certificate", file, *personaagent.lm)
         assert refused.code == 2 and problem in refused.err
+
+
+@pytest.mark.slow
+def test_the_demo_shows_who_said_what_and_what_went_live(personaagent: CommandLine, lamp: Path) -> None:
+    done(certifying(personaagent, lamp))
+    certificate = ("--certificate", lamp.parent / "certificate.json")
+    shown = done(personaagent("demo", *certificate, *personaagent.lm)).out
+    assert "live: weights" in shown
+    assert "the LM alone" in shown and "with weights" in shown
+    assert "prove nothing" in shown

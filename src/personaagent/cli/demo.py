@@ -1,29 +1,33 @@
 """`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
 
 import time
+from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
 
-from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
+from .context import AskingCertified, Json, Spending, answering, err, out, print_json, settings_asking
 from .grouped import grouped
-from .show import diff_text, progress_bar, progress_of_alignment
+from .show import decisions_table, diff_text, progress_bar, progress_of_alignment
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..data.alignment import Alignment
-    from ..demo import Answers, Comparison
+    from ..data.alignment import Alignment, Spend
+    from ..demo import Answers
     from ..home import Home
     from ..runs import OpenRun
     from ..runs.planning import Plan
     from ..settings import Settings
 
+_BATCH = 2
+"""Interactions that are simulated."""
+
 
 @grouped
-def demo(context: typer.Context, asking: Asking, spending: Spending, as_json: Json = False) -> None:
-    """Build one made-up user's memory and persona, answer, align, answer again, and compare."""
+def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as_json: Json = False) -> None:
+    """Build one made-up user's memory and persona, align it, answer later questions, and show who said what."""
     from ..home import Home
     from ..runs import new_run
 
@@ -36,22 +40,21 @@ def demo(context: typer.Context, asking: Asking, spending: Spending, as_json: Js
         Home(_in_folder(configured, scratch if spending.dry_run else f"demo-{run.run_id}")) as home,
         answering(home.store.journal, run, configured, spending) as paying,
     ):
-        before, alignment, after, comparison = _align_made_up_user(home, paying, quiet=as_json or spending.dry_run)
+        alignment, answers = _align_made_up_user(home, paying, quiet=as_json or spending.dry_run)
         if spending.dry_run:
             return
         if as_json:
-            print_json(_as_json(before, alignment, after, comparison, home))
+            print_json(_as_json(alignment, answers, home))
         else:
-            out.print(_table(before, alignment, after))
+            out.print(_questions_table(answers))
+            out.print(_table(alignment, answers))
             out.print(f"\nMLflow page: mlflow ui --backend-store-uri {home.tracking_uri}", markup=False)
             out.print(f"This home folder: {home.folder}", markup=False)
-            out.print(f"\n{comparison.reading} ({time.perf_counter() - started:.0f} s in all)")
+            out.print(f"\n{answers.reading} ({time.perf_counter() - started:.0f} s in all)")
 
 
-def _align_made_up_user(
-    home: "Home", paying: "OpenRun | Plan", quiet: bool
-) -> "tuple[Answers, Alignment, Answers, Comparison]":
-    from ..demo import answer_all, compare, made_up_user
+def _align_made_up_user(home: "Home", paying: "OpenRun | Plan", quiet: bool) -> "tuple[Alignment, Answers]":
+    from ..demo import answer_all, made_up_user
     from ..optimizers import PersonaAlignment
     from ..personas import live_persona, program
     from ..runs import LOSS, REVISION
@@ -60,28 +63,36 @@ def _align_made_up_user(
     home.store.ingest({person.user_id: person.history})
     user = home.store.user(person.user_id)
     _say(quiet, f"[bold]1. Memory[/bold]: {len(person.history)} past interactions of {person.user_id}")
-    agent = program(user, next(iter(user.personas.versions()), None) or live_persona(user))
-    _say(quiet, f"\n[bold]2. Persona v{agent.persona_version}[/bold], from what is older than the first batch\n")
-    _say(quiet, agent.persona.text, markup=False)
-    with progress_bar(err) as progress:
-        bar = progress.add_task("answering under v1", total=len(person.questions))
-        before = answer_all(agent, person.questions, lambda: progress.advance(bar))
-    with progress_of_alignment(err, n=3, iterations=1) as listener:
-        optimizer = PersonaAlignment(n=3, loss_lm=paying.lm(LOSS), revision_lm=paying.lm(REVISION), listener=listener)
+    first = program(user, next(iter(user.personas.versions()), None) or live_persona(user))
+    _say(
+        quiet, f"\n[bold]2. Persona v{first.persona_version}[/bold], from what is older than the latest interactions\n"
+    )
+    _say(quiet, first.persona.text, markup=False)
+    with progress_of_alignment(err, "evidence", _BATCH) as listener:
+        optimizer = PersonaAlignment(
+            n=_BATCH, loss_lm=paying.lm(LOSS), revision_lm=paying.lm(REVISION), listener=listener
+        )
         alignment, _ = home.align(user, optimizer, f"demo-{user.key}")
         paying.stopped = alignment.stopped
-    _say(quiet, "\n[bold]3. Textual losses[/bold] of the latest 3 interactions")
-    for loss in alignment.losses:
-        _say(quiet, f"\nsaid {loss.response!r}, the user said {loss.ground_truth!r}: {loss.critique}", markup=False)
     aligned = home.agent(user)
-    reason = alignment.iterations[-1].reason if alignment.iterations else alignment.stopped
-    _say(quiet, f"\n[bold]4. Persona v{aligned.persona_version}[/bold]: {reason}\n")
+    _say(quiet, f"\n[bold]3. Alignment[/bold] with the latest {_BATCH} interactions: {_outcome(alignment)}\n")
     if not quiet:
+        out.print(decisions_table(alignment.decisions) if alignment.decisions else "no change was proposed")
         out.print(diff_text(alignment.base, alignment.persona))
+    _say(quiet, f"\n[bold]4. Later questions[/bold] under persona v{aligned.persona_version}, one call each")
     with progress_bar(err) as progress:
-        bar = progress.add_task("answering again", total=len(person.questions))
-        after = answer_all(aligned, person.questions, lambda: progress.advance(bar))
-    return before, alignment, after, compare(before, after)
+        bar = progress.add_task("answering", total=len(person.questions))
+        answers = answer_all(aligned, person.questions, lambda: progress.advance(bar))
+    return alignment, answers
+
+
+def _live_kinds(alignment: "Alignment") -> list[str]:
+    return sorted({one.change.kind for one in alignment.decisions if one.outcome == "live"})
+
+
+def _outcome(alignment: "Alignment") -> str:
+    live = _live_kinds(alignment)
+    return f"live: {', '.join(live)}" if live else alignment.stopped or "nothing went live"
 
 
 def _in_folder(configured: "Settings", folder: str) -> "Settings":
@@ -101,29 +112,39 @@ def _fetch_what_is_missing(lm: str, embedder: str) -> None:
         fetch_with_progress(model)
 
 
-def _table(before: "Answers", alignment: "Alignment", after: "Answers") -> "Table":
+def _questions_table(answers: "Answers") -> "Table":
     from rich.table import Table
 
-    table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user, 6 later questions")
-    rows = ((f"persona v{before.version}", before), ("alignment", alignment), (f"persona v{after.version}", after))
-    for name, part in rows:
-        answers: tuple[bool, ...] = getattr(part, "right", ())
-        right = f"{sum(answers)}/{len(answers)}" if answers else ""
-        spend = part.spend
-        tokens = spend.prompt_tokens + spend.completion_tokens
-        table.add_row(name, right, str(spend.calls), str(tokens), f"{spend.seconds:.0f}")
+    table = Table("question", "the LM alone", "habits", "memory", "answer", "the user said")
+    for one in answers.answers:
+        table.add_row(one.question, one.lm, one.habits, one.memory, one.response, one.gold)
     return table
 
 
-def _as_json(
-    before: "Answers", alignment: "Alignment", after: "Answers", comparison: "Comparison", home: "Home"
-) -> dict[str, object]:
+def _table(alignment: "Alignment", answers: "Answers") -> "Table":
+    from rich.table import Table
+
+    table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user")
+    asked, live = len(answers.answers), _live_kinds(alignment)
+    with_changes = f"with {', '.join(live)}" if live else "as answered (nothing went live)"
+    table.add_row("alignment", "", *_spent(alignment.spend))
+    table.add_row("answers, the LM alone", f"{answers.right_alone}/{asked}", *_spent(answers.spend))
+    table.add_row(f"answers, {with_changes}", f"{answers.right}/{asked}", "the same")
+    return table
+
+
+def _spent(spend: "Spend") -> tuple[str, str, str]:
+    return str(spend.calls), str(spend.prompt_tokens + spend.completion_tokens), f"{spend.seconds:.0f}"
+
+
+def _as_json(alignment: "Alignment", answers: "Answers", home: "Home") -> dict[str, object]:
     return {
-        "before": {"right": sum(before.right), "responses": before.responses, "spend": before.spend.model_dump()},
         "alignment": alignment.model_dump(mode="json"),
-        "after": {"right": sum(after.right), "responses": after.responses, "spend": after.spend.model_dump()},
-        "golds": before.golds,
-        "reading": comparison.reading,
+        "answers": [asdict(one) for one in answers.answers],
+        "right": answers.right,
+        "right_alone": answers.right_alone,
+        "spend": answers.spend.model_dump(),
+        "reading": answers.reading,
         "home": str(home.folder),
         "tracking_uri": home.tracking_uri,
     }

@@ -1,16 +1,36 @@
-"""Answering the made-up user's questions before and after alignment, and reading the difference honestly."""
+"""Answering the made-up user's questions, and what the LM, the user's habits and the user's memory each said."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb
+
+import dspy
 
 from ..data.alignment import Spend
+from ..data.answer_weights import AnswerWeights, Distribution, Experts, best_answer, uniform
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
 from ..programs import PersonaAgent
 from ..programs.spend import measure
+from ..programs.weighing import decided, experts_of
 
 NO_ANSWER = "(no tag)"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question, and what was said to it."""
+
+    question: str
+    lm: str
+    """What the LM alone says, in the same call."""
+    habits: str
+    """What the user answers most often."""
+    memory: str
+    """What the user answered to questions like this one."""
+    response: str
+    """The answer that is given."""
+    gold: str
+    """What the user really said."""
 
 
 @dataclass(frozen=True)
@@ -18,64 +38,63 @@ class Answers:
     """What one persona version answered, in the order of the questions."""
 
     version: int | None
-    responses: tuple[str, ...]
-    golds: tuple[str, ...]
+    answers: tuple[Answer, ...]
     spend: Spend
 
     @property
-    def right(self) -> tuple[bool, ...]:
-        """For each question, whether the response is the gold."""
-        return tuple(response == gold for response, gold in zip(self.responses, self.golds, strict=True))
+    def right(self) -> int:
+        """How many responses are right."""
+        return sum(one.response == one.gold for one in self.answers)
+
+    @property
+    def right_alone(self) -> int:
+        """How many the LM alone had right."""
+        return sum(one.lm == one.gold for one in self.answers)
+
+    @property
+    def reading(self) -> str:
+        """What these numbers can and cannot show."""
+        asked = len(self.answers)
+        return (
+            f"The LM alone had {self.right_alone} of {asked} right, the agent {self.right}. So few questions of one "
+            "made-up user prove nothing: they show how an answer comes about. `personaagent evaluate` on real users "
+            "says what it is worth."
+        )
 
 
 def answer_all(
     agent: PersonaAgent, questions: Sequence[Interaction], answered: Callable[[], None] = lambda: None
 ) -> Answers:
     """Let `agent` answer every question; `answered` is called after each."""
-    responses: list[str] = []
+    answers: list[Answer] = []
     with measure() as meter:
         for question in questions:
-            try:
-                responses.append(agent(query=question.query).response)
-            except AnswerError:
-                responses.append(NO_ANSWER)
+            answers.append(_answer(agent, question))
             answered()
-    golds = tuple(question.ground_truth or "" for question in questions)
-    return Answers(agent.persona_version, tuple(responses), golds, meter.spend)
+    return Answers(agent.persona_version, tuple(answers), meter.spend)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The same questions under two persona versions."""
-
-    won: int
-    """Questions that only the later version answered right."""
-    lost: int
-    """Questions that only the earlier version answered right."""
-    questions: int
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided sign test over the questions on which the versions differ."""
-        differing = self.won + self.lost
-        tail = sum(comb(differing, wins) for wins in range(max(self.won, self.lost), differing + 1))
-        return min(1.0, 2 * tail / 2**differing)
-
-    @property
-    def reading(self) -> str:
-        """One sentence on what these numbers can and cannot show."""
-        return (
-            f"Alignment won {self.won} and lost {self.lost} of {self.questions} questions of one made-up user "
-            f"(sign test p = {self.p_value:.2f}): this shows how alignment works, not how much it helps; "
-            "`personaagent evaluate` on real users does."
-        )
-
-
-def compare(before: Answers, after: Answers) -> Comparison:
-    """Compare the answers of two persona versions to the same questions."""
-    pairs = list(zip(before.right, after.right, strict=True))
-    return Comparison(
-        won=sum(later and not earlier for earlier, later in pairs),
-        lost=sum(earlier and not later for earlier, later in pairs),
-        questions=len(pairs),
+def _answer(agent: PersonaAgent, question: Interaction) -> Answer:
+    task = agent.task
+    try:
+        said = agent(query=question.query)
+    except AnswerError:
+        said = dspy.Prediction(response=NO_ANSWER, lm_probabilities=None, experts=None)
+    told: Distribution | None = said.lm_probabilities
+    experts: Experts = said.experts or _experts(agent, question, told or uniform(task.labels))
+    return Answer(
+        question=task.content(question.query),
+        lm=decided(task, told, {}).response if told else said.response,
+        habits=best_answer(experts.prior, task.rewards),
+        memory=best_answer(experts.memory, task.rewards),
+        response=said.response,
+        gold=question.ground_truth or "",
     )
+
+
+def _experts(agent: PersonaAgent, question: Interaction, told: Distribution) -> Experts:
+    """Return what the experts say where no weights are live, so that none is listened to but the LM."""
+    evenly = uniform(agent.task.labels)
+    weights = AnswerWeights(lm="", task=agent.task.name, form=agent.settings.form, leaning=evenly, base_rate=evenly)
+    recalled = agent.recall_memory(query=agent.task.content(question.query), memory=agent.memory)
+    return experts_of(told, weights, recalled.answered)
