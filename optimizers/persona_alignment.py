@@ -19,6 +19,7 @@ from .events import AlignmentEvent, IterationEnded, Listener
 from .evidence import EvidenceMode, EvidenceRound, Metric
 from .paper import PaperMode
 from .sampling import latest
+from .simulation import was_served
 
 
 class PersonaAlignment(Teleprompter):
@@ -26,7 +27,8 @@ class PersonaAlignment(Teleprompter):
 
     In evidence mode, the default:
 
-    1. simulate the latest `n` interactions: the agent answers each again, seeing only what came before it;
+    1. simulate the latest `n` interactions: the agent answers each again, seeing only what came before it; answers
+       that it served under the same version are simulations already;
     2. propose small changes, each with its causes: answer weights, or a line;
     3. score each on interactions later than its causes, with the change and without it;
     4. accept what has proved itself, or is of a certified kind; the rest waits in the shadow;
@@ -142,7 +144,7 @@ class PersonaAlignment(Teleprompter):
     def _by_evidence(
         self, program: PersonaAgent, history: Sequence[Interaction], held_out: Sequence[Interaction]
     ) -> dict[str, Any]:
-        batch = latest(history, self.n)
+        batch = _batch(program, history, self.n)
         known = [one for one in history if one.ground_truth is not None and one.task == program.task.name]
         learning = EvidenceRound(self._evidence, program, program.decisions, self._tell)
         try:
@@ -187,6 +189,16 @@ def examples(history: Sequence[Interaction]) -> list[dspy.Example]:
     return [
         dspy.Example(query=one.query, ground_truth=one.ground_truth, interaction=one).with_inputs("query")
         for one in history
+    ]
+
+
+def _batch(program: PersonaAgent, history: Sequence[Interaction], n: int) -> list[Interaction]:
+    """Return the latest `n` interactions, and all whose served answers are simulations that cost nothing."""
+    wanted = {one.interaction_id for one in latest(history, n)}
+    return [
+        one
+        for one in sorted(history, key=lambda one: one.moment)
+        if one.interaction_id in wanted or (one.ground_truth is not None and was_served(program, one))
     ]
 
 

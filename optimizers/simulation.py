@@ -30,7 +30,7 @@ class Simulate(Module):
 
         A response that is not in the task's form is None: the textual loss then says so.
         """
-        if self.reuse_served and _was_served(agent, interaction):
+        if self.reuse_served and was_served(agent, interaction):
             served = interaction.metadata.get(LM_PROBABILITIES)
             return dspy.Prediction(response=interaction.response, lm_probabilities=served)
         try:
@@ -40,7 +40,8 @@ class Simulate(Module):
         return dspy.Prediction(response=answered.response, lm_probabilities=answered.lm_probabilities)
 
 
-def _was_served(agent: PersonaAgent, interaction: Interaction) -> bool:
+def was_served(agent: PersonaAgent, interaction: Interaction) -> bool:
+    """Return whether the user was given this agent's answer, so that a simulation would ask the same again."""
     same_persona = agent.persona_version is not None and interaction.persona_version == agent.persona_version
     asked = dspy.settings.lm
     same_lm = asked is not None and interaction.metadata.get(SERVED_BY) == asked.model

@@ -143,8 +143,10 @@ def test_a_served_answer_is_its_own_simulation(agent: PersonaAgent, user: User) 
     served = {SERVED_BY: lm.model, LM_PROBABILITIES: {"calm": 0.3, "tense": 0.7}}
     user.interactions.add([film(20, response="tense", persona_version=4, metadata=served)])
     agent.persona_version = 4
+    user.interactions.add([film(21)])
     aligned = align(agent, lm, user, EvidenceMode([]), n=1)
-    assert lm.requests == ()
+    assert len(lm.requests) == 1, "the latest; the one before was paid when it was served"
+    assert [one.interaction_id for one in aligned.alignment.simulations] == ["film-20", "film-21"]
     assert aligned.alignment.simulations[0].lm_probabilities == {"calm": 0.3, "tense": 0.7}
 
 
