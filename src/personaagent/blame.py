@@ -115,7 +115,7 @@ def _elsewhere(
 
 def _because(line: PersonaLine) -> str:
     if line.kind == "said":
-        return "the user said so"
+        return "what the user said"
     count = len(line.causes)
     return f"{count} interaction{'' if count == 1 else 's'}" if count else "the template"
 

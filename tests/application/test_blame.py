@@ -76,7 +76,7 @@ def test_each_line_then_the_weights_then_what_is_not_live(maya: User) -> None:
     assert [(one.state, one.kind, one.because) for one in found] == [
         ("live", "rule", "2 interactions"),
         ("live", "template", "the template"),
-        ("live", "said", "the user said so"),
+        ("live", "said", "what the user said"),
         ("live", "weights", "all 2 answered interactions of task LaMP-2M"),
         ("shadow", "confusion", "2 interactions"),
     ]

@@ -66,7 +66,7 @@ def test_each_line_says_why_it_is_there(server: Server) -> None:
     found = server.client.get("/v1/persona/blame", headers=key).json()
     assert found["version"] == told["version"]["number"]
     [line] = found["blamed"]
-    assert (line["kind"], line["state"], line["because"]) == ("said", "live", "the user said so")
+    assert (line["kind"], line["state"], line["because"]) == ("said", "live", "what the user said")
     assert [cause["words"] for cause in line["causes"]] == ["I am vegetarian"]
     assert server.client.get("/v1/persona/blame", params={"version": 1}, headers=key).json()["blamed"] == []
     assert server.client.get("/v1/persona/blame", params={"version": 9}, headers=key).status_code == 404
