@@ -5,12 +5,12 @@ import json
 import dspy
 import pytest
 
-from personaagent.alignment import adopt
 from personaagent.data.answer_weights import AnswerWeights, uniform
 from personaagent.data.errors import InputError
 from personaagent.data.persona import Adopted, Persona, PersonaLine
 from personaagent.data.store import User
 from personaagent.data.task import OPEN
+from personaagent.personas import adopt
 from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.programs.decision_lm import DecisionLM
 from personaagent.testing import ScriptedLM

@@ -71,11 +71,11 @@ def test_probabilities_that_are_refused_are_asked_for_once(caplog: pytest.LogCap
     assert caplog.messages == ["made-up/refusing gives no log-probabilities: its answers are taken as certain"]
 
 
-@pytest.mark.parametrize("error", [RateLimitError("busy"), InvalidRequestError("unknown model")])
+@pytest.mark.parametrize("error", [RateLimitError("busy"), InvalidRequestError("unknown model", status=404)])
 def test_an_lm_that_fails_has_not_refused_probabilities(error: Exception) -> None:
     replies: list[Reply] = [error, error, {"response": TORN}]
     lm = ScriptedLM(replies)
-    for _ in range(1 if isinstance(error, InvalidRequestError) else 2):
+    for _ in range(2):
         with pytest.raises(dspy.LMError):
             DecisionLM(lm)(STATE, QUESTIONS)
     assert DecisionLM(lm)(STATE, QUESTIONS)["response"]["probabilities"] == TORN
