@@ -12,6 +12,8 @@ SHRINKAGE = 2.0
 """How strongly a, b and c are held to `PRIOR_BELIEF`: as strongly as by so many interactions, about."""
 PRIOR_BELIEF = (1.0, 1.0, 0.0)
 MOST_BELIEF = 4.0
+LEANING_STRENGTH = 5
+"""Questions of which the LM knows nothing, added to those that it was asked: a few tell little of its leaning."""
 _FLOOR = 1e-9
 
 _Array = NDArray[np.float64]
@@ -27,13 +29,13 @@ class Observation(NamedTuple):
 
 
 def leaning_of(distributions: Sequence[Distribution], answers: Sequence[str]) -> Distribution:
-    """Return an LM's mean distribution over questions; one question more, of which it knows nothing, is added.
+    """Return an LM's mean distribution over questions, those of `LEANING_STRENGTH` included.
 
     Args:
         distributions: What the LM says of each question.
         answers: The answers of the task.
     """
-    return _mean([*distributions, uniform(answers)], answers)
+    return _mean([*distributions, *[uniform(answers)] * LEANING_STRENGTH], answers)
 
 
 def base_rate_of(priors: Sequence[Distribution], answers: Sequence[str]) -> Distribution:

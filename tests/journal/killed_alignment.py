@@ -102,7 +102,9 @@ def align(order: Order, reach: Callable[[], None]) -> None:
         users = [store.user(name) for name in USERS]
         run = new_run("align", {"users": [user.key for user in users], "n": 3}, RUN_ID)
         with open_run(store.journal, run, {AGENT: open_lm("openai/made-up", api_base=order.api_base)}) as going_on:
-            optimizer = PersonaAlignment(n=3, loss_lm=going_on.lm(LOSS), revision_lm=going_on.lm(REVISION))
+            optimizer = PersonaAlignment(
+                mode="paper", n=3, loss_lm=going_on.lm(LOSS), revision_lm=going_on.lm(REVISION)
+            )
             asyncio.run(alignment.align_all(users, optimizer, RUN_ID, concurrency=CONCURRENCY))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from personaagent.data.answer_weights import AnswerWeights, Distribution, Experts, blended, normalised, uniform
 from personaagent.optimizers.calibration import (
+    LEANING_STRENGTH,
     PRIOR_BELIEF,
     Observation,
     base_rate_of,
@@ -59,10 +60,12 @@ def test_the_same_observations_give_the_same_weights_in_any_order() -> None:
     )
 
 
-def test_a_leaning_is_the_mean_with_one_question_of_which_nothing_is_known() -> None:
+def test_a_leaning_is_the_mean_with_a_few_questions_of_which_nothing_is_known() -> None:
     sure = {"a": 1.0, "b": 0.0, "c": 0.0, "d": 0.0}
     assert leaning_of([], ANSWERS) == EVEN
-    assert leaning_of([sure, sure, sure], ANSWERS)["a"] == pytest.approx((3 + 0.25) / 4)
+    assert leaning_of([sure, sure, sure], ANSWERS)["a"] == pytest.approx(
+        (3 + LEANING_STRENGTH / 4) / (3 + LEANING_STRENGTH)
+    )
     assert min(leaning_of([sure] * 9, ANSWERS).values()) > 0
 
 

@@ -97,7 +97,7 @@ def answered_and_aligned(home: Home, user: User, word: str) -> None:
 
 
 def optimizer(run: OpenRun) -> PersonaAlignment:
-    return PersonaAlignment(n=2, loss_lm=run.lm(LOSS), revision_lm=run.lm(REVISION))
+    return PersonaAlignment(mode="paper", n=2, loss_lm=run.lm(LOSS), revision_lm=run.lm(REVISION))
 
 
 def served(store: Store, user: User, word: str) -> None:
