@@ -130,7 +130,7 @@ def test_an_uninterrupted_alignment_asks_nothing_twice(uninterrupted: Outcome) -
     assert len(uninterrupted.personas) == len(USERS)
     assert len(set(uninterrupted.personas)) == len(USERS)
     assert not uninterrupted.asked_again
-    assert uninterrupted.asked.total() == len(USERS) * (3 * 2 + 1)
+    assert uninterrupted.asked.total() == len(USERS) * (3 * 4 + 1)
 
 
 @pytest.mark.parametrize("place", range(SAMPLE))
