@@ -5,7 +5,6 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import dspy
 from pydantic import TypeAdapter
 
 from .certificates import Certificates
@@ -23,6 +22,7 @@ from .optimizers.evidence import default_proposers
 from .optimizers.proposers import Proposer, ProposeRules, ProposeWeights
 from .personas import first_persona, keep_said, program, summarise
 from .programs import AgentSettings, PersonaAgent
+from .programs.lm_here import model_here
 from .programs.module import in_thread, stop_if_cancelled
 from .programs.scope import within
 
@@ -144,7 +144,7 @@ def _student(
 
 
 def _certified(student: PersonaAgent, certificates: Certificates) -> Certified:
-    lm, task, form = dspy.settings.lm.model, student.task, student.settings.form
+    lm, task, form = model_here(), student.task, student.settings.form
     found = certificates.suiting(lm, task, form)
     return Certified() if found is None else Certified(found.kinds_for(lm, task.name, form), found.weights)
 
@@ -159,7 +159,7 @@ def equipped(optimizer: PersonaAlignment, certified: Certified) -> PersonaAlignm
     proposers: list[Proposer] = [*default_proposers()]
     if certified.weights is not None:
         proposers.insert(0, ProposeWeights(certified.weights))
-    if not dspy.settings.lm.model.startswith("embedded/"):
+    if not model_here().startswith("embedded/"):
         proposers.append(ProposeRules(optimizer.loss_lm, optimizer.revision_lm))
     with_them = copy.copy(optimizer)
     with_them.mode = EvidenceMode(proposers, EProcess(certified.kinds))

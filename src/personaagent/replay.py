@@ -105,7 +105,7 @@ def _aligned_again(user: "User", alignment: "Alignment", optimizer: "PersonaAlig
     return optimizer.compile(student, trainset=examples(history)).persona
 
 
-def _before(user: "User", alignment: "Alignment") -> "list[Alignment]":
+def _before(user: "User", alignment: "Alignment") -> "tuple[Alignment, ...]":
     known = user.alignments.all()
     ids = [one.alignment_id for one in known]
     return known[: ids.index(alignment.alignment_id)]

@@ -325,7 +325,7 @@ def test_models_are_listed(personaagent: CommandLine) -> None:
 def test_the_demo_goes_from_history_to_answers(personaagent: CommandLine) -> None:
     before = len(personaagent.server.received)
     shown = done(personaagent("demo", *personaagent.lm, "--json")).json
-    assert len(shown["answers"]) == 4
+    assert len(shown["answers"]) == 3
     assert {"lm", "habits", "memory", "response", "gold"} <= shown["answers"][0].keys()
     assert len(shown["alignment"]["simulations"]) == 2
     assert len(personaagent.server.received) - before == shown["spend"]["calls"] + shown["alignment"]["spend"]["calls"]

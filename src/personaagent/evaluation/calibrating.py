@@ -21,6 +21,7 @@ from ..data.store import user_key
 from ..data.task import Task
 from ..optimizers.calibration import Observation, base_rate_of, fitted, leaning_of
 from ..programs.baselines.weighed import Past
+from ..programs.lm_here import model_here
 from ..programs.scope import within
 from ..programs.weighing import experts_of
 from .attempt import attempt_here
@@ -132,7 +133,7 @@ def weights_without(
     """
     others = [one for one in asked if one.user_key != key]
     weights = AnswerWeights(
-        lm=dspy.settings.lm.model,
+        lm=model_here(),
         task=task.name,
         form=method.form,
         leaning=leaning_of([one.lm for one in others], task.labels),
@@ -186,7 +187,7 @@ def _observation(asked: Asked, method: Calibrated, weights: AnswerWeights) -> Ob
 
 
 def _given(history: Sequence[Interaction], task: Task) -> list[str]:
-    return [one.ground_truth for one in history if one.ground_truth in task.labels and one.ground_truth is not None]
+    return [one.ground_truth for one in history if one.ground_truth in task.labels]
 
 
 def _key(user: LampUser) -> str:

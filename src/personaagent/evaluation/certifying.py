@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-import dspy
-
 from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.certificate import Certificate
 from ..data.change import Change, ChangeKind, Evidence
@@ -25,6 +23,7 @@ from ..optimizers.changes import with_change
 from ..optimizers.evidence import default_proposers
 from ..optimizers.proposers import Case, Seen
 from ..optimizers.scoring import score_of
+from ..programs.lm_here import model_here
 from ..programs.scope import within
 from ..programs.weighing import decided, softened, weighed
 from .answering import a_few_at_once
@@ -152,7 +151,7 @@ class _Trials:
             if by_user
         }
         certificate = Certificate(
-            lm=dspy.settings.lm.model,
+            lm=model_here(),
             task=self._task.name,
             form=self._method.form,
             kinds=certify_kinds(differences, ALPHA),

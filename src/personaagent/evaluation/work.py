@@ -22,9 +22,9 @@ class MethodWork:
     """Whether each answered question joins its user's history before the next one is asked."""
     metric: OwnMetric | None = None
     """Scores answers; None leaves that to the metrics of the task's kind."""
-    weights: Mapping[str, AnswerWeights] = field(default_factory=dict)
+    weights: Mapping[str, AnswerWeights] = field(default_factory=dict[str, AnswerWeights])
     """Answer weights by user key, for a method that weighs its answers."""
-    base_rates: Mapping[str, Distribution] = field(default_factory=dict)
+    base_rates: Mapping[str, Distribution] = field(default_factory=dict[str, Distribution])
     """How often the other users give each answer, by user key; empty for a task that asks for text."""
     certified: frozenset[ChangeKind] = frozenset()
     """Kinds of change that a certificate lets go live at once."""

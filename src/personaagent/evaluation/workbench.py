@@ -65,14 +65,13 @@ class Workbench:
 
     def certificate(self, form: str) -> Certificate | None:
         """Return the settings' certificate, if there is one and it is for this LM, task and form."""
-        import dspy
-
         from ..certificates import read_certificate
+        from ..programs.lm_here import model_here
 
         if self._settings.certificate is None:
             return None
         found = read_certificate(self._settings.certificate)
-        suits = (found.lm, found.task, found.form) == (dspy.settings.lm.model, self.task.name, form)
+        suits = (found.lm, found.task, found.form) == (model_here(), self.task.name, form)
         return found if suits else None
 
     @cached_property
