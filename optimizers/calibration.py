@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..data.answer_weights import LEAST_BELIEF, AnswerWeights, Distribution, Experts, normalised, uniform
 
-SHRINKAGE = 2.0
+SHRINKAGE = 4.0
 """How strongly a, b and c are held to `PRIOR_BELIEF`: as strongly as by so many interactions, about."""
 PRIOR_BELIEF = (1.0, 1.0, 0.0)
 MOST_BELIEF = 4.0

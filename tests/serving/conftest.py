@@ -29,6 +29,7 @@ ANSWERS = {
     "response": "Watch a quiet film.",
     "statements": ["likes films in which little happens"],
     "critique": "say more of quiet films",
+    "rules": [{"when": "a film is wanted", "then": "noir", "cases": [1, 2]}],
     "profile": ["likes quiet films"],
     "preferences": [],
     "tool_use": [],

@@ -205,11 +205,13 @@ def test_an_alignment_is_begun_followed_and_answers_at_once(server: Server) -> N
     begun = server.client.post("/v1/alignments", json={"n": 2}, headers=key)
     assert (begun.status_code, begun.json()["state"]) == (202, "waiting"), begun.text
     job = wait_for(server, key, begun.json()["job_id"])
-    assert (job["state"], job["losses"], job["version"]) == ("finished", 2, 2), job
-    assert server.client.get("/v1/persona", headers=key).json()["version"]["alignment_id"] == job["alignment_id"]
+    assert (job["state"], job["version"]) == ("finished", None), job
+    [alignment] = server.store.user("maya").alignments.all()
+    assert alignment.alignment_id == job["alignment_id"]
+    assert [one.outcome for one in alignment.decisions] == ["shadow"], "a rule of two cases has proved nothing yet"
     asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
     answered = server.client.post("/v1/chat/completions", json=asked, headers=key).json()
-    assert answered["personaagent"]["persona_version"] == 2
+    assert answered["personaagent"]["persona_version"] == 1, "what is undecided touches no answer"
     [listed] = server.client.get("/v1/alignments", headers=key).json()["alignments"]
     assert listed == job
     assert server.client.delete(f"/v1/alignments/{job['job_id']}", headers=key).status_code == 409
@@ -230,7 +232,7 @@ def test_after_every_so_many_ground_truths_the_persona_is_aligned_by_itself_and_
         job = wait_for(server, key, job["job_id"])
         assert (job["state"], job["reason"]) == ("finished", "3 ground truths are new")
         asked_for = sorted(one.outputs_wanted[0] for one in lm.requests[before:])
-    assert asked_for == ["critique", "critique", "profile"], "no simulation: both answers were served"
+    assert asked_for == ["critique", "critique", "critique", "rules"], "no simulation: all answers were served"
 
 
 def test_an_alignment_that_was_under_way_when_the_server_died_is_interrupted(server: Server) -> None:
