@@ -88,6 +88,8 @@ class EvidenceRound:
             batch: Those that are answered again.
             held_out: Further ones that only score: no change is made from them.
         """
+        if not self._known and not any(one.applies(self._program.task) for one in self._mode.proposers):
+            return Learnt((), (), self._program.persona)
         seen, scoring = self._seen(batch), self._seen(held_out)
         changes = self._proposed(history, batch, seen)
         moments = {one.interaction_id: one for one in history}

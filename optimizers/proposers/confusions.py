@@ -24,9 +24,13 @@ class ProposeConfusions:
     share nothing make no line. A rating that is off has no line either: answer weights set it right.
     """
 
+    def applies(self, task: Task) -> bool:
+        """Whether answers are labels."""
+        return task.kind == "label"
+
     def propose(self, case: Case) -> Sequence[Change]:
         """Return at most `MOST_LINES` lines, those with the most cases first."""
-        if case.task.kind != "label":
+        if not self.applies(case.task):
             return ()
         confused: dict[tuple[str, str], list[Interaction]] = defaultdict(list)
         for said, truth, interaction in _mistakes(case.seen):

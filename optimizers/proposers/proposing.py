@@ -33,6 +33,10 @@ class Case(NamedTuple):
 class Proposer(Protocol):
     """Proposes changes of one kind; the same case gives the same changes."""
 
+    def applies(self, task: Task) -> bool:
+        """Return whether there may be something to propose for a task; if not, nothing is simulated for it."""
+        ...
+
     def propose(self, case: Case) -> Sequence[Change]:
         """Return changes, each with the interactions that caused it. None that the persona already has."""
         ...

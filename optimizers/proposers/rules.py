@@ -11,6 +11,7 @@ from ...data.change import Change
 from ...data.errors import AnswerError
 from ...data.interaction import Interaction
 from ...data.persona import PersonaLine
+from ...data.task import Task
 from ...programs.module import Module, ask
 from ...programs.quoting import quoted
 from ...programs.scope import within
@@ -43,6 +44,11 @@ class ProposeRules(Module):
         super().__init__()
         self.explain, self.write = dspy.Predict(ExplainMistake), dspy.Predict(RulesAsked)
         self.explain.lm, self.write.lm = loss_lm, revision_lm
+
+    def applies(self, task: Task) -> bool:
+        """Whatever is asked, a rule may be found."""
+        del task
+        return True
 
     def propose(self, case: Case) -> Sequence[Change]:
         """Return at most `MOST_RULES` rules."""

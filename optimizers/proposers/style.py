@@ -6,6 +6,7 @@ from statistics import median, quantiles
 from ...data.change import Change
 from ...data.interaction import Interaction
 from ...data.persona import PersonaLine
+from ...data.task import Task
 from .proposing import Case
 
 LEAST_TEXTS = 8
@@ -20,9 +21,13 @@ class ProposeStyle:
     Each is counted over all texts, so these are the causes of each line; a habit is what three texts of four have.
     """
 
+    def applies(self, task: Task) -> bool:
+        """Whether answers are texts."""
+        return task.kind == "text"
+
     def propose(self, case: Case) -> Sequence[Change]:
         """Return a line for each habit."""
-        if case.task.kind != "text" or len(case.history) < LEAST_TEXTS:
+        if not self.applies(case.task) or len(case.history) < LEAST_TEXTS:
             return ()
         texts = [(one.ground_truth or "").strip() for one in case.history]
         held = {line.line_id: line for line in case.persona.lines if line.kind == "style"}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ...data.answer_weights import AnswerWeights
 from ...data.change import Change
+from ...data.task import Task
 from .proposing import Case
 
 
@@ -19,9 +20,12 @@ class ProposeWeights:
     def __init__(self, weights: AnswerWeights) -> None:
         self.weights = weights
 
+    def applies(self, task: Task) -> bool:
+        """Whether the weights are those of the task."""
+        return self.weights.task == task.name
+
     def propose(self, case: Case) -> Sequence[Change]:
         """Return the weights, if they suit the task and the persona has others."""
-        suits = self.weights.task == case.task.name and case.task.kind != "text"
-        if not suits or case.persona.weights == self.weights:
+        if not self.applies(case.task) or case.persona.weights == self.weights:
             return ()
         return (Change(kind="weights", action="weights", weights=self.weights),)

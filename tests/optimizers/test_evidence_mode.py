@@ -65,6 +65,9 @@ class Suggest:
         line = PersonaLine(section="preferences", text=text, causes=tuple(causes), kind="rule")
         self.change = Change(kind="rule", action="add", line=line, causes=tuple(causes))
 
+    def applies(self, task: Task) -> bool:
+        return task == TASK
+
     def propose(self, case: Case) -> Sequence[Change]:
         return (self.change,)
 
@@ -144,7 +147,7 @@ def test_a_served_answer_is_its_own_simulation(agent: PersonaAgent, user: User) 
     user.interactions.add([film(20, response="tense", persona_version=4, metadata=served)])
     agent.persona_version = 4
     user.interactions.add([film(21)])
-    aligned = align(agent, lm, user, EvidenceMode([]), n=1)
+    aligned = align(agent, lm, user, EvidenceMode([ProposeConfusions()]), n=1)
     assert len(lm.requests) == 1, "the latest; the one before was paid when it was served"
     assert [one.interaction_id for one in aligned.alignment.simulations] == ["film-20", "film-21"]
     assert aligned.alignment.simulations[0].lm_probabilities == {"calm": 0.3, "tense": 0.7}
@@ -193,6 +196,13 @@ def test_where_the_budget_ends_nothing_is_decided(agent: PersonaAgent, user: Use
     aligned = align(agent, ScriptedLM(spent), user, EvidenceMode([Suggest(HELPFUL)], Always()))
     assert aligned.alignment.stopped == "no more calls"
     assert aligned.persona == agent.persona
+
+
+def test_where_nothing_can_be_proposed_nothing_is_simulated(agent: PersonaAgent, user: User) -> None:
+    lm = ScriptedLM(lambda _request: {"response": "calm"})
+    aligned = align(agent, lm, user, EvidenceMode([]))
+    assert lm.requests == ()
+    assert aligned.alignment.iterations[0].reason == "nothing new was proposed"
 
 
 def test_an_answer_that_cannot_be_read_is_a_simulation_without_a_response(agent: PersonaAgent, user: User) -> None:
