@@ -39,8 +39,9 @@ class Noun(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some fields changed; what was computed of the old fields is computed anew."""
         copy = super().model_copy(update=update, deep=deep)
-        for computed in copy.__dict__.keys() - type(self).model_fields.keys():
-            del copy.__dict__[computed]
+        values = vars(copy)
+        for computed in values.keys() - type(self).model_fields.keys():
+            del values[computed]
         return copy
 
     def to_json(self) -> str:

@@ -13,6 +13,7 @@ from ..data.alignment import Alignment, Iteration
 from ..data.errors import BudgetError, InputError
 from ..data.interaction import Interaction, normalised
 from ..programs import PersonaAgent
+from ..programs.lm_here import model_here
 from ..programs.module import in_thread
 from ..programs.spend import measure
 from .events import AlignmentEvent, IterationEnded, Listener
@@ -176,7 +177,7 @@ class PersonaAlignment(Teleprompter):
             "iterations": self.iterations,
             "history": seen,
             "agent": student.settings.model_dump(mode="json"),
-            "lm": dspy.settings.lm.model,
+            "lm": model_here(),
         }
 
     def _tell(self, event: AlignmentEvent) -> None:

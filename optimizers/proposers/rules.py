@@ -15,7 +15,7 @@ from ...data.task import Task
 from ...programs.module import Module, ask
 from ...programs.quoting import quoted
 from ...programs.scope import within
-from ...signatures import ExplainMistake
+from ...signatures import ExplainMistake, Rule
 from ...signatures import ProposeRules as RulesAsked
 from .proposing import Case, Seen
 
@@ -62,7 +62,7 @@ class ProposeRules(Module):
         told = [(one, self._explained(one, case)) for one in wrong]
         try:
             with within("rules"):
-                rules: list[Any] = ask(self.write, cases=_numbered(told, case)).rules
+                rules: list[Rule] = ask(self.write, cases=_numbered(told, case)).rules
         except AnswerError:
             return dspy.Prediction(changes=())
         held = {line.line_id for line in case.persona.lines}
@@ -93,7 +93,7 @@ def _numbered(told: Sequence[tuple[Seen, str]], case: Case) -> str:
     )
 
 
-def _checked(rule: Any, wrong: Sequence[Seen], case: Case) -> Change | None:
+def _checked(rule: Rule, wrong: Sequence[Seen], case: Case) -> Change | None:
     """Return the rule as a change; None, and why in the log, if it is refused."""
     numbers = sorted(set(rule.cases))
     text = " ".join(f"If {rule.when.strip()}: {rule.then.strip()}".split())
@@ -124,8 +124,8 @@ def _refusal(
 
 def _form() -> list[str]:
     """Return the texts of the form: small LMs copy them as answers."""
-    described = [field.json_schema_extra["desc"] for field in RulesAsked.fields.values()]
-    return [RulesAsked.instructions, *described]
+    fields: dict[str, Any] = {**RulesAsked.fields}
+    return [RulesAsked.instructions, *(str(field.json_schema_extra["desc"]) for field in fields.values())]
 
 
 def _copies(text: str, source: str) -> bool:

@@ -48,7 +48,7 @@ def _length(texts: Sequence[str]) -> str:
 
 
 def _casing(texts: Sequence[str]) -> str:
-    styles = {
+    styles: dict[str, Callable[[str], bool]] = {
         "Write Every Word With A Capital, But Small Ones.": _is_title,
         "Write everything in lower case.": str.islower,
         "Write everything in capitals.": str.isupper,
@@ -62,7 +62,7 @@ def _is_title(text: str) -> bool:
 
 
 def _ending(texts: Sequence[str]) -> str:
-    habits = {
+    habits: dict[str, Callable[[str], bool]] = {
         "End with a full stop.": lambda text: text.endswith("."),
         "End with a question mark.": lambda text: text.endswith("?"),
         "End with an exclamation mark.": lambda text: text.endswith("!"),

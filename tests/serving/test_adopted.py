@@ -6,6 +6,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy.experimental import ReAnchor
+from dspy.teleprompt import GEPA, BootstrapFewShot
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.persona import Adopted
@@ -81,7 +82,7 @@ def adopted_by(user: User, better: dspy.Module, origin: str) -> Adopted:
 
 def test_the_instructions_of_gepa(server: Server, user: User) -> None:
     reflecting = ScriptedLM({"new_instruction": BETTER}, model="scripted/reflecting")
-    gepa = dspy.GEPA(right, max_metric_calls=30, reflection_lm=reflecting, num_threads=1)
+    gepa = GEPA(right, max_metric_calls=30, reflection_lm=reflecting, num_threads=1)
     with dspy.context(lm=server.lm):
         better = gepa.compile(agent_of(user), trainset=TRAINSET, valset=TRAINSET)
     adopted = adopted_by(user, better, "GEPA")
@@ -93,7 +94,7 @@ def test_the_instructions_of_gepa(server: Server, user: User) -> None:
 
 
 def test_the_demos_of_bootstrap_few_shot(server: Server, user: User) -> None:
-    bootstrap = dspy.BootstrapFewShot(metric=right, max_bootstrapped_demos=2, max_labeled_demos=2)
+    bootstrap = BootstrapFewShot(metric=right, max_bootstrapped_demos=2, max_labeled_demos=2)
     with dspy.context(lm=server.lm):
         better = bootstrap.compile(agent_of(user), trainset=TRAINSET)
     adopted = adopted_by(user, better, "BootstrapFewShot")
