@@ -57,15 +57,15 @@ def fitted(weights: AnswerWeights, observations: Sequence[Observation]) -> Answe
         weights: Holds the leaning and the base rate; its a, b and c are not used.
         observations: Of users other than those whom the weights are for.
     """
-    from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
+    from scipy import optimize as scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
 
     if not observations:
         return weights.model_copy(update=dict(zip("abc", PRIOR_BELIEF, strict=True)))
     features = np.stack([_features(one.experts, weights) for one in observations])
     truths = np.array([list(weights.base_rate).index(one.truth) for one in observations])
     bounds = [(LEAST_BELIEF, MOST_BELIEF), (0, MOST_BELIEF), (0, MOST_BELIEF)]
-    minimize: Any = optimize.minimize  # pyright: ignore[reportUnknownMemberType]
-    found = minimize(_loss, PRIOR_BELIEF, (features, truths), jac=True, method="L-BFGS-B", bounds=bounds)
+    optimize: Any = scipy_optimize
+    found = optimize.minimize(_loss, PRIOR_BELIEF, (features, truths), jac=True, method="L-BFGS-B", bounds=bounds)
     a, b, c = (round(float(belief), 4) for belief in found.x)
     users = len({one.user_key for one in observations})
     return weights.model_copy(update={"a": a, "b": b, "c": c, "users": users, "interactions": len(observations)})

@@ -18,6 +18,7 @@ from ..data.interaction import Interaction
 from ..data.persona import Persona
 from ..programs import PersonaAgent
 from ..programs.scope import within
+from ..programs.weighing import softened
 from .acceptance import Acceptance, EProcess
 from .betting import evidence_of
 from .changes import decided_persona, has_change, with_change, without_change
@@ -161,9 +162,11 @@ class EvidenceRound:
         persona = self._program.persona
         is_live = has_change(persona, change)
         other = without_change(persona, change) if is_live else with_change(persona, change)
-        now = self._score(self._program, seen)
         twin = self._program.deepcopy()
         twin.speak_under(other)
+        if change.action == "weights":  # Both on one scale: an LM that gives no probabilities is never quite certain.
+            seen = seen._replace(lm_probabilities=seen.lm_probabilities and softened(seen.lm_probabilities))
+        now = self._score(self._program, seen)
         if change.action == "weights":
             otherwise = self._score(twin, seen)
         else:
