@@ -25,7 +25,7 @@ from .changes import decided_persona, has_change, with_change, without_change
 from .events import AlignmentEvent, Simulated
 from .proposers import Case, ProposeConfusions, Proposer, ProposeStyle, Seen
 from .scoring import score_of
-from .simulation import Simulate
+from .simulation import Simulate, was_served
 
 Metric = Callable[[dspy.Example, dspy.Prediction], float]
 """Scores an answer, 0 to 1, the more the better."""
@@ -78,6 +78,7 @@ class EvidenceRound:
     ) -> None:
         self._mode, self._program, self._known, self._tell = mode, program, known, tell
         self._simulate = Simulate(reuse_served=True)
+        self._simulated: dict[str, Seen] = {}
 
     def run(
         self, history: Sequence[Interaction], batch: Sequence[Interaction], held_out: Sequence[Interaction]
@@ -86,33 +87,34 @@ class EvidenceRound:
 
         Args:
             history: The user's interactions of the task with a ground truth, oldest first, `batch` among them.
-            batch: Those that are answered again.
+            batch: Those that are answered again, as far as a proposer or the score of a change needs it.
             held_out: Further ones that only score: no change is made from them.
         """
-        if not self._known and not any(one.applies(self._program.task) for one in self._mode.proposers):
-            return Learnt((), (), self._program.persona)
-        seen, scoring = self._seen(batch), self._seen(held_out)
+        eager = any(one.simulates and one.applies(self._program.task) for one in self._mode.proposers)
+        seen = [self._seen(one) for one in batch if eager or was_served(self._program, one)]
         changes = self._proposed(history, batch, seen)
         moments = {one.interaction_id: one for one in history}
-        decisions = [self._decided(change, seen, scoring, moments) for change in changes]
+        decisions = tuple(self._decided(change, batch, held_out, moments) for change in changes)
         simulations = tuple(
             Simulation(
                 interaction_id=one.interaction.interaction_id,
                 response=one.response,
                 lm_probabilities=one.lm_probabilities,
             )
-            for one in (*seen, *scoring)
+            for one in self._simulated.values()
         )
-        return Learnt(simulations, tuple(decisions), decided_persona(self._program.persona, decisions))
+        return Learnt(simulations, decisions, decided_persona(self._program.persona, decisions))
 
-    def _seen(self, batch: Sequence[Interaction]) -> list[Seen]:
-        found: list[Seen] = []
-        for interaction in batch:
-            with within("simulation", f"interaction {interaction.interaction_id}"):
-                answered = self._simulate(agent=self._program, interaction=interaction)
-            found.append(Seen(interaction, answered.response, answered.lm_probabilities))
-            self._tell(Simulated(interaction, answered.response))
-        return found
+    def _seen(self, interaction: Interaction) -> Seen:
+        """Return what the agent says to an interaction, which is asked once, when it is first needed."""
+        if (before := self._simulated.get(interaction.interaction_id)) is not None:
+            return before
+        with within("simulation", f"interaction {interaction.interaction_id}"):
+            answered = self._simulate(agent=self._program, interaction=interaction)
+        seen = Seen(interaction, answered.response, answered.lm_probabilities)
+        self._simulated[interaction.interaction_id] = seen
+        self._tell(Simulated(interaction, answered.response))
+        return seen
 
     def _proposed(
         self, history: Sequence[Interaction], batch: Sequence[Interaction], seen: Sequence[Seen]
@@ -129,16 +131,20 @@ class EvidenceRound:
         )
 
     def _decided(
-        self, change: Change, seen: Sequence[Seen], held_out: Sequence[Seen], moments: dict[str, Interaction]
+        self,
+        change: Change,
+        batch: Sequence[Interaction],
+        held_out: Sequence[Interaction],
+        moments: dict[str, Interaction],
     ) -> Decision:
         before = next((one for one in self._known if one.change.change_id == change.change_id), None)
         if before is not None and before.outcome in {"rejected", "retired"}:
             return before
         scored = {} if before is None else before.differences
-        later = [one for one in seen if _is_due(change, one.interaction, moments)]
-        new = [one for one in (*later, *held_out) if one.interaction.interaction_id not in scored]
+        later = [one for one in batch if _is_due(change, one, moments)]
+        new = [one for one in (*later, *held_out) if one.interaction_id not in scored]
         try:
-            found = {one.interaction.interaction_id: self._difference(change, one) for one in new}
+            found = {one.interaction_id: self._difference(change, self._seen(one)) for one in new}
         except ValidationError as error:
             return self._refused(change, error.errors()[0]["msg"])
         differences = {**scored, **found}

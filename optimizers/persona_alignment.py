@@ -28,10 +28,10 @@ class PersonaAlignment(Teleprompter):
 
     In evidence mode, the default:
 
-    1. simulate the latest `n` interactions: the agent answers each again, seeing only what came before it; answers
-       that it served under the same version are simulations already;
-    2. propose small changes, each with its causes: answer weights, or a line;
-    3. score each on interactions later than its causes, with the change and without it;
+    1. propose small changes, each with its causes: answer weights, or a line;
+    2. simulate the latest `n` interactions, as far as a proposal or a score needs it: the agent answers again, seeing
+       only what came before; answers that it served under the same version are simulations already;
+    3. score each change on interactions later than its causes, with the change and without it;
     4. accept what has proved itself, or is of a certified kind; the rest waits in the shadow;
     5. watch what is live, and retire what harms.
 

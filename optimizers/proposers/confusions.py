@@ -24,6 +24,8 @@ class ProposeConfusions:
     share nothing make no line. A rating that is off has no line either: answer weights set it right.
     """
 
+    simulates = False
+
     def applies(self, task: Task) -> bool:
         """Whether answers are labels."""
         return task.kind == "label"

@@ -33,8 +33,13 @@ class Case(NamedTuple):
 class Proposer(Protocol):
     """Proposes changes of one kind; the same case gives the same changes."""
 
+    @property
+    def simulates(self) -> bool:
+        """Whether it learns from simulated answers; if not, it is content with those that were served."""
+        ...
+
     def applies(self, task: Task) -> bool:
-        """Return whether there may be something to propose for a task; if not, nothing is simulated for it."""
+        """Return whether there may be something to propose for a task."""
         ...
 
     def propose(self, case: Case) -> Sequence[Change]:

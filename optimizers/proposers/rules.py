@@ -40,6 +40,8 @@ class ProposeRules(Module):
         revision_lm: The model that writes rules; by default that of the context.
     """
 
+    simulates = True
+
     def __init__(self, loss_lm: dspy.LM | None = None, revision_lm: dspy.LM | None = None) -> None:
         super().__init__()
         self.explain, self.write = dspy.Predict(ExplainMistake), dspy.Predict(RulesAsked)

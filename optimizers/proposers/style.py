@@ -21,6 +21,8 @@ class ProposeStyle:
     Each is counted over all texts, so these are the causes of each line; a habit is what three texts of four have.
     """
 
+    simulates = False
+
     def applies(self, task: Task) -> bool:
         """Whether answers are texts."""
         return task.kind == "text"

@@ -20,6 +20,8 @@ class ProposeWeights:
     def __init__(self, weights: AnswerWeights) -> None:
         self.weights = weights
 
+    simulates = False
+
     def applies(self, task: Task) -> bool:
         """Whether the weights are those of the task."""
         return self.weights.task == task.name

@@ -65,11 +65,25 @@ class Suggest:
         line = PersonaLine(section="preferences", text=text, causes=tuple(causes), kind="rule")
         self.change = Change(kind="rule", action="add", line=line, causes=tuple(causes))
 
+    simulates = False
+
     def applies(self, task: Task) -> bool:
         return task == TASK
 
     def propose(self, case: Case) -> Sequence[Change]:
         return (self.change,)
+
+
+class Looks:
+    """Has everything simulated and proposes nothing."""
+
+    simulates = True
+
+    def applies(self, task: Task) -> bool:
+        return task == TASK
+
+    def propose(self, case: Case) -> Sequence[Change]:
+        return ()
 
 
 def align(agent: PersonaAgent, lm: dspy.LM, user: User, mode: EvidenceMode, n: int = 9) -> PersonaAgent:
@@ -148,8 +162,8 @@ def test_a_served_answer_is_its_own_simulation(agent: PersonaAgent, user: User) 
     agent.persona_version = 4
     user.interactions.add([film(21)])
     aligned = align(agent, lm, user, EvidenceMode([ProposeConfusions()]), n=1)
-    assert len(lm.requests) == 1, "the latest; the one before was paid when it was served"
-    assert [one.interaction_id for one in aligned.alignment.simulations] == ["film-20", "film-21"]
+    assert lm.requests == (), "it was paid when it was served"
+    assert [one.interaction_id for one in aligned.alignment.simulations] == ["film-20"]
     assert aligned.alignment.simulations[0].lm_probabilities == {"calm": 0.3, "tense": 0.7}
 
 
@@ -160,7 +174,7 @@ def test_examples_without_interactions_are_a_trainset(agent: PersonaAgent, user:
     ]
     lm = ScriptedLM(lambda _request: {"response": "calm"})
     with dspy.context(lm=lm):
-        aligned = PersonaAlignment(n=3).compile(agent, trainset=plain)
+        aligned = PersonaAlignment(mode=EvidenceMode([Looks()]), n=3).compile(agent, trainset=plain)
     assert [one.interaction_id for one in aligned.alignment.simulations] == ["example-1", "example-2", "example-3"]
     assert all("Made-up storm" in request.user for request in lm.requests), "memory is older than new examples"
     with pytest.raises(InputError, match="give query, ground_truth"):
@@ -200,13 +214,13 @@ def test_where_the_budget_ends_nothing_is_decided(agent: PersonaAgent, user: Use
 
 def test_where_nothing_can_be_proposed_nothing_is_simulated(agent: PersonaAgent, user: User) -> None:
     lm = ScriptedLM(lambda _request: {"response": "calm"})
-    aligned = align(agent, lm, user, EvidenceMode([]))
-    assert lm.requests == ()
+    aligned = align(agent, lm, user, EvidenceMode([ProposeConfusions()]))
+    assert lm.requests == (), "no answer was served, so none is known to be wrong"
     assert aligned.alignment.iterations[0].reason == "nothing new was proposed"
 
 
 def test_an_answer_that_cannot_be_read_is_a_simulation_without_a_response(agent: PersonaAgent, user: User) -> None:
-    aligned = align(agent, ScriptedLM(lambda _request: "neither of the two"), user, EvidenceMode(), n=2)
+    aligned = align(agent, ScriptedLM(lambda _request: "neither of the two"), user, EvidenceMode([Looks()]), n=2)
     assert [one.response for one in aligned.alignment.simulations] == [None, None]
     assert aligned.persona == agent.persona
 

@@ -175,7 +175,7 @@ async def asked_of(program: dspy.Module, interaction: Interaction, user: LampUse
 
 def answered_before(user: LampUser, task: Task) -> list[Interaction]:
     """Return the interactions of a user's history whose ground truth is an answer of the task, oldest first."""
-    return [one for one in user.history if one.ground_truth is not None and task.parse(one.ground_truth) is not None]
+    return [one for one in user.history if (one.ground_truth in task.labels if task.labels else one.ground_truth)]
 
 
 def _observation(asked: Asked, method: Calibrated, weights: AnswerWeights) -> Observation:
