@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Literal, Self
 
 import dspy
@@ -110,7 +111,7 @@ class PersonaAgent(Module):
         self.tools = default if tools is None else list(tools)
         steps = (self.settings.min_tools - 1, self.settings.max_steps)
         self.tool_use = ToolUse(self._toolbox(), *steps) if paper and self.settings.action else None
-        self.respond = Respond(task, decides=False) if paper else Respond(task, AnswerAsUser, ACTED_ON)
+        self.respond = Respond(task, decides=False) if paper else Respond(task, _asking(task), ACTED_ON)
         self.speak_under(persona or Persona(), version)
 
     def speak_under(self, persona: Persona, version: int | None = None) -> None:
@@ -193,7 +194,7 @@ class PersonaAgent(Module):
     def _respond(self, query: str, episodes: Sequence[Episode], observations: str) -> dspy.Prediction:
         interactions = _interactions(episodes)
         if self.settings.preset == "lean":
-            return self.respond(past=dated_interactions(interactions, self.task), query=query)
+            return self.respond(past=dated_interactions(interactions, self.task), query=self.task.content(query))
         quoted = quoted_interactions(interactions, self.task)
         return self.respond(query=query, interactions=quoted, observations=observations)
 
@@ -272,6 +273,14 @@ class PersonaAgent(Module):
     def _toolbox(self, known: Sequence[Episode] = ()) -> Toolbox:
         own = memory_tools(self.memory, self.task, -(-self.settings.k // 2), known) if self.settings.memory else ()
         return Toolbox([*own, *self.tools])
+
+
+@cache
+def _asking(task: Task) -> type[dspy.Signature]:
+    """Return the signature of an answer, with the fixed words of the task's questions, which so are said once."""
+    if task.query("") == "":
+        return AnswerAsUser
+    return AnswerAsUser.with_instructions(f"{AnswerAsUser.instructions}\n\nThe question: {task.query('(query)')}")
 
 
 def _interactions(episodes: Sequence[Episode]) -> list[Interaction]:

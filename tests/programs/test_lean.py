@@ -41,7 +41,7 @@ def test_an_answer_is_one_call_with_what_the_user_answered_to_similar_questions(
     assert (answered.response, answered.spend.calls, answered.trajectory) == ("classic", 1, ())
     assert len(answered.episodes) == len(PLOTS)
     assert all(f'"{plot}" -> "' in request.input("past") for plot in PLOTS)
-    assert request.input("query") == QUERY
+    assert request.input("query") == TASK.content(QUERY), "its fixed words are said once, for all questions"
 
 
 def test_what_all_users_share_stands_before_the_persona_and_the_question_last(
@@ -50,7 +50,10 @@ def test_what_all_users_share_stands_before_the_persona_and_the_question_last(
     with dspy.context(lm=lm):
         agent_of(user, persona)(query=QUERY)
     prompt = lm.requests[0].text
-    places = [prompt.index(part) for part in ("Give the answer that", "Watches films", PLOTS[0], QUERY)]
+    places = [
+        prompt.index(part)
+        for part in ("Give the answer that", TASK.query("(query)"), "Watches films", PLOTS[0], TASK.content(QUERY))
+    ]
     assert places == sorted(places)
 
 
@@ -104,12 +107,12 @@ def test_without_weights_the_persona_has_them_and_they_do_not_count(user: User) 
 def test_weights_of_another_lm_are_left_out_and_the_log_says_so_once(
     user: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    persona = Persona(weights=WEIGHTS.model_copy(update={"lm": "made-up/other"}))
+    persona = Persona(weights=WEIGHTS.model_copy(update={"lm": "made-up/of-this-test"}))
     with dspy.context(lm=ScriptedLM({"response": TORN})), caplog.at_level(logging.WARNING):
         answered = [agent_of(user, persona)(query=QUERY) for _ in range(2)]
     assert [(one.response, one.experts) for one in answered] == [("comedy", None)] * 2
     [said] = [message for message in caplog.messages if "answer weights" in message]
-    assert "made-up/other" in said and "scripted/lm" in said
+    assert "made-up/of-this-test" in said and "scripted/lm" in said
 
 
 def test_a_rating_is_the_median_of_what_the_lm_says(user: User) -> None:
