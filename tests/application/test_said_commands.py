@@ -51,10 +51,10 @@ def test_each_line_says_why_it_is_there(maya: CommandLine) -> None:
     done(maya("memory", "tell", "--user", MAYA, "I am vegetarian"))
     blamed = done(maya("persona", "blame", "--user", MAYA, "--json")).json
     assert [(one["kind"], one["state"]) for one in blamed] == [("statement", "live"), ("said", "live")]
-    assert len(blamed[0]["causes"]) == 33
+    assert len(blamed[0]["causes"]) == 21
     shown = done(maya("persona", "blame", "--user", MAYA)).out
-    assert "because of 33 interactions" in shown
-    assert "and 28 more" in shown
+    assert "because of 21 interactions" in shown
+    assert "and 16 more" in shown
     assert "live  said  I am vegetarian" in shown
     assert len(done(maya("persona", "blame", "--user", MAYA, "--version", "1", "--json")).json) == 1
 
@@ -65,5 +65,5 @@ def test_a_forgotten_interaction_is_counted_no_more(maya: CommandLine) -> None:
     name = counts["causes"][0]["interaction_id"]
     assert "persona v3 is live" in done(maya("memory", "forget", "--user", MAYA, name)).out
     [left, _] = done(maya("persona", "blame", "--user", MAYA, "--json")).json
-    assert len(left["causes"]) == 32
-    assert left["text"].startswith("Of 32 questions")
+    assert len(left["causes"]) == 20
+    assert left["text"].startswith("Of 20 questions")

@@ -58,7 +58,7 @@ async def test_a_task_is_what_its_file_says(moods: LampData) -> None:
 
 
 async def test_the_whole_system_takes_a_task_that_nobody_knows_by_name(moods: LampData) -> None:
-    lm = ScriptedLM({**ANSWERS, "tool": "look_up_profile", "response": "calm"})
+    lm = ScriptedLM({**ANSWERS, "tool": "look_up_profile", "response": "calm", "rules": []})
     with in_memory_store() as store, dspy.context(lm=lm):
         engine = LocalEngine(lambda task: MemoryBench(task, store))
         result = await evaluate([PersonaAgentMethod()], moods, engine=engine)

@@ -18,7 +18,7 @@ from .conftest import ANSWERS, QUICK, Server, serving
 pytestmark = pytest.mark.slow
 
 CANARY = "heliotrope"
-WITH_TOOLS = Serving(align_every=0, agent=AgentSettings(max_steps=1))
+WITH_TOOLS = Serving(align_every=0, agent=AgentSettings(preset="paper", max_steps=1))
 
 
 @pytest.fixture(scope="module")
