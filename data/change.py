@@ -54,8 +54,13 @@ class Change(Noun):
 
     @cached_property
     def change_id(self) -> str:
-        """The same change has the same id, whatever it was made from."""
-        content = self.line.line_id if self.line else self.weights.to_json() if self.weights else ""
+        """The same change has the same id, whatever it was made from.
+
+        Answer weights of one LM, task and form are one change: their numbers are fitted anew as users come.
+        """
+        content = self.line.line_id if self.line else ""
+        if self.weights is not None:
+            content = "\n".join([self.weights.lm, self.weights.task, self.weights.form])
         parts = (self.kind, self.action, content, self.replaces or "")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 

@@ -126,9 +126,9 @@ class EvidenceRound:
         case = Case(self._program.task, self._program.persona, before, [*served, *seen])
         proposed = (change for proposer in self._mode.proposers for change in proposer.propose(case))
         known = {decision.change.change_id: decision.change for decision in self._known}
-        return list(
-            {**known, **{change.change_id: change for change in proposed if change.change_id not in known}}.values()
-        )
+        waiting = {decision.change.change_id for decision in self._known if decision.outcome == "shadow"}
+        new = {one.change_id: one for one in proposed if one.change_id not in known or one.change_id in waiting}
+        return list({**known, **new}.values())
 
     def _decided(
         self,

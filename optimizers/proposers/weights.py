@@ -27,7 +27,12 @@ class ProposeWeights:
         return self.weights.task == task.name
 
     def propose(self, case: Case) -> Sequence[Change]:
-        """Return the weights, if they suit the task and the persona has others."""
-        if not self.applies(case.task) or case.persona.weights == self.weights:
+        """Return the weights, if they suit the task and the persona has none of this LM and form."""
+        live = case.persona.weights
+        if not self.applies(case.task) or (live is not None and _purpose(live) == _purpose(self.weights)):
             return ()
         return (Change(kind="weights", action="weights", weights=self.weights),)
+
+
+def _purpose(weights: AnswerWeights) -> tuple[str, str, str]:
+    return weights.lm, weights.task, weights.form

@@ -145,6 +145,21 @@ def test_weights_are_scored_from_what_the_lm_has_said_already(agent: PersonaAgen
         assert aligned(query=TASK.query("Another storm")).response == "calm"
 
 
+def test_the_evidence_for_weights_is_kept_while_their_numbers_are_fitted_anew(agent: PersonaAgent, user: User) -> None:
+    lm, shares = ScriptedLM(lambda _request: {"response": "tense"}), uniform(TASK.labels)
+    scored: list[int] = []
+    for users in (3, 5):
+        weights = AnswerWeights(
+            lm=lm.model, task=TASK.name, form="lean:k=4", leaning=shares, base_rate=shares, a=0.5, users=users
+        )
+        agent = align(agent, lm, user, EvidenceMode([ProposeWeights(weights)]), n=2)
+        scored.append(len(agent.decisions[0].differences))
+        user.interactions.add([film(40 + users)])
+    [decision] = agent.decisions
+    assert scored == [2, 3]
+    assert decision.change.weights is not None and decision.change.weights.users == 5
+
+
 def test_live_weights_take_the_place_of_counts_in_words(agent: PersonaAgent, user: User) -> None:
     counted = PersonaLine(section="profile", text="Answered calm 12 times.", causes=("film-0",), kind="statement")
     agent.speak_under(Persona(lines=(counted,)))
