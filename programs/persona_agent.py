@@ -111,7 +111,7 @@ class PersonaAgent(Module):
         self.tools = default if tools is None else list(tools)
         steps = (self.settings.min_tools - 1, self.settings.max_steps)
         self.tool_use = ToolUse(self._toolbox(), *steps) if paper and self.settings.action else None
-        self.respond = Respond(task, decides=False) if paper else Respond(task, _asking(task), ACTED_ON)
+        self.respond = Respond(task, decides=False) if paper else Respond(task, _asking(task.template), ACTED_ON)
         self.speak_under(persona or Persona(), version)
 
     def speak_under(self, persona: Persona, version: int | None = None) -> None:
@@ -276,11 +276,12 @@ class PersonaAgent(Module):
 
 
 @cache
-def _asking(task: Task) -> type[dspy.Signature]:
-    """Return the signature of an answer, with the fixed words of the task's questions, which so are said once."""
-    if task.query("") == "":
+def _asking(template: str) -> type[dspy.Signature]:
+    """Return the signature of an answer, with the fixed words of a task's questions, which so are said once."""
+    if template == "{content}":
         return AnswerAsUser
-    return AnswerAsUser.with_instructions(f"{AnswerAsUser.instructions}\n\nThe question: {task.query('(query)')}")
+    question = template.replace("{content}", "(query)")
+    return AnswerAsUser.with_instructions(f"{AnswerAsUser.instructions}\n\nThe question: {question}")
 
 
 def _interactions(episodes: Sequence[Episode]) -> list[Interaction]:
