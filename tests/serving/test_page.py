@@ -139,7 +139,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def _up(answers: Script) -> Generator[Site]:
-    how = Serving(align_every=4, agent=AgentSettings(action=False))
+    how = Serving(align_every=4, agent=AgentSettings(preset="paper", action=False))
     with serving(ScriptedLM(answers), how) as server:
         yield Site(str(server.client.base_url), server.store)
 

@@ -247,6 +247,7 @@ class Learner:
         from ..alignment import aalign
 
         optimizer = PersonaAlignment(
+            mode="paper" if self._serving.agent.preset == "paper" else "evidence",
             n=job.n,
             iterations=job.iterations,
             loss_lm=self._run.lm(LOSS),
