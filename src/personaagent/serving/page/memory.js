@@ -9,9 +9,9 @@ const FOUND = 8;
 let next = null;
 let changed;
 
-/** Begin; `tell` is called when something was forgotten. */
-export function startMemory(tell) {
-  changed = tell;
+/** Begin; `heard` is called when something was told or forgotten. */
+export function startMemory(heard) {
+  changed = heard;
   on(byId("more"), "click", () => showPage(next));
   on(byId("newest"), "click", showMemory);
   on(byId("search"), "submit", search);
