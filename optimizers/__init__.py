@@ -1,4 +1,4 @@
-"""How a persona learns: simulate, measure the textual loss, revise, accept."""
+"""How a persona learns: propose changes, score them on what the user really did, accept what proves itself."""
 
 from .evidence import EvidenceMode
 from .initial_persona import initial_persona

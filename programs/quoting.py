@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from ..data.interaction import Interaction
 from ..data.task import Task
+from ..data.tasks import task_or_open
 
 MAX_QUOTED_WORDS = 40
 MAX_BLOCK_CHARACTERS = 3000
@@ -51,7 +52,8 @@ def quoted_texts(texts: Iterable[str]) -> str:
 
 
 def _content(interaction: Interaction, task: Task) -> str:
-    return task.content(interaction.query) if interaction.task == task.name else interaction.query
+    asked = task if interaction.task == task.name else task_or_open(interaction.task)
+    return asked.content(interaction.query)
 
 
 def _dated(interaction: Interaction, task: Task, most: int) -> str:
