@@ -19,18 +19,19 @@ export function button(label, work, attributes = {}) {
   return on(el("button", { type: "button", ...attributes }, label), "click", work);
 }
 
-/** Do `work` on an event, one at a time; what goes wrong is shown. */
+/** Do `work` on an event, one at a time: what was pressed is disabled meanwhile. What goes wrong is shown. */
 export function on(node, type, work) {
   node.addEventListener(type, async (event) => {
     event.preventDefault();
     if (node.ariaBusy === "true") return;
-    node.ariaBusy = "true";
+    const pressed = event.submitter ?? node;
+    node.ariaBusy = pressed.ariaDisabled = "true";
     try {
       await work(event);
     } catch (error) {
       complain(error);
     } finally {
-      node.ariaBusy = null;
+      node.ariaBusy = pressed.ariaDisabled = null;
     }
   });
   return node;
