@@ -15,7 +15,7 @@ class TerseJSONAdapter(dspy.JSONAdapter):
     """
 
     def __init__(self) -> None:
-        super().__init__(use_native_function_calling=False)
+        super().__init__(use_native_function_calling=True)
         self._formats: dict[tuple[object, ...], dict[str, Any]] = {}
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:

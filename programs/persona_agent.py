@@ -77,7 +77,8 @@ class PersonaAgent(Module):
         memory: What the program may see of its user.
         persona: The persona to speak under; by default an empty one.
         version: The number under which the persona is recorded, if it is.
-        tools: Tools beside the user's own memory; by default none, in the paper Wikipedia.
+        tools: Tools beside the user's own memory; by default none, in the paper Wikipedia. The lean preset offers them
+            for answers in text, to LMs that can call functions.
         settings: How many episodes, tools and steps.
 
     Example:
@@ -176,7 +177,7 @@ class PersonaAgent(Module):
             experts=found.get("experts"),
             lm_probabilities=answered.lm_probabilities,
             episodes=recalled.episodes,
-            trajectory=used.trajectory,
+            trajectory=(*used.trajectory, *answered.trajectory),
             persona_version=self.persona_version,
         )
 
@@ -194,7 +195,8 @@ class PersonaAgent(Module):
     def _respond(self, query: str, episodes: Sequence[Episode], observations: str) -> dspy.Prediction:
         interactions = _interactions(episodes)
         if self.settings.preset == "lean":
-            return self.respond(past=dated_interactions(interactions, self.task), query=self.task.content(query))
+            past, toolbox = dated_interactions(interactions, self.task), self._toolbox(episodes) if self.tools else None
+            return self.respond(past=past, query=self.task.content(query), toolbox=toolbox)
         quoted = quoted_interactions(interactions, self.task)
         return self.respond(query=query, interactions=quoted, observations=observations)
 

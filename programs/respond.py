@@ -12,7 +12,9 @@ from ..data.task import Task
 from ..signatures import AnswerQuery
 from .decision_lm import DecisionLM
 from .module import ask
+from .native_tools import Answered, ask_with_tools
 from .speaking import SpeakingModule
+from .tools.toolbox import Toolbox
 from .weighing import decided
 
 
@@ -38,28 +40,39 @@ class Respond(SpeakingModule):
         typed = _deciding(base, task.labels) if self.decides else _writing(base, task.kind, task.labels)
         super().__init__(typed, sections)
 
-    def forward(self, **inputs: str) -> dspy.Prediction:
-        """Make the one call.
+    def forward(self, *, toolbox: Toolbox | None = None, **inputs: str) -> dspy.Prediction:
+        """Make the one call, and a second if the LM asks for a tool.
 
         Args:
+            toolbox: Offered for an answer in text to an LM that can call functions.
             **inputs: Those of the signature.
 
         Returns:
-            A prediction with the `response` as a string. Of a decision, it is the answer that the task's metric rewards
-            most; `lm_probabilities` are what the LM says, `probabilities` these times the multipliers. Else both are
-            None.
+            A prediction with the `response` as a string and the `trajectory` of actions. Of a decision, the response is
+            the answer that the task's metric rewards most; `lm_probabilities` are what the LM says, `probabilities`
+            these times the multipliers. Else both are None.
 
         Raises:
             AnswerError: The LM did not answer in the task's form.
         """
         if not self.decides:
-            answer = ask(self.predict, **inputs)
-            return dspy.Prediction(response=str(answer.response).strip(), probabilities=None, lm_probabilities=None)
+            answer, trajectory = self._written(toolbox, inputs)
+            return dspy.Prediction(
+                response=str(answer.response).strip(), probabilities=None, lm_probabilities=None, trajectory=trajectory
+            )
         choice = ask(self.predict, **inputs, lm=self.lm and DecisionLM(self.lm)).response
         found = decided(self.task, choice.probabilities, self.multipliers)
         return dspy.Prediction(
-            response=found.response, probabilities=found.probabilities, lm_probabilities=choice.probabilities
+            response=found.response,
+            probabilities=found.probabilities,
+            lm_probabilities=choice.probabilities,
+            trajectory=(),
         )
+
+    def _written(self, toolbox: Toolbox | None, inputs: dict[str, str]) -> Answered:
+        if toolbox is None or self.lm is None or not self.lm.supports_function_calling:
+            return Answered(ask(self.predict, **inputs))
+        return ask_with_tools(self.predict, toolbox, **inputs)
 
     @property
     def lm(self) -> Any:

@@ -57,8 +57,4 @@ def _choosing(names: tuple[str, ...], *, only_once: bool) -> type[dspy.Signature
 
 
 def _written(trajectory: list[Action]) -> list[str]:
-    return [f"{action.tool}({_arguments(action)}) returned:\n{action.observation}" for action in trajectory]
-
-
-def _arguments(action: Action) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in action.arguments.items())
+    return [action.written for action in trajectory]

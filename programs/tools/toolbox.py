@@ -30,6 +30,12 @@ class Action(Noun):
     """What the tool returned, quoted and bounded, or one sentence saying why it returned nothing."""
     failed: bool = False
 
+    @property
+    def written(self) -> str:
+        """How a prompt shows it: the call and what it returned."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.tool}({arguments}) returned:\n{self.observation}"
+
 
 class Toolbox:
     """Tools by name. Nothing that a tool does can end the program: a failure is an observation.
@@ -60,10 +66,13 @@ class Toolbox:
             for name, tool in self._tools.items()
         )
 
-    def __call__(self, tool: str, argument: str) -> Action:
-        """Use a tool in a worker thread and return what came of it, a failure and a timeout included.
+    @property
+    def tools(self) -> list[dspy.Tool]:
+        """The tools, in order."""
+        return list(self._tools.values())
 
-        A tool that is a coroutine function runs in an event loop of its own.
+    def __call__(self, tool: str, argument: str) -> Action:
+        """Use a tool whose arguments were written as text; see `use`.
 
         Args:
             tool: One of `names`.
@@ -73,6 +82,15 @@ class Toolbox:
             arguments = self._arguments(tool, argument)
         except ToolFailure as failure:
             return _action(tool, {}, failure)
+        return self.use(tool, arguments)
+
+    def use(self, tool: str, arguments: dict[str, Any]) -> Action:
+        """Use a tool in a worker thread and return what came of it, a failure and a timeout included.
+
+        A tool that is a coroutine function runs in an event loop of its own.
+        """
+        if tool not in self._tools:
+            return _action(tool, arguments, ToolFailure(f"there is no such tool; there are {', '.join(self.names)}"))
         pool = ThreadPoolExecutor(max_workers=1)
         work = pool.submit(contextvars.copy_context().run, _use, self._tools[tool], arguments)
         pool.shutdown(wait=False)
