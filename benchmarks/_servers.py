@@ -38,7 +38,7 @@ def loopback_lm(latency_seconds: float, log: Path | None = None) -> AbstractCont
 @contextmanager
 def ours(folder: Path, api_base: str) -> Generator[Server]:
     port = free_port()
-    options = ["--port", str(port), "--lm", "openai/made-up", "--api-base", api_base, "--no-action", "--align-every=0"]
+    options = ["--port", str(port), "--lm", "openai/made-up", "--api-base", api_base, "--align-every=0"]
     command = [sys.executable, "-m", "personaagent", "--home", str(folder), "serve", *options]
     with served(command, f"http://127.0.0.1:{port}", "/readyz", folder) as server:
         yield server

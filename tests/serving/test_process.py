@@ -25,7 +25,7 @@ ENVIRONMENT = {**os.environ, "PERSONAAGENT_EMBEDDER": "minilm", "OPENAI_API_KEY"
 @contextmanager
 def served(home: Path, port: int, api_base: str) -> Generator["subprocess.Popen[bytes]"]:
     """Serve a home folder from a process while the block runs."""
-    options = ["--port", str(port), "--lm", "openai/made-up", "--api-base", api_base, "--no-action", "--align-every=0"]
+    options = ["--port", str(port), "--lm", "openai/made-up", "--api-base", api_base, "--align-every=0"]
     command = [sys.executable, "-m", "personaagent", "--home", str(home), "serve", *options]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:

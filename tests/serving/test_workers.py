@@ -57,7 +57,7 @@ class Deployment:
             "PERSONAAGENT_HOME": str(self._folder / "home"),
             "PERSONAAGENT_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
         }
-        options = ["--port", str(self._port), "--workers", "2", "--no-action", f"--align-every={ALIGN_EVERY}"]
+        options = ["--port", str(self._port), "--workers", "2", f"--align-every={ALIGN_EVERY}"]
         lm = ["--lm", "openai/made-up", "--api-base", api_base]
         process = subprocess.Popen(
             [sys.executable, "-m", "personaagent", "serve", *options, *lm],

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -46,7 +46,9 @@ class Learning:
         int, typer.Option(help="Ground truths of a user between two alignments; 0 for never.", min=0)
     ] = 10
     n: Annotated[int, typer.Option(help="Latest interactions that an alignment simulates.", min=1)] = 3
-    action: Annotated[bool, typer.Option("--action/--no-action", help="Whether answers take tools.")] = True
+    preset: Annotated[
+        Literal["lean", "paper"], typer.Option(help="lean: one call an answer; paper: the paper's three modules.")
+    ] = "lean"
     calls_per_minute: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
     calls_per_day: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
     dollars_per_day: Annotated[float | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
@@ -127,7 +129,7 @@ def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Servin
     return Serving(
         align_every=learning.align_every,
         n=learning.n,
-        agent=AgentSettings(action=learning.action),
+        agent=AgentSettings(preset=learning.preset),
         alone=not shared,
         trace_share=watching.trace_share,
         limits=KeyLimits(
