@@ -31,11 +31,21 @@ class ProposeStyle:
         """Return a line for each habit."""
         if not self.applies(case.task) or len(case.history) < LEAST_TEXTS:
             return ()
-        texts = [(one.ground_truth or "").strip() for one in case.history]
         held = {line.line_id: line for line in case.persona.lines if line.kind == "style"}
-        lines = [_line(text, case.history) for text in _habits(texts)]
-        added = [_added(line, held.values()) for line in lines if line.line_id not in held]
+        added = [_added(line, held.values()) for line in style_lines(case.history) if line.line_id not in held]
         return tuple(added)
+
+
+def style_lines(history: Sequence[Interaction]) -> list[PersonaLine]:
+    """Return a line for each habit of the texts that the user wrote."""
+    texts = [(one.ground_truth or "").strip() for one in history]
+    causes = tuple(one.interaction_id for one in history)
+    return [PersonaLine(section="style", text=text, causes=causes, kind="style") for text in _habits(texts)]
+
+
+def same_habit(line: PersonaLine, others: Iterable[PersonaLine]) -> PersonaLine | None:
+    """Return the line that says what another says, of other texts."""
+    return next((one for one in others if one.text.split()[:2] == line.text.split()[:2]), None)
 
 
 def _habits(texts: Sequence[str]) -> list[str]:
@@ -83,14 +93,9 @@ def _share(texts: Sequence[str], has: Callable[[str], bool]) -> float:
     return sum(map(has, texts)) / len(texts)
 
 
-def _line(text: str, history: Sequence[Interaction]) -> PersonaLine:
-    causes = tuple(one.interaction_id for one in history)
-    return PersonaLine(section="style", text=text, causes=causes, kind="style")
-
-
 def _added(line: PersonaLine, held: Iterable[PersonaLine]) -> Change:
     """Return the line as a change, in place of the one that said the same of fewer texts."""
-    old = next((one for one in held if one.text.split()[:2] == line.text.split()[:2]), None)
+    old = same_habit(line, held)
     if old is None:
         return Change(kind="style", action="add", line=line, causes=line.causes)
     return Change(kind="style", action="replace", line=line, replaces=old.line_id, causes=line.causes)

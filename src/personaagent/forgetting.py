@@ -20,6 +20,7 @@ from .data.store import User
 from .data.tasks import task_or_open
 from .optimizers import initial_persona
 from .optimizers.betting import evidence_of
+from .optimizers.proposers.style import LEAST_TEXTS, same_habit, style_lines
 from .programs.quoting import quoted
 
 _OfOne = TypeVar("_OfOne", TextualLoss, Simulation)
@@ -78,9 +79,9 @@ def untell(user: User, statement_id: str) -> PersonaVersion | None:
 def without_interaction(persona: Persona, interaction_id: str, memory: Remembered) -> Persona:
     """Return the persona as it would be had the interaction never happened, as far as no LM is needed to tell.
 
-    A line that counts answers counts those that are left. A summary goes, or an older one that does not rest on the
-    interaction takes its place. Any other line loses the cause, and goes if too few are left (`least_causes`). Of the
-    user's statements, those hold that would hold without this one. A demo of the interaction goes.
+    A line that counts answers or texts counts those that are left. A summary goes, or an older one that does not rest
+    on the interaction takes its place. Any other line loses the cause, and goes if too few are left (`least_causes`).
+    Of the user's statements, those hold that would hold without this one. A demo of the interaction goes.
 
     Args:
         persona: Whose lines.
@@ -146,6 +147,8 @@ def _lines_without(
             yield line
         elif line.kind == "statement":
             yield from _statement_lines(_older(line, interaction_id, statements))
+        elif line.kind == "style":
+            yield from _style_again(line, interaction_id, history)
         elif (left := line.without_cause(interaction_id)) is not None:
             yield left
 
@@ -158,6 +161,13 @@ def _counts(line: PersonaLine, history: Mapping[str, Interaction]) -> bool:
 
 def _statement_lines(statements: Sequence[Statement]) -> list[PersonaLine]:
     return [line for line in initial_persona(statements).lines if line.kind == "statement"]
+
+
+def _style_again(line: PersonaLine, interaction_id: str, history: Mapping[str, Interaction]) -> Iterator[PersonaLine]:
+    """Yield the line as the texts that are left make it, if they have the habit."""
+    left = [history[cause] for cause in line.causes if cause in history and cause != interaction_id]
+    if len(left) >= LEAST_TEXTS and (again := same_habit(line, style_lines(left))):
+        yield again
 
 
 def _older(line: PersonaLine, interaction_id: str, statements: Sequence[Statement]) -> list[Statement]:
