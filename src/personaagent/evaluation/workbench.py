@@ -54,10 +54,11 @@ class Workbench:
 
     @cached_property
     def embedder(self) -> "Embedder":
-        """The embedder of the settings."""
+        """The embedder of the settings; a text that several methods want is embedded once."""
         from ..lms import open_embedder
+        from .remembering import Remembering
 
-        return open_embedder(self._settings.embedder)
+        return Remembering(open_embedder(self._settings.embedder))
 
     def learn_of(self, work: "MethodWork") -> None:
         """Take over what was found out before the first question: weights, base rates, certified kinds."""
