@@ -12,11 +12,8 @@ from personaagent.testing import HashEmbedder
 class Counting(HashEmbedder):
     def __init__(self) -> None:
         super().__init__()
+        self.fingerprint = "counting"
         self.embedded: list[str] = []
-
-    @property
-    def fingerprint(self) -> str:
-        return "counting"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += texts
