@@ -70,7 +70,7 @@ def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
     shown = unreadable.lm_response[:_SHOWN_CHARACTERS]
     signature = unreadable.signature.append("unreadable_answer", dspy.InputField(desc=_REPAIR), str)
     try:
-        return predictor(**inputs, signature=signature, unreadable_answer=shown)
+        return predictor(**{**inputs, "signature": signature, "unreadable_answer": shown})
     except AdapterParseError as error:
         fields = ", ".join(error.signature.output_fields)
         raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error

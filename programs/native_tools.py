@@ -20,7 +20,9 @@ class Answered(NamedTuple):
     trajectory: tuple[Action, ...] = ()
 
 
-def ask_with_tools(predictor: dspy.Predict, toolbox: Toolbox, **inputs: str) -> Answered:
+def ask_with_tools(
+    predictor: dspy.Predict, signature: type[dspy.Signature], toolbox: Toolbox, **inputs: str
+) -> Answered:
     """Return a predictor's answer: one call, or two if the LM asks for a tool in the first.
 
     A server that refuses tools is asked without.
@@ -28,13 +30,12 @@ def ask_with_tools(predictor: dspy.Predict, toolbox: Toolbox, **inputs: str) -> 
     Raises:
         AnswerError: The answer cannot be read.
     """
-    signature = predictor.signature
     offered = signature.append("tools", dspy.InputField(), list[dspy.Tool])
     offered = offered.append("tool_calls", dspy.OutputField(), dspy.ToolCalls)
     try:
         answer = ask(predictor, signature=offered, tools=toolbox.tools, **inputs)
     except LMInvalidRequestError:
-        return Answered(ask(predictor, **inputs))
+        return Answered(ask(predictor, signature=signature, **inputs))
     if not answer.tool_calls:
         return Answered(answer)
     trajectory = tuple(toolbox.use(call.name, call.args) for call in answer.tool_calls.tool_calls[:MOST_USES])

@@ -3,22 +3,23 @@
 import copy
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import dspy
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ..data.alignment import Alignment
 from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.change import Decision
 from ..data.errors import InputError
 from ..data.interaction import Interaction
-from ..data.nouns import Noun
 from ..data.persona import Adopted, Persona, Section
 from ..data.statement import Episode, Memory
-from ..data.task import Task
-from ..signatures import AnswerAsUser
+from ..data.task import OPEN, Task
+from ..signatures import AnswerAsUser, AnswerForUser
 from .adopting import take_up, written_into
+from .agent_settings import AgentSettings
+from .context import NO_CONTEXT, Context
 from .module import Module
 from .quoting import dated_interactions, quoted_interactions, quoted_texts
 from .recall import Recall
@@ -31,39 +32,10 @@ from .tools.toolbox import Toolbox
 from .tools.wikipedia import wikipedia_tool
 from .weighing import decided, serves, weighed
 
-Preset = Literal["lean", "paper"]
 ACTED_ON: tuple[Section, ...] = ("profile", "preferences", "style")
 """Sections that the one call of the lean preset can act on."""
 _WORDS_AT_A_GLANCE = 6
 """Words of each recalled interaction that the choice of a tool sees; the answer sees more."""
-
-
-class AgentSettings(Noun):
-    """How an agent works, whoever it works for."""
-
-    preset: Preset = "lean"
-    """`lean`: recall without an LM, then one call. `paper`: three modules that each ask the LM, tools included."""
-    k: int = Field(default=4, ge=1)
-    """Episodes recalled for a query; in the paper, a memory search by the tool adds half as many."""
-    min_tools: int = Field(default=2, ge=1)
-    """Paper only: tools that must be used before an answer (at least two); recall is the first of them."""
-    max_steps: int = Field(default=1, ge=1)
-    """Paper only: choices of a tool after recall, at most; each costs a call. Small LMs drive no long loop."""
-    memory: bool = True
-    """Whether episodes are recalled and tools may look into the user's memory (paper: ablation "without memory")."""
-    action: bool = True
-    """Paper only: whether tools are used (ablation "without action")."""
-    lines: bool = True
-    """Whether the persona's lines stand in the instructions."""
-    weights: bool = True
-    """Whether answers are weighed, if the persona has answer weights. The paper has none."""
-    votes: bool = True
-    """Whether the user's memory votes among them."""
-
-    @property
-    def form(self) -> str:
-        """What the prompts hold, by name: answer weights of one form do not suit another."""
-        return f"{self.preset}:k={self.k if self.memory else 0}"
 
 
 class PersonaAgent(Module):
@@ -112,7 +84,7 @@ class PersonaAgent(Module):
         self.tools = default if tools is None else list(tools)
         steps = (self.settings.min_tools - 1, self.settings.max_steps)
         self.tool_use = ToolUse(self._toolbox(), *steps) if paper and self.settings.action else None
-        self.respond = Respond(task, decides=False) if paper else Respond(task, _asking(task.template), ACTED_ON)
+        self.respond = Respond(task, decides=False) if paper else Respond(task, _asking(task), ACTED_ON)
         self.speak_under(persona or Persona(), version)
 
     def speak_under(self, persona: Persona, version: int | None = None) -> None:
@@ -155,8 +127,12 @@ class PersonaAgent(Module):
         agent.memory = self.memory.before(interaction)
         return agent
 
-    def forward(self, *, query: str) -> dspy.Prediction:
+    def forward(self, *, query: str, context: Context = NO_CONTEXT) -> dspy.Prediction:
         """Recall, act, respond, and weigh the answer.
+
+        Args:
+            query: What is asked.
+            context: What was said before it, and the form that the answer must have beside that of the task.
 
         Returns:
             A prediction with `response` (str), `probabilities` and `lm_probabilities` by answer (None of a text),
@@ -169,7 +145,7 @@ class PersonaAgent(Module):
         subject = self.task.content(query)
         recalled = self._recall(subject)
         used = self._act(subject, recalled.episodes)
-        answered = self._respond(query, recalled.episodes, used.observations)
+        answered = self._respond(query, context, recalled.episodes, used.observations)
         found = self._weighed(answered, recalled.get("answered", ()))
         return dspy.Prediction(
             response=found.response,
@@ -192,13 +168,13 @@ class PersonaAgent(Module):
         glance = quoted_interactions(_interactions(episodes), self.task, most=_WORDS_AT_A_GLANCE)
         return self.tool_use(query=subject, known=glance, toolbox=self._toolbox(episodes))
 
-    def _respond(self, query: str, episodes: Sequence[Episode], observations: str) -> dspy.Prediction:
+    def _respond(self, query: str, context: Context, episodes: Sequence[Episode], observations: str) -> dspy.Prediction:
         interactions = _interactions(episodes)
         if self.settings.preset == "lean":
             past, toolbox = dated_interactions(interactions, self.task), self._toolbox(episodes) if self.tools else None
-            return self.respond(past=past, query=self.task.content(query), toolbox=toolbox)
+            return self.respond(past=past, query=self.task.content(query), toolbox=toolbox, context=context)
         quoted = quoted_interactions(interactions, self.task)
-        return self.respond(query=query, interactions=quoted, observations=observations)
+        return self.respond(query=query, interactions=quoted, observations=observations, context=context)
 
     def weigh(self, *, query: str, lm_probabilities: Distribution) -> dspy.Prediction:
         """Return the answer that this agent makes of what the LM says of each answer to `query`; no LM is asked."""
@@ -277,8 +253,12 @@ class PersonaAgent(Module):
         return Toolbox([*own, *self.tools])
 
 
+def _asking(task: Task) -> type[dspy.Signature]:
+    return AnswerForUser if task == OPEN else _asking_with(task.template)
+
+
 @cache
-def _asking(template: str) -> type[dspy.Signature]:
+def _asking_with(template: str) -> type[dspy.Signature]:
     """Return the signature of an answer, with the fixed words of a task's questions, which so are said once."""
     if template == "{content}":
         return AnswerAsUser

@@ -10,6 +10,7 @@ from dspy.experimental import Choice
 from ..data.persona import Section
 from ..data.task import Task
 from ..signatures import AnswerQuery
+from .context import NO_CONTEXT, Context
 from .decision_lm import DecisionLM
 from .module import ask
 from .native_tools import Answered, ask_with_tools
@@ -40,11 +41,14 @@ class Respond(SpeakingModule):
         typed = _deciding(base, task.labels) if self.decides else _writing(base, task.kind, task.labels)
         super().__init__(typed, sections)
 
-    def forward(self, *, toolbox: Toolbox | None = None, **inputs: str) -> dspy.Prediction:
+    def forward(
+        self, *, toolbox: Toolbox | None = None, context: Context = NO_CONTEXT, **inputs: str
+    ) -> dspy.Prediction:
         """Make the one call, and a second if the LM asks for a tool.
 
         Args:
             toolbox: Offered for an answer in text to an LM that can call functions.
+            context: What was said before, and a form that the answer must have.
             **inputs: Those of the signature.
 
         Returns:
@@ -56,11 +60,13 @@ class Respond(SpeakingModule):
             AnswerError: The LM did not answer in the task's form.
         """
         if not self.decides:
-            answer, trajectory = self._written(toolbox, inputs)
+            answer, trajectory = self._written(toolbox, context, inputs)
             return dspy.Prediction(
                 response=str(answer.response).strip(), probabilities=None, lm_probabilities=None, trajectory=trajectory
             )
-        choice = ask(self.predict, **inputs, lm=self.lm and DecisionLM(self.lm)).response
+        signature = context.asked(self.predict.signature)
+        decision = self.lm and DecisionLM(self.lm)
+        choice = ask(self.predict, **inputs, **context.inputs, signature=signature, lm=decision).response
         found = decided(self.task, choice.probabilities, self.multipliers)
         return dspy.Prediction(
             response=found.response,
@@ -69,10 +75,12 @@ class Respond(SpeakingModule):
             trajectory=(),
         )
 
-    def _written(self, toolbox: Toolbox | None, inputs: dict[str, str]) -> Answered:
+    def _written(self, toolbox: Toolbox | None, context: Context, inputs: dict[str, str]) -> Answered:
+        signature = context.asked(self.predict.signature)
+        given = {**inputs, **context.inputs}
         if toolbox is None or self.lm is None or not self.lm.supports_function_calling:
-            return Answered(ask(self.predict, **inputs))
-        return ask_with_tools(self.predict, toolbox, **inputs)
+            return Answered(ask(self.predict, signature=signature, **given))
+        return ask_with_tools(self.predict, signature, toolbox, **given)
 
     @property
     def lm(self) -> Any:

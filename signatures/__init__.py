@@ -2,6 +2,7 @@
 
 from .analyse_personality import AnalysePersonality
 from .answer_as_user import AnswerAsUser
+from .answer_for_user import AnswerForUser
 from .answer_query import AnswerQuery
 from .choose_action import ChooseAction
 from .criticise_response import CriticiseResponse
@@ -17,6 +18,7 @@ from .write_search_query import WriteSearchQuery
 __all__ = [
     "AnalysePersonality",
     "AnswerAsUser",
+    "AnswerForUser",
     "AnswerQuery",
     "ChooseAction",
     "CriticiseResponse",

@@ -34,7 +34,7 @@ class AskTwice(Module):
 
 def test_a_module_takes_its_own_named_arguments() -> None:
     assert list(inspect.signature(Ask.forward).parameters) == ["self", "query"]
-    assert list(inspect.signature(PersonaAgent.forward).parameters) == ["self", "query"]
+    assert list(inspect.signature(PersonaAgent.forward).parameters) == ["self", "query", "context"]
 
 
 async def test_a_module_knows_its_spend_and_so_does_the_meter_around_it() -> None:
