@@ -14,6 +14,7 @@
     │   └── DivergenceError      a replay came to a call that was not recorded
     └── ServiceError           try again: something outside did not answer as it should
         ├── LMError              the language model failed
+        │   └── TooLongError       the prompt is longer than it reads
         ├── AnswerError          the LM answered, but not in the form that was asked for
         └── TrackingError        MLflow could not be reached
 
@@ -111,6 +112,12 @@ class ServiceError(PersonaAgentError):
 
 class LMError(ServiceError):
     """The language model could not be reached, or refused the call."""
+
+
+class TooLongError(LMError):
+    """The prompt is longer than the language model can read."""
+
+    retryable = False
 
 
 class AnswerError(ServiceError):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dspy
 
-from ..data.errors import LMError, PersonaAgentError
+from ..data.errors import LMError, PersonaAgentError, TooLongError
 from ..data.redact import without_secrets
 
 _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
@@ -45,6 +45,7 @@ def lm_error(error: dspy.LMError) -> LMError:
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "see the log for details")
     first_paragraph = (error.message or type(error).__name__).partition("\n\n")[0]
     happened = " ".join(first_paragraph.split())
-    ours = LMError(without_secrets(f"{error.model or 'the LM'}: {happened.rstrip('.')}: {advice}"))
+    kind = TooLongError if isinstance(error, dspy.ContextWindowExceededError) else LMError
+    ours = kind(without_secrets(f"{error.model or 'the LM'}: {happened.rstrip('.')}: {advice}"))
     ours.retryable = dspy.is_retryable_lm_error(error)
     return ours

@@ -127,6 +127,17 @@ class PersonaAgent(Module):
         agent.memory = self.memory.before(interaction)
         return agent
 
+    def without_memory(self) -> "PersonaAgent":
+        """Return this agent as it answers from the persona alone."""
+        return PersonaAgent(
+            self.task,
+            self.memory,
+            persona=self.persona,
+            version=self.persona_version,
+            tools=self.tools,
+            settings=self.settings.model_copy(update={"memory": False}),
+        )
+
     def forward(self, *, query: str, context: Context = NO_CONTEXT) -> dspy.Prediction:
         """Recall, act, respond, and weigh the answer.
 

@@ -64,7 +64,7 @@ def serving(lm: ScriptedLM, how: Serving = QUICK, tracker: AnswerTracker = UNTRA
         def deploy() -> Generator[Deployment]:
             yield Deployment(store, run, how, trace=tracker.trace, erase=erase)
 
-        with listening(create_app(deploy)) as url, httpx.Client(base_url=url, timeout=30) as client:
+        with listening(create_app(deploy, how.origins)) as url, httpx.Client(base_url=url, timeout=30) as client:
             yield Server(client, store, lm)
 
 

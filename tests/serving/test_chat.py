@@ -46,7 +46,7 @@ def test_a_stream_says_the_same_in_pieces(server: Server) -> None:
     assert usage["usage"]["total_tokens"] > 0
 
 
-def test_a_conversation_is_asked_as_a_whole(server: Server) -> None:
+def test_of_a_conversation_the_last_question_is_remembered_and_the_rest_is_context(server: Server) -> None:
     turns = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "I like the sea."}]},
@@ -55,9 +55,10 @@ def test_a_conversation_is_asked_as_a_whole(server: Server) -> None:
     ]
     server.client.post("/v1/chat/completions", json={**ASKED, "messages": turns}, headers=server.key_of("maya"))
     [stored] = server.store.user("maya").interactions.all()
-    assert stored.query == (
-        "The conversation so far:\nsystem: Be brief.\nuser: I like the sea.\nassistant: Noted.\n\nuser: A film?"
-    )
+    assert stored.query == "A film?"
+    asked = server.lm.requests[-1]
+    assert asked.input("conversation") == "system:\n| Be brief.\nuser:\n| I like the sea.\nassistant:\n| Noted."
+    assert asked.input("query") == "A film?"
 
 
 def test_the_name_of_a_task_asks_for_an_answer_in_its_form() -> None:
@@ -67,29 +68,34 @@ def test_the_name_of_a_task_asks_for_an_answer_in_its_form() -> None:
     assert answered.json()["choices"][0]["message"]["content"] == "comedy"
 
 
-def test_the_models_are_listed(server: Server) -> None:
-    listed = server.client.get("/v1/models", headers=server.key_of("maya")).json()
-    assert [model["id"] for model in listed["data"]][:2] == ["personaagent", "personaagent/LaMP-1"]
+def test_the_models_are_listed_and_each_is_there(server: Server) -> None:
+    key = server.key_of("maya")
+    listed = server.client.get("/v1/models", headers=key).json()["data"]
+    assert [model["id"] for model in listed][:2] == ["personaagent", "personaagent/LaMP-1"]
+    assert [server.client.get(f"/v1/models/{model['id']}", headers=key).json() for model in listed] == listed
+    missing = server.client.get("/v1/models/gpt-5", headers=key)
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize(
     ("change", "status", "detail"),
     [
         ({"model": "gpt-5"}, 404, "no such model"),
-        ({"messages": []}, 422, "body.messages"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, 422, "the last one must be the user's"),
-        ({"messages": [{"role": "user", "content": " "}]}, 422, "say something"),
+        ({"messages": []}, 400, "body.messages"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "one must be the user's"),
+        ({"messages": [{"role": "user", "content": " "}]}, 400, "say something"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "in text"),
         ({"messages": [{"role": "user", "content": "a\0b"}]}, 422, "NUL"),
     ],
 )
-def test_what_cannot_be_answered_is_a_problem(
+def test_what_cannot_be_answered_is_an_error_in_openais_form(
     server: Server, change: dict[str, object], status: int, detail: str
 ) -> None:
     answered = server.client.post("/v1/chat/completions", json={**ASKED, **change}, headers=server.key_of("maya"))
     assert answered.status_code == status, answered.text
-    assert answered.headers["content-type"] == "application/problem+json"
-    assert detail in answered.json()["detail"]
-    assert answered.json()["id"] == answered.headers["x-request-id"]
+    error = answered.json()["error"]
+    assert detail in error["message"]
+    assert (error["type"], error["id"]) == ("invalid_request_error", answered.headers["x-request-id"])
     assert len(server.store.user("maya").interactions) == 0
 
 

@@ -20,7 +20,7 @@ from personaagent.programs import AgentSettings
 from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving
-from personaagent.serving.deployment import Deployment
+from personaagent.serving.deployment import Deployment, Question
 from personaagent.serving.learning import worker_name
 from personaagent.testing import HashEmbedder
 
@@ -121,7 +121,7 @@ async def test_two_processes_that_are_asked_at_once_align_one_after_the_other(tw
 
 async def test_an_answer_that_another_process_gives_leaves_nothing_of_a_user_who_is_erased_meanwhile(two: Two) -> None:
     caller = Caller(two.there.store.keys.create("user", user_id="maya")[0], two.there.store.user("maya"))
-    answering = asyncio.create_task(two.there.answer(caller, "a film?", OPEN))
+    answering = asyncio.create_task(two.there.answer(caller, Question("a film?", OPEN)))
     journal = two.here.store.journal
     while not any(journal.calls(run.run_id) for run in journal.runs()):  # noqa: ASYNC110 - only the store can tell
         await asyncio.sleep(0.02)

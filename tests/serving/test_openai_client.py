@@ -5,8 +5,11 @@ from collections.abc import Callable
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
+from pydantic import BaseModel
 
-from .conftest import Server
+from personaagent.testing import ScriptedLM
+
+from .conftest import ANSWERS, Server, serving
 
 Client = Callable[[str], openai.OpenAI]
 
@@ -54,11 +57,31 @@ def test_it_asks_streams_and_corrects_and_the_next_user_sees_nothing_of_it(serve
     assert isinstance(memory, dict) and memory["interactions"] == []
 
 
+class Film(BaseModel):
+    title: str
+    people: list["Person"]
+
+
+class Person(BaseModel):
+    name: str
+
+
+def test_it_parses_an_answer_in_the_form_of_a_model() -> None:
+    said = {"title": "Sea", "people": [{"name": "Maya"}]}
+    with serving(ScriptedLM({**ANSWERS, "response": said})) as server:
+        token = server.key_of("maya")["Authorization"].removeprefix("Bearer ")
+        client = openai.OpenAI(base_url=f"{server.client.base_url}/v1", api_key=token, max_retries=0)
+        parsed = client.chat.completions.parse(
+            model="personaagent", messages=[{"role": "user", "content": "A film?"}], response_format=Film
+        )
+    assert parsed.choices[0].message.parsed == Film.model_validate(said)
+
+
 def test_its_errors_are_the_ones_that_it_knows(server: Server, client: Client) -> None:
     maya = client("maya")
     with pytest.raises(openai.NotFoundError, match="no such model"):
         maya.chat.completions.create(model="gpt-5", messages=[{"role": "user", "content": "hello"}])
-    with pytest.raises(openai.UnprocessableEntityError, match="say something"):
+    with pytest.raises(openai.BadRequestError, match="say something"):
         asked(maya, "  ")
     stranger = openai.OpenAI(base_url=f"{server.client.base_url}/v1", api_key="sk-wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError):

@@ -36,6 +36,10 @@ class Place:
     workers: Annotated[
         int, typer.Option(help="Processes; several need PostgreSQL and a Chroma server.", min=1, max=256)
     ] = 1
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin of web pages that may call it from a browser (https://app.example.com); repeatable."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,9 @@ def serve(
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
     with ExitStack() as stack:
-        _tell_workers(configured, _serving(learning, watching, shared=shared), stack if place.workers > 1 else None)
+        serving = _serving(learning, watching, shared=shared)
+        serving = serving.model_copy(update={"origins": tuple(place.cors_origin or ())})
+        _tell_workers(configured, serving, stack if place.workers > 1 else None)
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
@@ -118,7 +124,7 @@ def application() -> "FastAPI":
             keep_for_good()
             yield deployment
 
-    return create_app(deploy)
+    return create_app(deploy, serving.origins)
 
 
 def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Serving":

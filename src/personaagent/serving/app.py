@@ -1,18 +1,20 @@
 """The application: routes, and what is opened while it runs."""
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi_swagger import patch_fastapi
 
 from . import alignments, chat, interactions, me, memory, personas
 from .configuration import MAX_BODY_BYTES
 from .deployment import Deployment
 from .observing import MULTIPROCESS, Metrics, Observed, add_observation
 from .page import add_page
-from .problems import ProblemDetails, add_problems
+from .problems import OpenAIError, ProblemDetails, add_problems
 
 _ABOUT = """Answers as one particular user would want, and learns what that is.
 
@@ -21,11 +23,12 @@ what is remembered of the user, the persona that comes of it, and how it is alig
 `application/problem+json`. A POST with an `Idempotency-Key` is done once, however often it is sent within a day."""
 
 
-def create_app(deploy: Callable[[], AbstractContextManager[Deployment]]) -> FastAPI:
+def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins: Sequence[str] = ()) -> FastAPI:
     """Return the application.
 
     Args:
         deploy: Opens what the requests share, when the server starts, and closes it when it ends.
+        origins: Web pages of these origins may call the API from a browser: `https://app.example.com`.
 
     Example:
         >>> app = create_app(lambda: deployed(home, Serving()))
@@ -47,15 +50,25 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]]) -> Fast
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         separate_input_output_schemas=False,
     )
     metrics = Metrics()
     app.add_middleware(Observed, metrics=metrics, most_bytes=MAX_BODY_BYTES)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "Retry-After", "ETag"],
+        )
     add_problems(app)
     for room in (chat, interactions, memory, personas, alignments, me):
         app.include_router(room.router)
     add_observation(app, metrics, shared=MULTIPROCESS in os.environ)
     add_page(app)
+    patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"persistAuthorization": False})
     _describe_problems(app)
     return app
 
@@ -66,7 +79,10 @@ def _describe_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, object]:
         document = usual()
-        document["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+        schemas = document["components"]["schemas"]
+        schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
+        openai = OpenAIError.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**openai.pop("$defs"), "OpenAIError": openai}
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -29,5 +29,7 @@ class Serving(Noun):
     """Whether no other process serves the same store."""
     limits: KeyLimits = KeyLimits()
     """Of a key that has none of its own."""
+    origins: tuple[str, ...] = ()
+    """Of web pages that may call the API from a browser; none by default."""
     trace_share: float = Field(default=0.0, ge=0, le=1)
     """How many of the answers are traced to MLflow; see `tracing`."""

@@ -27,6 +27,7 @@ from ..data.task import Task
 from ..lms.prices import Price, price_of
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase
+from ..programs.context import NO_CONTEXT, Context
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
@@ -51,13 +52,26 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Question:
+    """What is asked of the server."""
+
+    query: str
+    task: Task
+    """In which form the answer comes."""
+    context: Context = NO_CONTEXT
+    remembered: bool = True
+    """Whether memory is used, and the exchange stored."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """An answer that is stored."""
+    """An answer, stored if it is to be remembered."""
 
     interaction: Interaction
     spend: Spend
+    remembered: bool = True
     without_memory: bool = False
-    """Whether it was given without the user's episodes, which could not be reached."""
+    """Whether it was given without the user's episodes, which could not be reached or were not wanted."""
 
 
 class Deployment:
@@ -103,13 +117,12 @@ class Deployment:
         """The model that answers."""
         return self.run.lms[AGENT].model
 
-    async def answer(self, caller: "Caller", query: str, task: Task) -> Answer:
+    async def answer(self, caller: "Caller", question: Question) -> Answer:
         """Answer under the live persona and store the exchange, which the next question can recall.
 
         Args:
             caller: For whom, and whose key pays; also for what failed.
-            query: What is asked.
-            task: In which form the answer comes.
+            question: What is asked.
 
         Raises:
             AnswerError: The LM did not answer in the form of the task.
@@ -121,7 +134,7 @@ class Deployment:
         with self._guard:
             if user.key in self._leaving:
                 raise UnknownUserError(user.user_id)
-            begun = self._threads.submit(contextvars.copy_context().run, self._answered, caller, query, task)
+            begun = self._threads.submit(contextvars.copy_context().run, self._answered, caller, question)
             self._answering.setdefault(user.key, set()).add(begun)
         begun.add_done_callback(partial(self._over, user.key))
         return await asyncio.wrap_future(begun)
@@ -132,9 +145,9 @@ class Deployment:
             if not self._answering[user_key]:
                 del self._answering[user_key]
 
-    def _answered(self, caller: "Caller", query: str, task: Task) -> Answer:
+    def _answered(self, caller: "Caller", question: Question) -> Answer:
         try:
-            return self._remembered(caller, query, task)
+            return self._remembered(caller, question)
         finally:
             self._leave_nothing_of_the_gone(caller.user)
 
@@ -152,28 +165,30 @@ class Deployment:
             self._erase(user.user_id)
             raise
 
-    def _remembered(self, caller: "Caller", query: str, task: Task) -> Answer:
+    def _remembered(self, caller: "Caller", question: Question) -> Answer:
         user, interaction_id = caller.user, secrets.token_hex(12)
         with measure() as meter:
             try:
                 place = within(f"request {interaction_id}", user_key=user.key)
                 with self.run.inside(), place, self._trace(interaction_id):
-                    prediction, without_memory = self._predict(user, query, task)
+                    prediction, without_memory = self._predict(user, question)
             finally:
                 self._charge(caller.key, meter.spend)
         exchange = Interaction(
             interaction_id=interaction_id,
-            query=query,
+            query=question.query,
             response=prediction.response,
             persona_version=prediction.persona_version,
             at=datetime.now(UTC),
-            task=task.name,
+            task=question.task.name,
             metadata={} if without_memory else self._said(prediction),
         )
+        if not question.remembered:
+            return Answer(exchange, meter.spend, remembered=False, without_memory=True)
         [stored] = user.interactions.record([exchange])
         if not without_memory:
             user.interactions.index_added([stored])
-        return Answer(stored, meter.spend, without_memory)
+        return Answer(stored, meter.spend, without_memory=without_memory)
 
     def _said(self, prediction: dspy.Prediction) -> dict[str, Any]:
         """Return what a later alignment needs to take the answer for a simulation."""
@@ -206,20 +221,16 @@ class Deployment:
     def _charge(self, key: ApiKey, spend: Spend) -> None:
         self.limiter.charge(key, self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens))
 
-    def _predict(self, user: User, query: str, task: Task) -> tuple[dspy.Prediction, bool]:
+    def _predict(self, user: User, question: Question) -> tuple[dspy.Prediction, bool]:
         """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
-        from ..personas import program
-
-        agent = self._agent(user, task)
-        try:
-            return agent(query=query), False
-        except StorageError as error:
-            _log.warning("user %s: answered without memory: %s", user.key, type(error).__name__)
-            version = user.personas.get(agent.persona_version) if agent.persona_version else user.personas.live
-            if version is None:
-                raise
-            forgetful = self.serving.agent.model_copy(update={"memory": False})
-            return program(user, version, task, forgetful)(query=query), True
+        agent = self._agent(user, question.task)
+        if question.remembered:
+            try:
+                return agent(query=question.query, context=question.context), False
+            except StorageError as error:
+                _log.warning("user %s: answered without memory: %s", user.key, type(error).__name__)
+        forgetful = agent.without_memory()
+        return forgetful(query=question.query, context=question.context), True
 
     def _agent(self, user: User, task: Task) -> "PersonaAgent":
         """Return the program of the live version, which may have changed since the last request."""

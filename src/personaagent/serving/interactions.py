@@ -2,11 +2,21 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from ..data.errors import InputError, UnknownNameError
@@ -20,12 +30,17 @@ from .idempotency import IdempotentRoute
 from .problems import Problem, documented
 
 router = APIRouter(tags=["Interactions"], route_class=IdempotentRoute)
+MOST_AT_ONCE = 1_000
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 InteractionId = Annotated[str, Path(max_length=200, description="Of an interaction of this user.")]
 
 
 def _show_tasks(schema: JsonDict) -> None:
     schema["enum"] = [*known_tasks()]
+
+
+def _without_prefix(name: object) -> object:
+    return name.removeprefix("chatcmpl-") if isinstance(name, str) else name
 
 
 class NewInteraction(BaseModel):
@@ -47,6 +62,23 @@ class NewInteraction(BaseModel):
     metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=50)
 
 
+class NewInteractions(BaseModel):
+    """Several, of which all are stored or none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"interactions": [{"query": "A film?", "ground_truth": "noir"}]}]},
+    )
+
+    interactions: list[NewInteraction] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class Stored(BaseModel):
+    """What several came to."""
+
+    stored: int = Field(description="How many are new.")
+
+
 class Feedback(BaseModel):
     """What the user says of an answer; at least one thing."""
 
@@ -55,7 +87,9 @@ class Feedback(BaseModel):
         json_schema_extra={"examples": [{"interaction_id": "5f1c0a9be2d34c67", "correction": "dark comedy"}]},
     )
 
-    interaction_id: str = Field(min_length=1, max_length=200)
+    interaction_id: Annotated[str, BeforeValidator(_without_prefix)] = Field(
+        min_length=1, max_length=200, description="Of the answer; a completion's `id` serves too."
+    )
     rating: Literal["good", "bad"] | None = None
     correction: Text | None = Field(default=None, description="What the answer should have been.")
     text: Text | None = Field(default=None, description="Anything else: it becomes an interaction of its own.")
@@ -77,25 +111,22 @@ class Learnt(BaseModel):
 @router.post("/v1/interactions", status_code=201, responses=documented(409))
 async def add_interaction(new: NewInteraction, called: Called, deployed: Deployed) -> Interaction:
     """Store an interaction. It is on disk when this answers; sent again with the same `id`, it is stored once."""
-    try:
-        task = task_named(new.task)
-    except UnknownNameError as error:
-        raise Problem(422, f"task: use one of {', '.join(error.known)}.") from error
-    if task.labels and new.ground_truth is not None and new.ground_truth not in task.labels:
-        raise Problem(422, f"ground_truth: must be one of {', '.join(task.labels)}.")
-    interaction = Interaction(
-        interaction_id=new.id or secrets.token_hex(12),
-        query=new.query,
-        ground_truth=new.ground_truth,
-        response=new.response,
-        at=new.at or datetime.now(UTC),
-        task=new.task,
-        metadata=new.metadata,
-    )
+    interaction = _interaction_of(new)
     stored = await asyncio.to_thread(_stored, called.user, interaction, dated=new.at is not None)
     if stored.ground_truth is not None:
         await deployed.learner.notice(called.user)
     return stored
+
+
+@router.post("/v1/interactions/batch", status_code=201, responses=documented(409))
+async def add_interactions(new: NewInteractions, called: Called, deployed: Deployed) -> Stored:
+    """Store several interactions, all or none; those that are stored already are passed over."""
+    interactions = [_interaction_of(one, f"interactions.{place}.") for place, one in enumerate(new.interactions)]
+    dated = [one.at is not None for one in new.interactions]
+    stored = await asyncio.to_thread(_all_stored, called.user, interactions, dated)
+    if stored:
+        await deployed.learner.notice(called.user)
+    return Stored(stored=stored)
 
 
 @router.get("/v1/interactions/{interaction_id:path}", responses=documented())
@@ -113,12 +144,45 @@ async def give_feedback(feedback: Feedback, called: Called, deployed: Deployed) 
     return learnt
 
 
+def _interaction_of(new: NewInteraction, place: str = "") -> Interaction:
+    """Return what is to be stored.
+
+    Raises:
+        Problem: There is no such task, or it has no such answer.
+    """
+    try:
+        task = task_named(new.task)
+    except UnknownNameError as error:
+        raise Problem(422, f"{place}task: use one of {', '.join(error.known)}.") from error
+    if task.labels and new.ground_truth is not None and new.ground_truth not in task.labels:
+        raise Problem(422, f"{place}ground_truth: must be one of {', '.join(task.labels)}.")
+    return Interaction(
+        interaction_id=new.id or secrets.token_hex(12),
+        query=new.query,
+        ground_truth=new.ground_truth,
+        response=new.response,
+        at=new.at or datetime.now(UTC),
+        task=new.task,
+        metadata=new.metadata,
+    )
+
+
 def _stored(user: User, interaction: Interaction, *, dated: bool) -> Interaction:
     """Store an interaction, unless it was stored before, and return it."""
-    if not dated and (known := _known(user, interaction.interaction_id)) is not None:
-        interaction = interaction.model_copy(update={"at": known.at})
-    user.interactions.add([interaction])
+    _all_stored(user, [interaction], [dated])
     return user.interactions.get(interaction.interaction_id)
+
+
+def _all_stored(user: User, interactions: Sequence[Interaction], dated: Sequence[bool]) -> int:
+    """Store interactions, and return how many were not stored before; the time of one without a date is its first."""
+
+    def as_known(interaction: Interaction) -> Interaction:
+        known = _known(user, interaction.interaction_id)
+        return interaction if known is None else interaction.model_copy(update={"at": known.at})
+
+    return user.interactions.add(
+        [one if is_dated else as_known(one) for one, is_dated in zip(interactions, dated, strict=True)]
+    )
 
 
 def _learn(user: User, feedback: Feedback) -> Learnt:

@@ -23,18 +23,23 @@ from ..data.errors import (
     LMError,
     PersonaAgentError,
     ServiceError,
+    TooLongError,
     UnknownNameError,
     UnknownUserError,
 )
 
 _ANSWERS = {
-    UnknownUserError: (404, "Nothing is stored of this user yet."),
-    BudgetError: (503, "The server has spent what it may spend."),
-    AnswerError: (502, "The language model did not answer in the form that was asked for."),
-    LMError: (502, "The language model could not be reached, or refused."),
-    ServiceError: (502, "A service that this server needs did not answer."),
+    UnknownUserError: (404, "Nothing is stored of this user yet.", None),
+    BudgetError: (503, "The server has spent what it may spend.", None),
+    AnswerError: (502, "The language model did not answer in the form that was asked for.", None),
+    TooLongError: (400, "This is longer than the language model can read: shorten it.", "context_length_exceeded"),
+    LMError: (502, "The language model could not be reached, or refused.", None),
+    ServiceError: (502, "A service that this server needs did not answer.", None),
 }
-"""The first kind that an error is decides."""
+"""The first kind that an error is decides; the last of each is OpenAI's code."""
+_OPENAI = ("/v1/chat", "/v1/models")
+"""Paths whose errors have OpenAI's form."""
+_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +54,22 @@ class ProblemDetails(BaseModel):
     id: str = Field(description="Names the request in the server's log.", examples=["3f2a9c01d4e5b677"])
 
 
+class OpenAIProblem(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    param: None = None
+    code: str | None = Field(examples=["model_not_found"])
+    id: str = Field(description="Names the request in the server's log.", examples=["3f2a9c01d4e5b677"])
+
+
+class OpenAIError(BaseModel):
+    """What the body of every error holds under `/v1/chat` and `/v1/models`."""
+
+    error: OpenAIProblem
+
+
 class Problem(Exception):
     """Ends a request with a problem.
 
@@ -56,11 +77,14 @@ class Problem(Exception):
         status: HTTP's number.
         detail: What is wrong and what to do, in one sentence.
         headers: Further headers of the answer.
+        code: OpenAI's code, where there is one.
     """
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, headers: dict[str, str] | None = None, code: str | None = None
+    ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers = status, detail, headers or {}
+        self.status, self.detail, self.headers, self.code = status, detail, headers or {}, code
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -72,18 +96,25 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def openai_documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what `documented` does, of endpoints whose errors have OpenAI's form."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
+    return {status: {**described, "content": content} for status, described in documented(*statuses).items()}
+
+
 def add_problems(app: FastAPI) -> None:
     """Let every error of an app end as a problem."""
 
     @app.exception_handler(Problem)
     async def _problem(request: Request, problem: Problem) -> JSONResponse:
-        return problem_response(request, problem.status, problem.detail, problem.headers)
+        return problem_response(request, problem.status, problem.detail, problem.headers, problem.code)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        return problem_response(request, 422, f"{place}: {first['msg']}.")
+        status = 400 if _is_openai(request) else 422
+        return problem_response(request, status, f"{place}: {first['msg']}.")
 
     @app.exception_handler(HTTPException)
     async def _refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -92,10 +123,10 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(PersonaAgentError)
     async def _ours(request: Request, error: PersonaAgentError) -> JSONResponse:
-        status, detail = explained(error)
+        status, detail, code = explained(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.warning("request %s: %s", request_id(request), type(error).__name__)
-        return problem_response(request, status, detail)
+        return problem_response(request, status, detail, code=code)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -106,22 +137,37 @@ def add_problems(app: FastAPI) -> None:
         return problem_response(request, 500, "Something went wrong here; the log has more under this id.")
 
 
-def explained(error: PersonaAgentError) -> tuple[int, str]:
-    """Return the status and the sentence for one of our errors."""
+def explained(error: PersonaAgentError) -> tuple[int, str, str | None]:
+    """Return the status, the sentence and OpenAI's code for one of our errors."""
     if isinstance(error, UnknownNameError):
-        return 404, f"There is no such {error.kind}."
+        return 404, f"There is no such {error.kind}.", None
     known = next((answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)), None)
     if known is None and isinstance(error, InputError):
-        return 422, f"{error}."
-    return known or (503, "The server cannot store or read just now: try again.")
+        return 422, f"{error}.", None
+    return known or (503, "The server cannot store or read just now: try again.", None)
 
 
-def problem_response(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Return a problem as a response."""
+def problem_response(
+    request: Request, status: int, detail: str, headers: dict[str, str] | None = None, code: str | None = None
+) -> JSONResponse:
+    """Return a problem as a response, in OpenAI's form where its clients ask."""
+    if _is_openai(request):
+        return JSONResponse(openai_error(request, status, detail, code), status, headers)
     body = ProblemDetails(
         type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, id=request_id(request)
     )
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def openai_error(request: Request, status: int, detail: str, code: str | None = None) -> dict[str, Any]:
+    """Return a problem as OpenAI's API writes it."""
+    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    said = OpenAIProblem(message=detail, type=kind, code=code or _CODES.get(status), id=request_id(request))
+    return OpenAIError(error=said).model_dump()
+
+
+def _is_openai(request: Request) -> bool:
+    return request.url.path.startswith(_OPENAI)
 
 
 def request_id(request: Request) -> str:
