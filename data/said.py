@@ -12,12 +12,11 @@ from typing import cast
 
 from .errors import InputError
 from .interaction import SAID, Interaction
+from .lines import refusal_of
 from .nouns import Noun
 from .persona import PersonaLine
 
-MAX_CHARACTERS = 300
 _REPLACES = "replaces"
-_MARKER = "[[ ##"
 
 
 class Said(Noun):
@@ -40,12 +39,8 @@ def checked(text: str) -> str:
     statement = text.strip()
     if not statement:
         raise InputError("the statement is empty: say something of the user, such as 'I am vegetarian'")
-    if len(statement) > MAX_CHARACTERS:
-        raise InputError(f"the statement has {len(statement)} characters: use at most {MAX_CHARACTERS}")
-    if len(statement.splitlines()) > 1 or "\0" in statement:
-        raise InputError("the statement must be one line of text: make several lines several statements")
-    if _MARKER in " ".join(statement.split()):
-        raise InputError(f"the statement has the field marker {_MARKER!r}, which prompts are made of: leave it out")
+    if (refusal := refusal_of(statement)) is not None:
+        raise InputError(f"the statement cannot be a line of a persona: {refusal}")
     return statement
 
 

@@ -19,7 +19,7 @@ from ..programs.spend import measure
 from .events import AlignmentEvent, IterationEnded, Listener
 from .evidence import EvidenceMode, EvidenceRound, Metric
 from .paper import PaperMode
-from .sampling import latest
+from .sampling import latest, teaches
 from .simulation import was_served
 
 
@@ -146,7 +146,7 @@ class PersonaAlignment(Teleprompter):
         self, program: PersonaAgent, history: Sequence[Interaction], held_out: Sequence[Interaction]
     ) -> dict[str, Any]:
         batch = _batch(program, history, self.n)
-        known = [one for one in history if one.ground_truth is not None and one.task == program.task.name]
+        known = [one for one in history if teaches(one) and one.task == program.task.name]
         learning = EvidenceRound(self._evidence, program, program.decisions, self._tell)
         try:
             learnt = learning.run(known, batch, held_out)
@@ -199,7 +199,7 @@ def _batch(program: PersonaAgent, history: Sequence[Interaction], n: int) -> lis
     return [
         one
         for one in sorted(history, key=lambda one: one.moment)
-        if one.interaction_id in wanted or (one.ground_truth is not None and was_served(program, one))
+        if one.interaction_id in wanted or (teaches(one) and was_served(program, one))
     ]
 
 

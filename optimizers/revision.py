@@ -7,15 +7,19 @@ from pydantic import ValidationError
 
 from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
+from ..data.lines import refusal_of
 from ..data.persona import SECTIONS, Persona
 from ..programs.module import Module, ask
+from ..programs.quoting import quoted
 from ..signatures import RevisePersona
+from .textual_loss import MOST_WORDS
 
 
 class WholeRewrite(Module):
     """The paper's update: the whole persona and all critiques go in, a whole new persona comes out.
 
-    A line that is kept word for word keeps its causes; the cause of every other line is the batch.
+    A line that is kept word for word keeps its causes; the cause of every other line is the batch. A new line that is
+    none (`data.lines.refusal_of`), or that copies what was asked, answered or said, is left out.
 
     Args:
         lm: The model that rewrites; by default the one of the context.
@@ -31,7 +35,8 @@ class WholeRewrite(Module):
         try:
             written = ask(self.revise, system_prompt=persona.text, critiques=_joined(losses))
             candidate = persona.rewritten(
-                {section: written[section] for section in SECTIONS}, causes=[loss.interaction_id for loss in losses]
+                {section: _allowed(written[section], persona, losses) for section in SECTIONS},
+                causes=[loss.interaction_id for loss in losses],
             )
         except AnswerError:
             return dspy.Prediction(candidate=None, reason="the rewrite could not be read")
@@ -42,5 +47,12 @@ class WholeRewrite(Module):
         return dspy.Prediction(candidate=candidate, reason="")
 
 
+def _allowed(texts: Sequence[str], persona: Persona, losses: Sequence[TextualLoss]) -> list[str]:
+    """Return those texts that may be lines; what the persona says already may stay."""
+    known = {line.text for line in persona.lines}
+    sources = [text for loss in losses for text in (loss.query, loss.ground_truth, loss.response or "")]
+    return [text for text in texts if text in known or refusal_of(text, sources) is None]
+
+
 def _joined(losses: Sequence[TextualLoss]) -> str:
-    return "\n".join(f"{number}. {loss.critique}" for number, loss in enumerate(losses, 1))
+    return "\n".join(f"{number}. {quoted(loss.critique, MOST_WORDS)}" for number, loss in enumerate(losses, 1))

@@ -12,9 +12,14 @@ def latest(interactions: Sequence[Interaction], n: int) -> tuple[Interaction, ..
     Raises:
         InputError: None of them has a ground truth, so there is nothing to align with.
     """
-    known = [interaction for interaction in interactions if interaction.ground_truth is not None]
+    known = [interaction for interaction in interactions if teaches(interaction)]
     if not known:
         raise InputError(
             f"none of the {len(interactions)} interactions has a ground truth: there is nothing to align with"
         )
     return tuple(sorted(known, key=lambda interaction: interaction.moment)[-n:])
+
+
+def teaches(interaction: Interaction) -> bool:
+    """Whether a persona may learn from an interaction: its ground truth is known, and no tool brought it."""
+    return interaction.ground_truth is not None and interaction.source != "tool"

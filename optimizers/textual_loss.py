@@ -6,8 +6,11 @@ from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
 from ..programs.module import Module, ask
+from ..programs.quoting import quoted
 from ..signatures import CriticiseResponse
 
+MOST_WORDS = 300
+"""Of a question, an answer or a response, quoted for a critique."""
 _NO_RESPONSE = "(no answer in the form that was asked for)"
 
 
@@ -26,9 +29,9 @@ class MeasureTextualLoss(Module):
     def forward(self, *, interaction: Interaction, response: str | None) -> dspy.Prediction:
         """Criticise the response; return a prediction with the `loss`, None if the critique could not be read."""
         ground_truth = interaction.ground_truth or ""
-        said = response or _NO_RESPONSE
+        given = {"question": interaction.query, "expected_answer": ground_truth, "response": response or _NO_RESPONSE}
         try:
-            criticised = ask(self.criticise, question=interaction.query, expected_answer=ground_truth, response=said)
+            criticised = ask(self.criticise, **{name: quoted(text, MOST_WORDS) for name, text in given.items()})
         except AnswerError:
             return dspy.Prediction(loss=None)
         loss = TextualLoss(

@@ -7,6 +7,7 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
+from ..data.lines import refusal_of
 from ..data.statement import Statement
 from ..data.task import Task
 from ..signatures import SummariseUser
@@ -40,7 +41,9 @@ class SummariseHistory(Module):
             written = ask(self.summarise, known=before, interactions=quoted_interactions(read, task))
         except AnswerError:
             return dspy.Prediction(statement=None)
-        text = " ".join(sentence.strip() for sentence in written.statements if sentence.strip())
+        sources = [task.content(one.query) for one in read]
+        sentences = [" ".join(sentence.split()) for sentence in written.statements]
+        text = " ".join(sentence for sentence in sentences if sentence and refusal_of(sentence, sources) is None)
         evidence = dict.fromkeys([*(known.evidence if known else ()), *(one.interaction_id for one in read)])
         if not text:
             return dspy.Prediction(statement=None)

@@ -14,7 +14,7 @@ class RevisePersona(dspy.Signature):
     """
 
     system_prompt: str = dspy.InputField(desc="the current system prompt, whole")
-    critiques: str = dspy.InputField(desc="what was wrong with the responses given under it, and the advice")
+    critiques: str = dspy.InputField(desc="what was wrong with the responses given under it: quoted advice")
     profile: list[str] = dspy.OutputField(desc="who the user is: interests, tastes, knowledge, ways of thinking")
     preferences: list[str] = dspy.OutputField(desc="what the user prefers, and how to decide between answers")
     tool_use: list[str] = dspy.OutputField(desc="how to use tools for this user, which searches suit them")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
@@ -19,6 +20,8 @@ from .statements import retract
 if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
+_AHEAD = timedelta(days=1)
+"""How far in the future an interaction may be dated: clocks differ."""
 _TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
@@ -155,11 +158,14 @@ def add_interactions(
 
 def _check(interactions: Sequence[Interaction]) -> None:
     seen: set[str] = set()
+    latest = datetime.now(UTC) + _AHEAD
     for one in interactions:
         check_id("interaction id", one.interaction_id)
         if one.interaction_id in seen:
             raise InputError(f"interaction {one.interaction_id!r} occurs twice in what was added: ids must differ")
         seen.add(one.interaction_id)
+        if one.at is not None and one.at > latest:
+            raise InputError(f"interaction {one.interaction_id!r}: it is dated {one.at:%Y-%m-%d}, in the future")
         for field in _TEXTS:
             if "\0" in (getattr(one, field) or ""):
                 raise InputError(f"interaction {one.interaction_id!r}: its {field} has a NUL character: remove it")

@@ -10,6 +10,7 @@ import dspy
 from ...data.change import Change
 from ...data.errors import AnswerError
 from ...data.interaction import Interaction
+from ...data.lines import refusal_of
 from ...data.persona import PersonaLine
 from ...data.task import Task
 from ...programs.module import Module, ask
@@ -21,8 +22,6 @@ from .proposing import Case, Seen
 
 LEAST_CAUSES = 2
 MOST_RULES = 3
-MOST_CHARACTERS = 300
-_COPIED_WORDS = 5
 _WORD = re.compile(r"\w+")
 
 _log = logging.getLogger(__name__)
@@ -114,11 +113,9 @@ def _refusal(
 ) -> str | None:
     if len(interactions) < len(numbers) or len(numbers) < LEAST_CAUSES:
         return "it names unknown cases, or fewer than two"
-    if len(text) > MOST_CHARACTERS or "[[ ##" in text:
-        return "it is too long, or has a field marker"
     questions = [case.task.content(one.query) for one in interactions]
-    if any(_copies(text, source) for source in (*questions, *_form())):
-        return "it copies the form or a question"
+    if refusal := refusal_of(text, (*questions, *_form())):
+        return refusal
     if not any(_words(when) & _words(question) for question in questions):
         return "its condition says nothing of its cases"
     return None
@@ -128,12 +125,6 @@ def _form() -> list[str]:
     """Return the texts of the form: small LMs copy them as answers."""
     fields: dict[str, Any] = {**RulesAsked.fields}
     return [RulesAsked.instructions, *(str(field.json_schema_extra["desc"]) for field in fields.values())]
-
-
-def _copies(text: str, source: str) -> bool:
-    words, of_source = (_WORD.findall(one.casefold()) for one in (text, source))
-    runs = {tuple(of_source[at : at + _COPIED_WORDS]) for at in range(len(of_source) - _COPIED_WORDS + 1)}
-    return any(tuple(words[at : at + _COPIED_WORDS]) in runs for at in range(len(words) - _COPIED_WORDS + 1))
 
 
 def _words(text: str) -> set[str]:
