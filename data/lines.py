@@ -9,6 +9,7 @@ MARKER = "[[ ##"
 COPIED_WORDS = 5
 """Words in a row that are a copy; a shorter line is one if all of it is."""
 _LEAST_WORDS = 3
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _WORD = re.compile(r"\w+")
 
 
@@ -20,8 +21,8 @@ def refusal_of(text: str, sources: Iterable[str] = ()) -> str | None:
         sources: What it may not copy: questions, answers, the form in which it was asked for.
     """
     if len(text) > MAX_CHARACTERS:
-        return f"it has {len(text)} characters, and {MAX_CHARACTERS} are allowed"
-    if len(text.splitlines()) > 1 or not text.isprintable():
+        return f"it has {len(text)} characters, and may have at most {MAX_CHARACTERS}"
+    if len(text.splitlines()) > 1 or _CONTROL.search(text):
         return "it is not one line of text"
     if MARKER in " ".join(text.split()):
         return f"it has the field marker {MARKER!r}, which prompts are made of"

@@ -41,7 +41,7 @@ def test_a_new_user_can_begin_with_a_statement(personaagent: CommandLine) -> Non
 def test_what_is_no_statement_is_refused_on_one_line(maya: CommandLine) -> None:
     refused = maya("memory", "tell", "--user", MAYA, "one\ntwo")
     assert (refused.code, refused.out) == (2, "")
-    assert "the statement must be one line of text" in " ".join(refused.err.split())
+    assert "not one line of text" in " ".join(refused.err.split())
     unknown = maya("memory", "untell", "--user", MAYA, "nothing")
     assert unknown.code == 2
     assert "unknown statement" in unknown.err

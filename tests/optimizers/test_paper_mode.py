@@ -129,7 +129,7 @@ def test_a_rewrite_that_is_no_persona_changes_nothing(
 
 
 def test_a_persona_over_the_size_limit_is_not_accepted(agent: PersonaAgent, user: User) -> None:
-    endless = [f"{number} " + "word " * 400 for number in range(5)]
+    endless = [f"{number} " + "word " * 50 for number in range(40)]
     lm = ScriptedLM(
         {"search": "x", **SEARCH, "response": "fine", "critique": "Advice."}
         | {"profile": endless, "preferences": [], "tool_use": [], "style": []}

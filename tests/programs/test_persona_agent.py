@@ -169,5 +169,5 @@ def test_the_lm_of_the_program_is_asked_where_none_is_configured(agent: PersonaA
         assert agent(query=QUERY).response == "classic"
 
 
-def test_a_call_takes_the_query_and_nothing_else() -> None:
-    assert list(inspect.signature(PersonaAgent.forward).parameters) == ["self", "query"]
+def test_a_call_takes_the_query_and_what_was_said_before_it() -> None:
+    assert list(inspect.signature(PersonaAgent.forward).parameters) == ["self", "query", "context"]

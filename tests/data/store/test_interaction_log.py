@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,6 +59,13 @@ def test_an_id_that_occurs_twice_is_refused_and_nothing_is_stored(user: User) ->
     with pytest.raises(InputError, match="'i1' occurs twice"):
         user.interactions.add([interaction(2), interaction(1), interaction(1)])
     assert len(user.interactions) == 0
+
+
+def test_what_has_not_happened_yet_is_refused_and_clocks_may_differ(user: User) -> None:
+    now = datetime.now(UTC)
+    with pytest.raises(InputError, match=r"'i1': it is dated .*, in the future"):
+        user.interactions.add([interaction(1, at=now + timedelta(days=2))])
+    assert user.interactions.add([interaction(1, at=now + timedelta(hours=12))]) == 1
 
 
 @pytest.mark.parametrize("field", ["query", "ground_truth", "response", "task"])
