@@ -37,6 +37,12 @@ class Asking:
 
     lm: Annotated[str | None, typer.Option(help="'embedded', 'embedded/MODEL' or any DSPy name (openai/...).")] = None
     api_base: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server that has the LM.")] = None
+    max_answer_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of one answer at most (PERSONAAGENT_MAX_ANSWER_TOKENS).", min=1)
+    ] = None
+    lm_timeout: Annotated[
+        float | None, typer.Option(help="Seconds that a server may take to answer (PERSONAAGENT_LM_TIMEOUT).", min=0.1)
+    ] = None
 
 
 @dataclass(frozen=True)
