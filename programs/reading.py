@@ -75,10 +75,22 @@ def loaded(written: str) -> dict[str, Any] | None:
 
 
 def named(fields: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return the fields of these names; capitals and spaces in a key do not matter."""
+    """Return the fields of these names; capitals and spaces in a key do not matter.
+
+    Where there is one text or number and one name, it is that, however its key is called: without a schema an LM may
+    call it otherwise.
+    """
+    if len(names) == len(fields) == 1:
+        [(key, value)], [name] = fields.items(), names
+        return {name: value} if _is_it(key, value, name) else {}
     alike = {key.strip().casefold(): value for key, value in fields.items()}
     found = {name: fields.get(name, alike.get(name.casefold())) for name in names}
     return {name: value for name, value in found.items() if name in fields or name.casefold() in alike}
+
+
+def _is_it(key: str, value: Any, name: str) -> bool:
+    same = key.strip().casefold() == name.casefold()
+    return same or (isinstance(value, str | int | float) and key.strip().casefold() != "error")
 
 
 def bare(text: str, name: str) -> str:

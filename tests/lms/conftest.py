@@ -9,7 +9,7 @@ from typing import TypeVar
 import dspy
 import pytest
 
-from personaagent.data.call import Attempt, Call
+from personaagent.data.call import Attempt, Call, Run
 from personaagent.data.store import Store
 from personaagent.lms import open_lm
 from personaagent.programs.module import Module, ask
@@ -56,6 +56,13 @@ class Journalled:
         return f"r{self._runs}"
 
     @property
+    def recorded(self) -> Run:
+        """The same, as the journal has it."""
+        recorded = self._store.journal.find(self.run_id)
+        assert recorded is not None
+        return recorded
+
+    @property
     def calls(self) -> tuple[Call, ...]:
         """What the latest run asked."""
         return self._store.journal.calls(self.run_id)
@@ -85,9 +92,7 @@ class Journalled:
 
     def replayed(self, work: Callable[[], object]) -> None:
         """Do the latest run's work again from the journal alone."""
-        recorded = self._store.journal.find(self.run_id)
-        assert recorded is not None
-        with open_run(self._store.journal, recorded, {}, replay=True):
+        with open_run(self._store.journal, self.recorded, {}, replay=True):
             work()
 
 

@@ -193,6 +193,7 @@ def test_a_model_with_a_temperature_of_its_own_is_asked_without_one(
     [
         error("the film is unknown"),
         error({"detail": "the film is unknown"}),
+        {"object": "error", "message": "the film is unknown"},
         {"object": "error", "message": {"detail": [{"msg": "the film is unknown"}]}},
         {"detail": [{"loc": ["body"], "msg": "the film is unknown"}]},
         ["the film is unknown"],

@@ -48,6 +48,7 @@ STARS = Literal[1, 2, 3, 4, 5]
         ('{"response": "COMEDY"}', TAG, "comedy"),
         ('{"Response": "noir"}', str, "noir"),
         ('{"RESPONSE ": "noir"}', str, "noir"),
+        ('{"answer": "noir"}', str, "noir"),
         ('Here it is:\n```json\n{"response": "noir"}\n```\nHope this helps!', str, "noir"),
         ('{"response": "noir"}\n{"response": "other"}', str, "noir"),
         ("{'response': 'noir',}", str, "noir"),
@@ -95,7 +96,9 @@ def test_what_is_said_is_read(written: str, kind: Any, meant: Any) -> None:
         ('{"', str),
         ('Here it is:\n```json\n{"response": "a film from', str),
         ('{"response": "comedy", "why": {"because": 1}', TAG),
-        ('{"answer": "noir"}', str),
+        ('{"error": "noir"}', str),
+        ('{"answers": ["noir", "classic"]}', str),
+        ('{"answer": "noir", "why": "it rains"}', str),
     ],
 )
 def test_what_is_not_said_is_not_guessed(written: str, kind: Any) -> None:

@@ -113,6 +113,7 @@ class Setup:
 
         Debug.on = debug
         logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
+        logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         context.obj = Setup(Settings(home=home) if home is not None else Settings())
 

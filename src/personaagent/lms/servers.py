@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 from dspy.lm15 import (
     AccessPolicy,
@@ -68,9 +68,12 @@ class _AsyncChat(AsyncOpenAIChatLM):
 
 
 def _reason(body: str) -> str:
-    """Return what the body of an error says: its text if it is one, else the JSON as it is."""
+    """Return what the body of an error says: its text or message, else the JSON as it is."""
     try:
-        value = json.loads(body)
+        value: Any = json.loads(body)
     except ValueError:
         value = body
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        value = fields.get("message", fields.get("detail"))
     return (value if isinstance(value, str) else body).strip()[:_LONGEST_REASON]
