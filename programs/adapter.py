@@ -117,10 +117,8 @@ def _alone(text: str, field: tuple[str, Any]) -> dict[str, Any] | None:
 
 def _chosen(value: Any, kind: Any) -> Any:
     """Return the one of several answers that is meant, where a field is one; else the value as it is."""
-    if get_origin(kind) is not Literal or isinstance(value, list | dict):
-        return value
-    found = choice_of(str(value), get_args(kind))
-    return value if found is None else found
+    chosen = choice_of(str(value), get_args(kind)) if get_origin(kind) is Literal else None
+    return value if chosen is None else chosen
 
 
 def _line(name: str, extra: Any, kind: str = "") -> str:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 _MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -68,10 +68,10 @@ def _beginning(names: tuple[str, ...]) -> re.Pattern[str]:
 def loaded(written: str) -> dict[str, Any] | None:
     """Return a JSON object; None if it is none."""
     try:
-        value = json.loads(written, strict=False)
+        value: Any = json.loads(written, strict=False)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def named(fields: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from .conftest import TASK
 
 
 def signature(kind: Any, *more: str) -> type[dspy.Signature]:
-    written = dspy.Signature("query -> " + ", ".join(["response", *more]))
-    return written.with_updated_fields("response", type_=kind)
+    written: Any = dspy.Signature
+    return written("query -> " + ", ".join(["response", *more])).with_updated_fields("response", type_=kind)
 
 
 def read(written: str, kind: Any, *more: str) -> Any:

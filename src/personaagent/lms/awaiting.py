@@ -8,6 +8,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -31,6 +32,8 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _starting:
         if not _loops:
             loop = asyncio.new_event_loop()
+            # Of its own: what else waits in threads, for the address of another server say, must not hold up a call.
+            loop.set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="lm-calls"))
             threading.Thread(target=loop.run_forever, name="lm-calls", daemon=True).start()
             _loops.append(loop)
         return _loops[0]

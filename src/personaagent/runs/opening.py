@@ -157,8 +157,12 @@ def role_lms(settings: "Settings") -> "dict[str, dspy.LM]":
     from ..lms import open_lm
 
     named = {AGENT: settings.lm, LOSS: settings.loss_lm, REVISION: settings.revision_lm}
-    options = {"max_tokens": settings.max_answer_tokens, "timeout": settings.lm_timeout}
-    return {role: open_lm(name, api_base=settings.api_base, **options) for role, name in named.items() if name}
+    base, most_tokens, timeout = settings.api_base, settings.max_answer_tokens, settings.lm_timeout
+    return {
+        role: open_lm(name, api_base=base, max_tokens=most_tokens, timeout=timeout)
+        for role, name in named.items()
+        if name
+    }
 
 
 def note_names(run: Run) -> None:
