@@ -7,6 +7,11 @@ from pydantic import Field, JsonValue
 
 from .nouns import Noun
 
+ANSWER_TOKENS = 512
+"""Length of an answer where nothing else is said: small models ramble."""
+ANSWER_SECONDS = 120.0
+"""How long a whole answer may take: some LMs think for minutes, and one that never ends must not hold up a run."""
+
 
 class Cost(Noun):
     """What a call may cost, or did: what a budget counts."""
@@ -34,6 +39,8 @@ class AskedLM(Noun):
     """Which LM plays a role in a run: all that a request to it depends on, and no key."""
 
     model: str
+    written: str = ""
+    """The model's name as the user wrote it; empty in a run of an earlier release."""
     endpoint: str
     account: str
     """Tells one key from another within the run; nobody can tell the key from it."""

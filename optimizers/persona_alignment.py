@@ -12,6 +12,7 @@ from dspy.teleprompt import Teleprompter
 from ..data.alignment import Alignment, Iteration
 from ..data.errors import BudgetError, InputError
 from ..data.interaction import Interaction, normalised
+from ..data.lm_names import as_written
 from ..programs import PersonaAgent
 from ..programs.lm_here import model_here
 from ..programs.module import in_thread
@@ -177,7 +178,7 @@ class PersonaAlignment(Teleprompter):
             "iterations": self.iterations,
             "history": seen,
             "agent": student.settings.model_dump(mode="json"),
-            "lm": model_here(),
+            "lm": as_written(model_here()),
         }
 
     def _tell(self, event: AlignmentEvent) -> None:

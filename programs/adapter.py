@@ -1,9 +1,15 @@
 """How a call is written down: DSPy's JSON adapter in fewer words, ordered for an LM's prefix cache."""
 
-from typing import Any
+import json
+from typing import Any, Literal, get_args, get_origin
 
 import dspy
 from dspy.adapters.utils import get_annotation_name
+from dspy.utils.exceptions import AdapterParseError
+
+from ..data.clean_text import all_clean
+from .heard import is_cut, last_heard
+from .reading import CutError, bare, choice_of, loaded, named, object_in, without_thoughts
 
 
 class TerseJSONAdapter(dspy.JSONAdapter):
@@ -11,7 +17,9 @@ class TerseJSONAdapter(dspy.JSONAdapter):
 
     Everything that repeats from call to call stands before everything that does not. The form comes before the persona,
     which all modules share: llama.cpp looks for a prompt that it computed before only if a new one differs early from
-    the last one. Answers are parsed, and schemas asked for, as DSPy's `JSONAdapter` does.
+    the last one. Schemas are asked for, and answers parsed, as DSPy's `JSONAdapter` does, with three differences: an
+    answer that ends in the middle of its JSON is none, a key may be written in capitals, and where one field is asked
+    for, a text without JSON is that field, if it can be.
     """
 
     def __init__(self) -> None:
@@ -42,6 +50,20 @@ class TerseJSONAdapter(dspy.JSONAdapter):
             return super().format_user_message_content(signature, inputs, prefix, suffix, main_request)
         return "\n\n".join([prefix, *(f"[[ ## {name} ## ]]\n{text}" for name, text in given.items()), suffix]).strip()
 
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """Return the fields of the answer.
+
+        Raises:
+            AdapterParseError: It has not all of them, in their form.
+        """
+        try:
+            return all_clean(super().parse(signature, _object(signature, completion)))
+        except CutError as cut:
+            raise AdapterParseError("TerseJSONAdapter", signature, completion, str(cut)) from cut
+        except AdapterParseError as error:
+            error.lm_response = completion
+            raise
+
     def user_message_output_requirements(self, signature: type[dspy.Signature]) -> None:
         """Add nothing after the inputs: the form of the answer stands in the system message."""
         return
@@ -57,6 +79,46 @@ class TerseJSONAdapter(dspy.JSONAdapter):
             super()._prepare_response_format(lm, made, signature)
             self._formats[form] = made  # Whole: other threads look here too.
         lm_kwargs.update(made)
+
+
+def _object(signature: type[dspy.Signature], completion: str) -> str:
+    """Return the JSON object of an answer, or what DSPy may make one of.
+
+    Raises:
+        CutError: The answer ends in the middle of it.
+    """
+    kinds = {name: field.annotation for name, field in signature.output_fields.items()}
+    text = without_thoughts(completion)
+    if (written := object_in(text, kinds)) is not None:
+        fields = loaded(written)
+    elif len(kinds) == 1:
+        fields = _alone(text, *kinds.items())
+    else:
+        fields = None
+    if fields is None:
+        return written or text
+    return json.dumps({name: _chosen(value, kinds[name]) for name, value in named(fields, kinds).items()})
+
+
+def _alone(text: str, field: tuple[str, Any]) -> dict[str, Any] | None:
+    """Return the one field that a text without JSON is; None if it cannot be."""
+    name, kind = field
+    said = bare(text, name)
+    if not said or is_cut(last_heard()):
+        return None
+    try:
+        value = json.loads(said)
+    except ValueError:
+        value = said
+    if kind is str:
+        return {name: value if isinstance(value, str) else said}
+    return {name: value} if get_origin(kind) is Literal or not isinstance(value, str) else None
+
+
+def _chosen(value: Any, kind: Any) -> Any:
+    """Return the one of several answers that is meant, where a field is one; else the value as it is."""
+    chosen = choice_of(str(value), get_args(kind)) if get_origin(kind) is Literal else None
+    return value if chosen is None else chosen
 
 
 def _line(name: str, extra: Any, kind: str = "") -> str:

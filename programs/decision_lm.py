@@ -6,13 +6,10 @@ the tokens that it wrote (OpenAI's `top_logprobs`), or, where it gives neither, 
 """
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any, cast
-from weakref import WeakSet
 
 import dspy
 from dspy.lm15 import Config, DataPart, Message, Request, Response
@@ -20,6 +17,9 @@ from dspy.lm15 import Config, DataPart, Message, Request, Response
 from ..data.answer_weights import Distribution
 from ..data.errors import AnswerError
 from .answer_tokens import answer_probabilities, written_tokens
+from .heard import cut_error, is_cut
+from .reading import CutError, bare, choice_of, loaded, named, object_in, without_thoughts
+from .refusals import say_once, without_refused
 from .shared_decisions import once
 
 MOST_ALTERNATIVES = 20
@@ -28,8 +28,6 @@ _TIE = 1e-6
 _NUMBERED = re.compile(r"^\d+\. `(\w+)` \(\w+\)", re.MULTILINE)
 """How DSPy begins the line of an input field."""
 _AGAIN = "This is not one of the answers that are allowed. Answer again, with one of them and nothing else."
-
-_log = logging.getLogger(__name__)
 
 
 class DecisionLM:
@@ -71,8 +69,7 @@ class DecisionLM:
         request = _request(self.lm, state, name, question["instructions"], answers)
         response = once(request, lambda asked: without_refused(self.lm, asked))
         if (given := given_answer(response, name, answers)) is None:
-            again = (*request.messages, Message.assistant(_text(response) or "(nothing)"), Message.user(_AGAIN))
-            response = without_refused(self.lm, replace(request, messages=again))
+            response = self._asked_again(request, response)
             given = given_answer(response, name, answers)
         if given is None:
             raise AnswerError(f"the LM's answer has no readable {name}: {_text(response)[:200]!r}")
@@ -81,12 +78,26 @@ class DecisionLM:
             probabilities = {answer: float(answer == given) for answer in answers}
         return {"probabilities": probabilities, "confidence": max(probabilities.values())}
 
+    def _asked_again(self, request: Request, response: Response) -> Response:
+        """Ask a second time after a response that cannot be read: with twice the room if it was cut."""
+        room = request.config.max_tokens
+        if not is_cut(response) or room is None:
+            shown = Message.assistant(_text(response) or "(nothing)")
+            return without_refused(self.lm, replace(request, messages=(*request.messages, shown, Message.user(_AGAIN))))
+        try:
+            again = without_refused(self.lm, replace(request, config=replace(request.config, max_tokens=2 * room)))
+        except dspy.LMInvalidRequestError as error:  # The server does not give so much room.
+            raise AnswerError(cut_error(response, room)) from error
+        if is_cut(again):
+            raise AnswerError(cut_error(again, 2 * room))
+        return again
+
     def _probabilities(self, response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
         """Return what the LM says of its answers, if it can be used."""
         if (found := measured(response, name, answers)) is None:
-            _say_once(f"{self.lm.model} gives no log-probabilities: its answers are taken as certain")
+            say_once(self.lm.model, "gives no log-probabilities: its answers are taken as certain")
         elif _ties(found):
-            _say_once(f"{self.lm.model} gives all answers the same probability: its answers are taken as certain")
+            say_once(self.lm.model, "gives all answers the same probability: its answers are taken as certain")
             return None
         return found
 
@@ -94,60 +105,6 @@ class DecisionLM:
 def is_certain(probabilities: Distribution) -> bool:
     """Whether a distribution is an answer alone: the LM gave no probabilities."""
     return max(probabilities.values()) == 1.0
-
-
-_refusing: "WeakSet[dspy.LM]" = WeakSet()
-
-
-def without_refused(lm: dspy.LM, request: Request) -> Response:
-    """Ask for probabilities, and without them where they were refused before.
-
-    Args:
-        lm: What it refuses is remembered for as long as it exists.
-        request: May ask for probabilities.
-
-    Raises:
-        dspy.LMError: The LM failed, or refuses the request without probabilities too.
-    """
-    asked: Any = lm
-    plain = _plain(request)
-    if lm in _refusing or plain == request:
-        return asked(plain)
-    try:
-        return asked(request)
-    except dspy.LMError as error:
-        if not _may_refuse_probabilities(error):
-            raise
-    response = asked(plain)
-    _refusing.add(lm)
-    return response
-
-
-async def awithout_refused(lm: dspy.LM, request: Request) -> Response:
-    """Do what `without_refused` does, awaited."""
-    asked: Any = lm
-    plain = _plain(request)
-    if lm in _refusing or plain == request:
-        return await asked.acall(plain)
-    try:
-        return await asked.acall(request)
-    except dspy.LMError as error:
-        if not _may_refuse_probabilities(error):
-            raise
-    response = await asked.acall(plain)
-    _refusing.add(lm)
-    return response
-
-
-def _may_refuse_probabilities(error: dspy.LMError) -> bool:
-    """Whether an error is what a server says of a parameter that it does not take."""
-    if isinstance(error, dspy.ContextWindowExceededError):
-        return False
-    return isinstance(error, dspy.LMUnsupportedFeatureError) or error.status in (400, 422)
-
-
-def _plain(request: Request) -> Request:
-    return replace(request, config=replace(request.config, logprobs=None, probabilities=None))
 
 
 def measured(response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
@@ -165,28 +122,29 @@ def measured(response: Response, name: str, answers: Sequence[str]) -> Distribut
 
 
 def given_answer(response: Response, name: str, answers: Sequence[str]) -> str | None:
-    """Return the answer that was written, None if it is not allowed; case, quotes and a full stop do not matter."""
+    """Return the answer that was written, None if it is not allowed; see `reading.choice_of`."""
     data = _data(response)
-    written: Any = data.value if data is not None else _json(_text(response))
+    written: Any = data.value if data is not None else _written(response, name)
     if isinstance(written, dict):
         fields = cast("dict[str, Any]", written)
-        written = fields.get(name, next(iter(fields.values()), ""))
-    return next((answer for answer in answers if _bare(answer) == _bare(str(written))), None)
+        written = named(fields, [name]).get(name, next(iter(fields.values()), ""))
+    return None if written is None else choice_of(str(written), answers)
 
 
-def _bare(answer: str) -> str:
-    return answer.strip("\"'`. \n").casefold()
+def _written(response: Response, name: str) -> Any:
+    """Return the JSON object of a response, else its text; None if it is cut."""
+    text = without_thoughts(_text(response))
+    try:
+        written = object_in(text, [name])
+    except CutError:
+        return None
+    if written is None:
+        return None if is_cut(response) else bare(text, name)
+    return loaded(written) or written
 
 
 def _ties(probabilities: Distribution) -> bool:
     return len(probabilities) > 1 and max(probabilities.values()) - min(probabilities.values()) < _TIE
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _text(response: Response) -> str:
@@ -196,11 +154,6 @@ def _text(response: Response) -> str:
 
 def _data(response: Response) -> DataPart | None:
     return next((part for part in response.message.parts if isinstance(part, DataPart)), None)
-
-
-@cache
-def _say_once(message: str) -> None:
-    _log.warning(message)
 
 
 def _request(lm: dspy.LM, state: Mapping[str, Any], name: str, what: str, answers: Sequence[str]) -> Request:

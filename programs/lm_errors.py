@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dspy
 
 from ..data.errors import LMError, PersonaAgentError, TooLongError
+from ..data.lm_names import as_written
 from ..data.redact import without_secrets
 
 _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
@@ -13,7 +14,7 @@ _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
     (dspy.LMAuthError, "check the key in the key variable of its provider"),
     (dspy.ContextWindowExceededError, "give it fewer or shorter inputs, or an LM that reads more"),
     (dspy.LMRateLimitError, "wait, or make fewer calls at once"),
-    (dspy.LMTimeoutError, "try again, or ask a faster LM"),
+    (dspy.LMTimeoutError, "try again, ask a faster LM, or allow it more time with PERSONAAGENT_LM_TIMEOUT"),
     (dspy.LMTransportError, "check that the server is up and that its address is right"),
     (dspy.LMServerError, "try again later"),
     (dspy.LMInvalidRequestError, "check the name of the model and what its server takes"),
@@ -45,7 +46,8 @@ def lm_error(error: dspy.LMError) -> LMError:
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "see the log for details")
     first_paragraph = (error.message or type(error).__name__).partition("\n\n")[0]
     happened = " ".join(first_paragraph.split())
+    name = as_written(error.model) if error.model else "the LM"
     kind = TooLongError if isinstance(error, dspy.ContextWindowExceededError) else LMError
-    ours = kind(without_secrets(f"{error.model or 'the LM'}: {happened.rstrip('.')}: {advice}"))
+    ours = kind(without_secrets(f"{name}: {happened.rstrip('.')}: {advice}"))
     ours.retryable = dspy.is_retryable_lm_error(error)
     return ours

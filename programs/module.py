@@ -22,6 +22,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..data.errors import AnswerError, StoppedError
 from .adapter import TerseJSONAdapter
+from .heard import cut_error, forget_heard, is_cut, last_heard, only_thoughts
 from .lm_errors import lm_errors
 from .spend import measure
 
@@ -56,24 +57,54 @@ class Module(dspy.Module):
 
 
 def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
-    """Return a predictor's answer. If it cannot be read, the LM is shown what it wrote and asked once more.
+    """Return a predictor's answer. If it cannot be read, the LM is asked once more.
+
+    An answer that was cut gets twice the room. Else the LM is shown what it wrote.
 
     Raises:
-        AnswerError: The second answer cannot be read either.
+        AnswerError: The second answer was cut, or cannot be read, either.
         StoppedError: The work that this is part of was cancelled; see `in_thread`.
     """
     stop_if_cancelled()
+    forget_heard()
     try:
         return predictor(**inputs)
     except AdapterParseError as error:
-        unreadable = error
-    shown = unreadable.lm_response[:_SHOWN_CHARACTERS]
+        unreadable, first = error, last_heard()
+    if is_cut(first) and (room := _twice_the_room(inputs.get("lm") or predictor.lm or dspy.settings.lm)):
+        return _with_more_room(predictor, inputs, room)
+    shown = "(nothing)" if only_thoughts(first) else unreadable.lm_response[:_SHOWN_CHARACTERS]
     signature = unreadable.signature.append("unreadable_answer", dspy.InputField(desc=_REPAIR), str)
     try:
         return predictor(**{**inputs, "signature": signature, "unreadable_answer": shown})
     except AdapterParseError as error:
-        fields = ", ".join(error.signature.output_fields)
-        raise AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}") from error
+        raise _no_answer(error) from error
+
+
+def _with_more_room(predictor: dspy.Predict, inputs: dict[str, Any], room: dict[str, int]) -> dspy.Prediction:
+    [most_tokens] = room.values()
+    try:
+        return predictor(**inputs, config=room)
+    except AdapterParseError as error:
+        if is_cut(last_heard()):
+            raise AnswerError(cut_error(last_heard(), most_tokens)) from error
+        raise _no_answer(error) from error
+    except dspy.LMInvalidRequestError as error:  # The server does not give so much room.
+        raise AnswerError(cut_error(last_heard(), most_tokens // 2)) from error
+
+
+def _twice_the_room(lm: Any) -> dict[str, int] | None:
+    """Return the setting by which an answer of an LM may be twice as long; None if it has no limit of ours."""
+    settings: dict[str, Any] = getattr(lm, "kwargs", {})
+    name = next((name for name in ("max_tokens", "max_completion_tokens") if settings.get(name)), None)
+    return None if name is None else {name: 2 * settings[name]}
+
+
+def _no_answer(error: AdapterParseError) -> AnswerError:
+    if only_thoughts(last_heard()):
+        return AnswerError("the LM wrote no answer, nothing but thoughts: ask again, or another LM")
+    fields = ", ".join(error.signature.output_fields)
+    return AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}")
 
 
 def stop_if_cancelled() -> None:

@@ -15,6 +15,7 @@ from ..data.answer_weights import (
     prior_of,
     votes_of,
 )
+from ..data.lm_names import as_written
 from ..data.statement import Episode
 from ..data.task import Task
 from .decision_lm import is_certain
@@ -94,7 +95,8 @@ def serves(weights: AnswerWeights, task: Task, lm: str) -> bool:
     if weights.task == task.name and weights.lm == lm and set(weights.base_rate) == set(task.labels):
         return True
     _say_once(
-        f"the answer weights are for {weights.task} and {weights.lm}: answers of {lm} to {task.name} are not weighed"
+        f"the answer weights are for {weights.task} and {as_written(weights.lm)}: "
+        f"answers of {as_written(lm)} to {task.name} are not weighed"
     )
     return False
 

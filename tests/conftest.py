@@ -41,12 +41,17 @@ sys.addaudithook(_block_network)
 
 @pytest.fixture(autouse=True)
 def _dspy_refuses_and_forgets() -> Iterator[None]:
-    """Give DSPy an LM that refuses every call and no cache; put its settings back after the test."""
+    """Give DSPy an LM that refuses every call and no cache; put its settings back after the test.
+
+    What servers refused is forgotten: a server of another test may have had the same port.
+    """
     import dspy
     from dspy.dsp.utils.settings import DEFAULT_CONFIG
 
+    from personaagent.programs import refusals
     from personaagent.testing import RefusingLM
 
+    refusals.forget_refusals()
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     dspy.configure(**{**copy.deepcopy(DEFAULT_CONFIG), "lm": RefusingLM()})
     yield

@@ -37,6 +37,10 @@ class Reply:
 
     content: str | None = None
     """What the LM says, if not that."""
+    message: Json | None = None
+    """The message whole, in place of one that says `content`."""
+    finish: str = "stop"
+    """Why it ended."""
     logprobs: Json | None = None
     """The log-probabilities of its tokens, as OpenAI writes them."""
     status: int = 200
@@ -47,6 +51,8 @@ class Reply:
     """Time until the server replies."""
     bytes_sent: int | None = None
     """How much of the reply is sent, head included, before the server cuts the connection; None is all of it."""
+    drips_after: int | None = None
+    """How much of the reply is sent at once. A byte follows every 10 ms, without end."""
 
 
 HANG = Reply(seconds=threading.TIMEOUT_MAX)
@@ -67,6 +73,8 @@ class Loopback:
     """What it does with a request. Each request has a thread of its own."""
     closing: threading.Event = field(default_factory=threading.Event)
     """Set when it goes down, so that nothing waits any longer."""
+    hung_up: threading.Event = field(default_factory=threading.Event)
+    """Set when a client closed the connection on which the server still sent."""
 
     @property
     def received(self) -> list[Json]:
@@ -129,15 +137,15 @@ def example_of(schema: Json, name: str = "answer", definitions: Json | None = No
 
 def _completion(body: Json, reply: Reply) -> Json:
     content = reply.content
-    if content is None:
+    if content is None and reply.message is None:
         content = json.dumps(example_of(body["response_format"]["json_schema"]["schema"]))
-    message = {"role": "assistant", "content": content}
+    message = reply.message or {"role": "assistant", "content": content}
     return {
         "id": "made-up",
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message, "logprobs": reply.logprobs}],
+        "choices": [{"index": 0, "finish_reason": reply.finish, "message": message, "logprobs": reply.logprobs}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
     }
 
@@ -176,7 +184,18 @@ def _handler(up: Loopback) -> type[BaseHTTPRequestHandler]:
             up.asked.append(request)
             reply = up.answering(request)
             self.close_connection = reply.bytes_sent is not None or up.closing.wait(reply.seconds)
-            if not up.closing.is_set():
+            if reply.drips_after is not None:
+                self._drip(_on_the_wire(request, reply)[: reply.drips_after])
+            elif not up.closing.is_set():
                 self.wfile.write(_on_the_wire(request, reply)[: reply.bytes_sent])
+
+        def _drip(self, begun: bytes) -> None:
+            self.close_connection = True
+            try:
+                self.wfile.write(begun)
+                while not up.closing.wait(0.01):
+                    self.wfile.write(b" ")
+            except OSError:
+                up.hung_up.set()
 
     return Handler

@@ -7,6 +7,7 @@ from typing import Literal
 from .data.answer_weights import AnswerWeights
 from .data.change import ChangeKind, Decision, Evidence
 from .data.interaction import Interaction
+from .data.lm_names import as_written
 from .data.memory.rows import contents_of
 from .data.nouns import Noun
 from .data.persona import Kind, PersonaLine, PersonaVersion, Section
@@ -93,7 +94,8 @@ def _weights(weights: AnswerWeights, decisions: Iterable[Decision], known: Mappi
     answered = sum(one.task == weights.task and one.ground_truth is not None for one in known.values())
     return Blamed(
         kind="weights",
-        text=f"{weights.lm} counts {weights.a:g}, the user's habits {weights.b:g}, the user's memory {weights.c:g} "
+        text=f"{as_written(weights.lm)} counts {weights.a:g}, the user's habits {weights.b:g}, "
+        f"the user's memory {weights.c:g} "
         f"(fitted on {weights.interactions} interactions of {weights.users} users)",
         state="live",
         because=f"all {answered} answered interactions of task {weights.task}",

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .data.call import ANSWER_SECONDS, ANSWER_TOKENS
 
 
 class Settings(BaseSettings):
@@ -32,6 +35,10 @@ class Settings(BaseSettings):
     """A certificate of one's own (`personaagent certify`), which goes before those of the package."""
     api_base: str | None = None
     """Base URL of an OpenAI-compatible server for these LMs."""
+    max_answer_tokens: int = Field(default=ANSWER_TOKENS, ge=1)
+    """Most tokens of one answer, thoughts included. An answer that is cut is asked for once more with twice as many."""
+    lm_timeout: float = Field(default=ANSWER_SECONDS, gt=0, allow_inf_nan=False)
+    """Seconds that a server may take for one answer; the embedded LM has no such limit."""
 
     @property
     def mlflow(self) -> tuple[str, str | None]:

@@ -305,6 +305,11 @@ def test_the_rows_of_an_evaluation_are_kept(evaluated: dict[str, Any]) -> None:
     assert MAYA not in Path(evaluated["rows"]).read_text(encoding="utf-8"), "rows hold the user's key, not the id"
 
 
+def test_the_protocol_of_an_evaluation_names_its_lms_as_they_were_written(evaluated: dict[str, Any]) -> None:
+    protocol = json.loads(Path(evaluated["rows"]).with_name("protocol.json").read_text(encoding="utf-8"))
+    assert set(protocol["lms"].values()) == {"openai/made-up"}
+
+
 def test_majority_asks_no_lm_and_needs_no_server(personaagent: CommandLine, lamp: Path) -> None:
     asked = len(personaagent.server.received)
     finished = done(personaagent("evaluate", lamp, "--task", "LaMP-2M", "--method", "majority"))

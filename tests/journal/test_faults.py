@@ -22,8 +22,8 @@ from personaagent.data.errors import LMError
 from personaagent.data.lamp import LampData
 from personaagent.data.store import Store
 from personaagent.evaluation import Evaluation, PromptMethod, evaluate
-from personaagent.lms import journal, open_lm
-from personaagent.lms.journal import MOST_ATTEMPTS
+from personaagent.lms import open_lm, patience
+from personaagent.lms.patience import MOST_ATTEMPTS
 from personaagent.runs import AGENT, OpenRun, new_run, open_run
 
 from ..evaluation.conftest import TASK, made_up_user
@@ -47,7 +47,7 @@ FAULTS = {
     "busy": Fault(Reply(status=429), "LMRateLimitError"),
     "busy until": Fault(Reply(status=429, headers={"Retry-After": "0.002"}), "LMRateLimitError"),
     "server error": Fault(Reply(status=500), "LMServerError"),
-    "silence": Fault(HANG, "LMTransportError"),
+    "silence": Fault(HANG, "LMTimeoutError"),
     "cut": Fault(CUT, "LMTransportError"),
     "cut in the body": Fault(Reply(bytes_sent=200), "LMTransportError"),
     "half a body": Fault(Reply(body=b'{"choices": [{"index": 0, "mess'), "LMProviderError"),
@@ -136,7 +136,7 @@ def expected(question: str, faulty: Faulty) -> Expected:
 
 @pytest.fixture
 def _no_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "LONGEST_WAIT_SECONDS", 0.005)
+    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", 0.005)
 
 
 def made_up_data(questions: int) -> LampData:

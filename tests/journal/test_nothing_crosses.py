@@ -12,7 +12,7 @@ import pytest
 
 from personaagent.data.errors import InputError, LMError
 from personaagent.data.store import Store
-from personaagent.lms import journal, open_lm
+from personaagent.lms import open_lm, patience
 from personaagent.programs.scope import within
 from personaagent.runs import AGENT, LOSS, OpenRun, new_run, open_run
 from personaagent.runs.portable import export_run
@@ -138,7 +138,7 @@ def says_the_key_back(request: Asked) -> Reply:
 def test_keys_are_in_no_file_and_no_message(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(journal, "LONGEST_WAIT_SECONDS", 0.005)
+    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", 0.005)
     monkeypatch.setenv("OPENAI_API_KEY", KEYS[0])
     messages: list[str] = []
     with loopback() as server:

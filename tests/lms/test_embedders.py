@@ -5,7 +5,7 @@ import pytest
 
 from personaagent.data.errors import LMError, UnknownNameError
 from personaagent.data.memory.embedder import MiniLmEmbedder
-from personaagent.lms import open_embedder
+from personaagent.lms import embedders, open_embedder
 
 from ..loopback import Loopback, Reply
 
@@ -43,3 +43,17 @@ def test_a_provider_that_refuses_is_an_lm_error_without_the_key(
     with pytest.raises(LMError, match="made-up-embedding") as caught:
         open_embedder("openai/made-up-embedding").embed(["one"])
     assert "status 401" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_provider_that_drips_is_hung_up_on_at_the_deadline(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answering = lambda _: Reply(headers={"Connection": "close"})
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "made-up-key")
+    embedder = open_embedder("openai/made-up-embedding")
+    embedder.embed(["one"])
+    monkeypatch.setattr(embedders, "ANSWER_SECONDS", 0.5)
+    server.answering = lambda _: Reply(drips_after=60)
+    with pytest.raises(LMError, match=r"no whole answer within 0\.5 s"):
+        embedder.embed(["two"])
+    assert server.hung_up.wait(10)

@@ -37,6 +37,12 @@ class Asking:
 
     lm: Annotated[str | None, typer.Option(help="'embedded', 'embedded/MODEL' or any DSPy name (openai/...).")] = None
     api_base: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server that has the LM.")] = None
+    max_answer_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of one answer at most (PERSONAAGENT_MAX_ANSWER_TOKENS).", min=1)
+    ] = None
+    lm_timeout: Annotated[
+        float | None, typer.Option(help="Seconds that a server may take to answer (PERSONAAGENT_LM_TIMEOUT).", min=0.1)
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class Setup:
 
         Debug.on = debug
         logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
+        logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         context.obj = Setup(Settings(home=home) if home is not None else Settings())
 

@@ -20,13 +20,19 @@ def spend(
     as_json: Json = False,
 ) -> None:
     """Show what was spent, by run, user, role and model."""
+    from ..data.lm_names import as_written
     from ..data.store import user_key
     from ..evaluation.job import open_journal_store
+    from ..runs import note_names
 
     with open_journal_store(settings(context)) as store:
         if run is not None:
             store.journal.run(run)
         lines = store.journal.ledger(run_id=run, user_key=None if user is None else user_key(user))
+        for run_id in {line.run_id for line in lines}:
+            if (recorded := store.journal.find(run_id)) is not None:
+                note_names(recorded)
+    lines = tuple(line.model_copy(update={"model": as_written(line.model)}) for line in lines)
     if as_json:
         print_json([line.model_dump(mode="json") for line in lines])
     else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.text import Text
 
+from ..data.lm_names import as_written
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
@@ -100,7 +102,7 @@ def certification_table(certificate: "Certificate", tested: "Mapping[ChangeKind,
     """Return one line for each kind of change that was tested, and whether it is certified."""
     from rich.table import Table
 
-    title = f"{certificate.task}, {certificate.form}, {certificate.lm}: {certificate.users} users"
+    title = f"{certificate.task}, {certificate.form}, {as_written(certificate.lm)}: {certificate.users} users"
     table = Table("kind", "users", "mean difference", "wealth", "certified", title=title)
     for kind, evidence in tested.items():
         said = "yes" if kind in certificate.kinds else "no"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 
 from ..data.histories import history_files, load_histories, own_task
 from ..data.lamp import LampData, load
+from ..data.lm_names import as_written
 from ..data.nouns import Noun
 from ..data.own_metric import metric_named, scored_by
 from ..data.store import user_key
@@ -151,7 +152,7 @@ class Doing:
         self, job: EvaluationJob, data: LampData, started: datetime, seconds: float, run_id: str | None
     ) -> Protocol:
         roles = ("agent", "loss", "revision")
-        lms = {role: lm.model for role in roles if (lm := self._lm_of(role)) is not None}
+        lms = {role: as_written(lm.model) for role in roles if (lm := self._lm_of(role)) is not None}
         return Protocol(
             task=data.task,
             methods=job.methods,

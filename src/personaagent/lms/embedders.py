@@ -1,11 +1,14 @@
 """An embedder by its name."""
 
+import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..data.call import ANSWER_SECONDS
 from ..data.errors import LMError, UnknownNameError
 from ..data.redact import without_secrets
+from .awaiting import awaited
 from .models import MODELS
 from .opening import use_bundled_prices
 
@@ -96,7 +99,9 @@ class DspyEmbedder:
         if not texts:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         try:
-            vectors = self._embedder([text or " " for text in texts])
+            vectors = awaited(asyncio.wait_for(self._embedder.acall([text or " " for text in texts]), ANSWER_SECONDS))
         except OpenAIError as error:
             raise LMError(without_secrets(f"embedder {self.name}: {error}")) from error
+        except TimeoutError as error:
+            raise LMError(f"embedder {self.name}: no whole answer within {ANSWER_SECONDS:g} s") from error
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -7,7 +7,6 @@ aside, the request is written down, the LM is asked, the response is written dow
 import asyncio
 import hashlib
 import json
-import random
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future
@@ -21,18 +20,19 @@ from dspy.lm15 import Request, Response, response_to_events
 from dspy.utils import exceptions
 
 from ..data.call import AskedLM, Attempt, Cost, Failure
+from ..data.clean_text import clean
 from ..data.errors import DivergenceError
+from ..data.lm_names import as_written
 from ..data.redact import without_secrets
+from ..programs.heard import heard
 from ..programs.spend import Meter
 from .accounts import endpoint_of, key_of, with_its_key
+from .patience import Patience
 from .plain_lm import PlainLM
 from .prices import Price, price_of
 from .recorder import LOST, Line, OpenCall, Recorder
 from .writer import Turn
 
-MOST_ATTEMPTS = 4
-"""Attempts at one call: 429, 5xx, timeouts, cut connections and replies that are no JSON are tried again."""
-LONGEST_WAIT_SECONDS = 60.0
 LONGEST_ANSWER = 128_000
 """Tokens that an answer may have for which no limit is set."""
 
@@ -62,6 +62,7 @@ def asked_lm(lm: dspy.LM, run_id: str) -> AskedLM:
     key = key_of(lm)
     return AskedLM(
         model=lm.model,
+        written=as_written(lm.model),
         endpoint=endpoint_of(lm),
         account=hashlib.sha256(f"{run_id} {key}".encode()).hexdigest()[:8] if key else "",
         temperature=lm.kwargs.get("temperature"),
@@ -104,6 +105,7 @@ class JournalEngine:
     def __init__(self, asked: AskedLM, recorder: Recorder, line: Line, lm: dspy.LM | None) -> None:
         self.supports_function_calling, self.supports_response_schema = asked.function_calling, asked.response_schema
         self.supported_params = frozenset(asked.params)
+        self.leaves_out_what_is_refused = True
         self._recorder, self._line = recorder, line
         self._key = key_of(lm) if lm else ""
         self.lm = lm and PlainLM(with_its_key(lm))
@@ -124,7 +126,7 @@ class JournalEngine:
             while True:
                 step = steps.send(self._do(step, request))
         except StopIteration as end:
-            return end.value
+            return heard(end.value)
         finally:
             steps.close()
 
@@ -147,7 +149,7 @@ class JournalEngine:
 
     def without_key(self, error: dspy.LMError) -> dspy.LMError:
         """Return an error without the LM's key, which some services say back."""
-        error.message = without_secrets(error.message or type(error).__name__, self._key)
+        error.message = clean(without_secrets(str(error.message or type(error).__name__), self._key))
         error.args = (error.message,)
         return error
 
@@ -157,15 +159,16 @@ class JournalEngine:
         call = self._recorder.open(self._line, asked, _worst_case(request, asked, self._line.price))
         if (before := call.recorded()) is not None:
             return _again(before, self._line.model)
-        for attempt in range(1, MOST_ATTEMPTS + 1):
+        patience = Patience(self.lm and self.lm.timeout)
+        while True:
             yield call.reserve()
+            patience.begin()
             outcome = yield from _recorded(call, self._line.price)
             if isinstance(outcome, Response):
                 return outcome
-            if attempt == MOST_ATTEMPTS or not _may_pass(outcome):
+            if (wait := patience.wait_after(outcome)) is None:
                 raise outcome
-            yield _wait(outcome, attempt)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            yield wait
 
 
 class AsyncJournalEngine:
@@ -185,7 +188,7 @@ class AsyncJournalEngine:
             while True:
                 step = steps.send(await self._do(step, request))
         except StopIteration as end:
-            return end.value
+            return heard(end.value)
         finally:
             steps.close()
 
@@ -267,19 +270,6 @@ def _again(before: Attempt, model: str) -> Response:
     raise kind(failure.message, model=model)
 
 
-def _may_pass(error: dspy.LMError) -> bool:
-    """Whether the same call may succeed in a moment: DSPy gives up on a reply that arrived broken, but it may pass."""
-    is_broken_reply = type(error) is exceptions.LMProviderError and error.status == 200
-    return is_broken_reply or dspy.is_retryable_lm_error(error)
-
-
-def _wait(error: dspy.LMError, attempt: int) -> float:
-    """Return how long to wait: as long as the service says, else twice as long each time, never all at once."""
-    if error.retry_after is not None:
-        return min(float(error.retry_after), LONGEST_WAIT_SECONDS)
-    return min(2.0 ** (attempt - 1), LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1.0)
-
-
 def _written(request: Request) -> str:
     return json.dumps(request_to_dict(request), sort_keys=True, default=dict)
 
@@ -296,4 +286,4 @@ def _asked(lm: PlainLM | None) -> PlainLM:
 
 
 def _message(error: dspy.LMError) -> str:
-    return error.message.partition("\n\n")[0].encode("utf-8", "replace").decode()
+    return clean(error.message.partition("\n\n")[0])

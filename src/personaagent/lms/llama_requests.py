@@ -18,8 +18,8 @@ from dspy.lm15 import (
     Usage,
 )
 
-MAX_TOKENS = 512
-"""Length of an answer for which no other limit is set; small models ramble."""
+from ..data.call import ANSWER_TOKENS
+
 MOST_ITEMS = 8
 """Length of a list for which the schema sets no other limit."""
 SEED = 1
@@ -46,7 +46,7 @@ def body_of(request: Request) -> dict[str, Any]:
         raise UnsupportedFeatureError("the embedded LM has no native tool calls", feature="tools")
     options = {
         "temperature": config.temperature or 0.0,
-        "max_tokens": config.max_tokens or MAX_TOKENS,
+        "max_tokens": config.max_tokens or ANSWER_TOKENS,
         "seed": SEED if config.seed is None else config.seed,
         "stop": list(config.stop),
         "top_p": config.top_p,

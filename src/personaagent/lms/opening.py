@@ -9,17 +9,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..data.call import ANSWER_SECONDS, ANSWER_TOKENS
 from ..data.errors import InputError, ModelFileError, UnknownNameError
+from ..data.lm_names import note_name
 from .models import EMBEDDED_LMS, MODELS, Model
 
 if TYPE_CHECKING:
     import dspy
-
-MAX_TOKENS = 512
-"""Length of an answer where nothing else is said: small models ramble."""
-
-TIMEOUT_SECONDS = 300.0
-"""How long a server may be silent: some think for minutes, and one that never answers must not hold up a run."""
 
 _REASONING_TOKENS = 16_000
 """The least that DSPy lets a reasoning model of OpenAI have, for thoughts and answer together."""
@@ -35,8 +31,8 @@ def open_lm(
     *,
     api_base: str | None = None,
     temperature: float = 0.0,
-    max_tokens: int = MAX_TOKENS,
-    timeout: float = TIMEOUT_SECONDS,
+    max_tokens: int = ANSWER_TOKENS,
+    timeout: float = ANSWER_SECONDS,
     threads: int | None = None,
 ) -> "dspy.LM":
     """Return the LM of this name, with DSPy's cache off.
@@ -48,7 +44,8 @@ def open_lm(
             the first `/` of the name then only says where the key is: `openai/qwen3` takes `OPENAI_API_KEY`, if set.
         temperature: 0 is the likeliest answer.
         max_tokens: Most tokens of one answer.
-        timeout: Seconds that a server may be silent before the call fails. The embedded LM has no such limit.
+        timeout: Seconds that a server may take for a whole answer; all attempts at one call take no longer than four
+            times that. Outside of a run: seconds that it may be silent. The embedded LM has no such limit.
         threads: Threads of the embedded LM; see `LlamaEngine`.
 
     Raises:
@@ -142,7 +139,7 @@ def _on_server(name: str, api_base: str) -> str:
     Under its usual name (`openai/...`) DSPy would send neither JSON schemas nor tools for a model that it does not
     know. Each server gets a name of its own, so that two of them never stand in for each other.
     """
-    from dspy.lm15 import AccessPolicy, ModelSupport, OpenAIChatCompat, ProviderDefinition, register_provider
+    from .servers import declare_server
 
     provider, slash, model = name.partition("/")
     if not slash:
@@ -154,14 +151,8 @@ def _on_server(name: str, api_base: str) -> str:
     url = _checked(api_base)
     server = _server_name(url, key_variables)
     _KEY_VARIABLES[server] = variable
-    register_provider(
-        ProviderDefinition.chat(
-            AccessPolicy(provider=server, base_url=url, env_keys=key_variables),
-            compat=OpenAIChatCompat(),
-            placeholder_key=None if key_variables else "none",
-        ),
-        supports=ModelSupport(function_calling=True, response_schema=True),
-    )
+    declare_server(server, url, key_variables)
+    note_name(f"{server}/{model}", name)
     return f"{server}/{model}"
 
 

@@ -1,15 +1,22 @@
 """An LM as the journal asks it: one request, one response, nothing kept, counted or tried again."""
 
+import asyncio
+import math
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
 
 import dspy
-from dspy.lm15 import Request, Response
+from dspy.lm15 import Request, Response, TextPart, ThinkingPart
 
-from ..programs.decision_lm import awithout_refused, without_refused
+from ..data.call import ANSWER_SECONDS
+from ..data.clean_text import clean
+from ..programs.refusals import awithout_refused, without_refused
+from .awaiting import awaited
 
 
 class PlainLM:
-    """Asks an LM without its cache and its retries; a replay does not see what the LM refuses.
+    """Asks an LM without its cache and its retries; a replay does not see what the LM's server refuses.
 
     Args:
         lm: The LM. It is copied.
@@ -18,20 +25,43 @@ class PlainLM:
     def __init__(self, lm: dspy.LM) -> None:
         self._lm = lm.copy()
         self._lm.num_retries, self._lm.cache = 0, False
+        self.timeout = _timeout(lm)
+        """Seconds that one attempt may take; None for an engine in this process, which cannot be cut off."""
 
     def __call__(self, request: Request) -> Response:
-        """Return the response, without log-probabilities if the LM refuses to give any.
+        """Return the response, with clean text, and without what the LM's server refuses.
 
         Raises:
-            dspy.LMError: There is none.
+            dspy.LMError: There is none, or not in time.
         """
+        if self.timeout is not None:
+            return awaited(self.acall(request))
         with _unobserved():
-            return without_refused(self._lm, request)
+            return _cleaned(without_refused(self._lm, request))
 
     async def acall(self, request: Request) -> Response:
         """Do what a call does, awaited."""
-        with _unobserved():
-            return await awithout_refused(self._lm, request)
+        try:
+            async with asyncio.timeout(self.timeout):
+                with _unobserved():
+                    return _cleaned(await awithout_refused(self._lm, request))
+        except TimeoutError as error:
+            raise dspy.LMTimeoutError(f"no whole answer within {self.timeout:g} s", model=self._lm.model) from error
+
+
+def _timeout(lm: dspy.LM) -> float | None:
+    if not isinstance(lm.engine, str):
+        return None
+    seconds: Any = lm.kwargs.get("timeout")
+    return float(seconds) if isinstance(seconds, int | float) and 0 < seconds < math.inf else ANSWER_SECONDS
+
+
+def _cleaned(response: Response) -> Response:
+    parts = tuple(
+        replace(part, text=clean(part.text)) if isinstance(part, TextPart | ThinkingPart) else part
+        for part in response.message.parts
+    )
+    return replace(response, message=replace(response.message, parts=parts))
 
 
 def _unobserved() -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..data.call import Call
 from ..data.errors import DivergenceError
+from ..data.lm_names import as_written
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
@@ -38,7 +39,7 @@ def _difference(recorded: Call, replayed: Call) -> str:
 
 
 def _asked(call: Call) -> str:
-    return f"{call.model} at {call.endpoint} (call {call.ordinal})"
+    return f"{as_written(call.model)} at {call.endpoint} (call {call.ordinal})"
 
 
 def _lines(call: Call) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..data.call import AskedLM, Cost, Part, Run, RunEnd
 from ..data.errors import InputError, SetupError, StoppedError
+from ..data.lm_names import as_written, note_name
 from ..data.store.journal import now
 from ..lms.budget import Budget
 
@@ -129,8 +130,8 @@ def join_run(
     for role, asked in _asked(players, run).items():
         if asked != run.lms[role]:
             raise SetupError(
-                f"{asked.model} ({role}) is not the LM of run {run.run_id!r}, or not on its key: set the same keys as "
-                "where it began, and install the same release"
+                f"{as_written(asked.model)} ({role}) is not the LM of run {run.run_id!r}, or not on its key: "
+                "set the same keys as where it began, and install the same release"
             )
     with (
         journal.alone(run.run_id, part),
@@ -156,7 +157,19 @@ def role_lms(settings: "Settings") -> "dict[str, dspy.LM]":
     from ..lms import open_lm
 
     named = {AGENT: settings.lm, LOSS: settings.loss_lm, REVISION: settings.revision_lm}
-    return {role: open_lm(name, api_base=settings.api_base) for role, name in named.items() if name}
+    base, most_tokens, timeout = settings.api_base, settings.max_answer_tokens, settings.lm_timeout
+    return {
+        role: open_lm(name, api_base=base, max_tokens=most_tokens, timeout=timeout)
+        for role, name in named.items()
+        if name
+    }
+
+
+def note_names(run: Run) -> None:
+    """Let the LMs of a run be called as its user wrote them, also where they are not opened."""
+    for asked in run.lms.values():
+        if asked.written:
+            note_name(asked.model, asked.written)
 
 
 def _players(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
@@ -176,6 +189,7 @@ def _recording(
     """Let what is done inside ask the LMs of a run through its recorder."""
     from ..lms.journal import journalled
 
+    note_names(run)
     try:
         roles = {role: journalled(lm, recorder, role, players.get(role), price) for role, lm in run.lms.items()}
         going_on = OpenRun(run, recorder, roles)

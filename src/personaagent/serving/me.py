@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from ..data.lm_names import as_written
 from ..people import Receipt, export_user
 from .access import Called, Deployed
 from .learning import known_of
@@ -63,6 +64,6 @@ def get_me(called: Called, deployed: Deployed) -> Me:
         user=user.key,
         interactions=len(user.interactions),
         persona_version=live and live.number,
-        lm=deployed.lm,
+        lm=as_written(deployed.lm),
         learning=Learning(every=deployed.serving.align_every, known=known_of(user)),
     )

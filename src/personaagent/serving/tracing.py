@@ -10,6 +10,7 @@ import dspy
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
 from ..data.errors import TrackingError
+from ..data.lm_names import as_written
 from ..optimizers.tracking import Tracker, mlflow_errors
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class _Spans(BaseCallback):
         self._begin(call_id, type(instance).__name__, "CHAIN")
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self._begin(call_id, instance.model, "LLM")
+        self._begin(call_id, as_written(instance.model), "LLM")
 
     def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         self._begin(call_id, instance.name, "TOOL")

@@ -108,7 +108,7 @@ def test_with_time_the_bank_forgets_by_its_law_and_seed() -> None:
 
 def test_a_day_whose_summary_cannot_be_read_has_none() -> None:
     def unreadable_once(request: ScriptedRequest) -> Reply:
-        return "no JSON" if "Bakers" in request.input("record") else {"summary": "A day."}
+        return '{"summary": "A d' if "Bakers" in request.input("record") else {"summary": "A day."}
 
     lm = ScriptedLM(unreadable_once)
     bank = build(history(*PLOTS[:3]), lm, forgetting=None)

@@ -115,7 +115,7 @@ async def test_async_asks_the_same(lm: ScriptedLM) -> None:
 
 
 def test_what_cannot_be_read_is_an_answer_error() -> None:
-    lm = ScriptedLM(lambda _: "nothing like JSON")
+    lm = ScriptedLM(lambda _: '{"summary": "cut in')
     with dspy.context(lm=lm), pytest.raises(AnswerError, match="summary"):
         ProfileSummary(TASK)(history=history(1))
     with dspy.context(lm=lm), pytest.raises(AnswerError, match="response"):
