@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.interaction import Interaction
-from ..data.said import MAX_CHARACTERS, Said, said
+from ..data.lines import MAX_CHARACTERS
+from ..data.said import Said, said
 from ..data.statement import Episode, Statement
 from ..forgetting import forget, untell
 from ..telling import Told, tell
