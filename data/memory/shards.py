@@ -5,14 +5,15 @@ owns a folder; a Chroma server is for any number of processes that share one sto
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ..errors import SetupError, StorageError
+from ..errors import PersonaAgentError, SetupError, StorageError, writing
 from .chroma_server import ChromaServer
 from .claims import claim, release
 from .embedder import Embedder
@@ -91,11 +92,30 @@ class Shards:
             yield self._collection(number)
 
     def drop(self) -> None:
-        """Drop all of them."""
-        with self._all() as client:
+        """Drop all of them; where their files are damaged, the folder as a whole."""
+        try:
+            with self._all() as client:
+                self._collections.clear()
+                for collection in self._ours(client):
+                    client.delete_collection(collection.name)
+        except StorageError:
+            if self._folder is None:
+                raise
+            self._remove(self._folder)
+
+    def _remove(self, folder: Path) -> None:
+        """Delete the folder's files, whatever is in them."""
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock)
+            client, self._client = self._client, None
             self._collections.clear()
-            for collection in self._ours(client):
-                client.delete_collection(collection.name)
+            if client is not None:
+                with suppress(Exception):
+                    client.close()
+            with writing(folder):
+                for entry in folder.iterdir():
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def clean(self) -> None:
         """Leave nothing in the files of what was dropped, while everyone waits."""
@@ -170,15 +190,21 @@ class Shards:
         if self._server is not None:
             yield  # Its errors are ours already, and without Chroma's library a process is 80 MB smaller.
             return
-        from chromadb.errors import ChromaError
-
         try:
             yield
-        except ChromaError as error:
-            raise StorageError(
-                f"{self._folder or 'memory'}: the memory index failed ({error}): free space on the disk, or delete the "
-                "folder, which is rebuilt from the store"
-            ) from error
+        except BaseException as error:
+            if _is_of_chroma(error):
+                raise StorageError(
+                    f"{self._folder or 'memory'}: the memory index failed ({type(error).__name__}): free space on the "
+                    "disk, or make it anew with `personaagent memory rebuild`"
+                ) from error
+            raise
+
+
+def _is_of_chroma(error: BaseException) -> bool:
+    """Return whether Chroma failed. Damaged files make it raise what it never says that it raises, a panic even."""
+    is_panic = type(error).__module__.startswith("pyo3")
+    return is_panic or (isinstance(error, Exception) and not isinstance(error, PersonaAgentError))
 
 
 def _chroma_client(folder: Path | None) -> "Client":

@@ -1,5 +1,6 @@
 """What a user states becomes a line of the persona at once; no LM is asked."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -66,14 +67,21 @@ def tell(user: User, text: str, *, replace: str | None = None, also: bool = Fals
     return Told(statement=told, replaced=gone, version=keep_said(user, reason))
 
 
-def roll_back(user: User, number: int, reason: str) -> PersonaVersion:
+def roll_back(
+    user: User,
+    number: int,
+    reason: str,
+    *,
+    while_live: Callable[[PersonaVersion | None], bool] = lambda _live: True,
+) -> PersonaVersion:
     """Make an older version live again and return what is live then: what the user states holds in it too.
 
     Raises:
         UnknownNameError: There is no version of this number.
+        ChangedError: Another version is live than `while_live` lets pass.
         InputError: It is live already.
     """
-    promoted = user.personas.promote(number, reason)
+    promoted = user.personas.promote(number, reason, while_live=while_live)
     return keep_said(user, f"version {number} with what the user states") if user.memory.said() else promoted
 
 

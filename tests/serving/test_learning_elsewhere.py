@@ -21,7 +21,7 @@ from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment
-from personaagent.serving.learning import worker_name
+from personaagent.serving.others import worker_name
 from personaagent.testing import HashEmbedder
 
 from ..journal.deterministic_lm import deterministic_lm

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from . import alignments, chat, interactions, me, memory, personas
 from .configuration import MAX_BODY_BYTES
 from .deployment import Deployment
+from .named import Utf8Paths
 from .observing import MULTIPROCESS, Metrics, Observed, add_observation
 from .page import add_page
 from .problems import ProblemDetails, add_problems
@@ -51,6 +52,7 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]]) -> Fast
     )
     metrics = Metrics()
     app.add_middleware(Observed, metrics=metrics, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Utf8Paths)
     add_problems(app)
     for room in (chat, interactions, memory, personas, alignments, me):
         app.include_router(room.router)

@@ -19,6 +19,9 @@ from starlette.exceptions import HTTPException
 from ..data.errors import (
     AnswerError,
     BudgetError,
+    ChangedError,
+    ErasedUserError,
+    FullError,
     InputError,
     LMError,
     PersonaAgentError,
@@ -28,10 +31,13 @@ from ..data.errors import (
 )
 
 _ANSWERS = {
+    ErasedUserError: (404, "This user was erased, or is being erased."),
+    ChangedError: (412, "Another version is live by now: look at it first."),
     UnknownUserError: (404, "Nothing is stored of this user yet."),
     BudgetError: (503, "The server has spent what it may spend."),
     AnswerError: (502, "The language model did not answer in the form that was asked for."),
     LMError: (502, "The language model could not be reached, or refused."),
+    FullError: (503, "The server's disk is full: nothing can be stored until there is room again."),
     ServiceError: (502, "A service that this server needs did not answer."),
 }
 """The first kind that an error is decides."""
