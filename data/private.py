@@ -24,6 +24,8 @@ def private_file(file: Path) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Take the rights of everybody else away; of what belongs to somebody else, nothing is changed."""
+    """Take the rights of everybody else away; a device, or what belongs to somebody else, stays as it is."""
+    if not (path.is_file() or path.is_dir()):
+        return
     with suppress(PermissionError, FileNotFoundError):
         path.chmod(path.stat().st_mode & 0o700)

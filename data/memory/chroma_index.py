@@ -133,16 +133,19 @@ class EpisodeIndex:
             StorageError: Chroma cannot read or write.
         """
         with self._shards.turn(self._shards.number_of(user_key)):
-            if self._rows_now(user_key) != len(stored):
-                self._held.let_go(user_key)
-                with self._shard_of(user_key) as shard:
-                    # The rows first: another process stores before it writes, so none of its new ones looks extra.
-                    found, interactions = rows_in(shard, user_key), stored.all()
-                    wanted = self._rows_of(user_key, interactions, contents_of(interactions))
-                    make_equal(shard, found, wanted, self._vectors)
-                self._known_rows[user_key] = len(interactions)
-                if not interactions and not self._shards.are_shared:
-                    self._held.hold(user_key, NO_ROWS)
+            if self._rows_now(user_key) == len(stored):
+                return
+            self._held.let_go(user_key)
+            with self._shard_of(user_key) as shard:
+                # The rows first: another process stores before it writes, so none of its new ones looks extra.
+                found, interactions = rows_in(shard, user_key), stored.all()
+                wanted = self._rows_of(user_key, interactions, contents_of(interactions))
+                make_equal(shard, found, wanted, self._vectors)
+            self._known_rows[user_key] = len(interactions)
+            if not interactions and not self._shards.are_shared:
+                self._held.hold(user_key, NO_ROWS)
+        if interactions and not len(stored):
+            self.erase(user_key)  # The user was erased between the store and the index.
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Make the user's rows equal to these: write what is missing or differs, drop what is extra.

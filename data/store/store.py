@@ -100,6 +100,14 @@ class Store:
             raise UnknownUserError(user_id)
         return self._handle(user_id)
 
+    def former_user(self, user_id: str) -> User:
+        """Return the handle of a user of whom nothing need be stored any more.
+
+        Raises:
+            InputError: The id is empty, too long or unprintable.
+        """
+        return self._handle(check_id("user id", user_id))
+
     def add_user(self, user_id: str) -> User:
         """Return the handle of a user, who is stored if new.
 

@@ -82,7 +82,17 @@ def roll_back(
         InputError: It is live already.
     """
     promoted = user.personas.promote(number, reason, while_live=while_live)
-    return keep_said(user, f"version {number} with what the user states") if user.memory.said() else promoted
+    return keep_said(user, _with_said(number)) if user.memory.said() else promoted
+
+
+def is_rolled_back(user: User, number: int) -> bool:
+    """Return whether an older version is live again, as `roll_back` left it or was leaving it when it was cut off."""
+    live = user.personas.live
+    return live is not None and (live.number == number or (live.parent, live.reason) == (number, _with_said(number)))
+
+
+def _with_said(number: int) -> str:
+    return f"version {number} with what the user states"
 
 
 def _replaced(

@@ -72,21 +72,35 @@ def caller(request: Request, deployed: Deployed, credentials: Credentials, named
     return Caller(key, user)
 
 
+def leaver(deployed: Deployed, credentials: Credentials, named: ForUser = None) -> User:
+    """Return the user whom a key may erase, of whom nothing need be stored any more: erasing twice does no harm.
+
+    Raises:
+        Problem: A tenant's or an admin's key names nobody.
+    """
+    return deployed.store.former_user(_user_id_of(api_key(deployed, credentials), named))
+
+
 def _user_of(deployed: Deployment, key: ApiKey, named: str | None, *, may_be_new: bool) -> User:
-    if key.role == "user" and key.user_id is not None:
-        return deployed.store.user(key.user_id)
-    if not named:
-        raise Problem(403, "Say for whom this is: a tenant's or an admin's key needs the header X-PersonaAgent-User.")
-    user_id = user_of_tenant(key.tenant, user_named(named))
+    user_id = _user_id_of(key, named)
     try:
         return deployed.store.user(user_id)
     except UnknownUserError:
-        if not may_be_new:
+        if key.role == "user" or not may_be_new:
             raise
         return deployed.store.add_user(user_id)
 
 
+def _user_id_of(key: ApiKey, named: str | None) -> str:
+    if key.role == "user" and key.user_id is not None:
+        return key.user_id
+    if not named:
+        raise Problem(403, "Say for whom this is: a tenant's or an admin's key needs the header X-PersonaAgent-User.")
+    return user_of_tenant(key.tenant, user_named(named))
+
+
 Called = Annotated[Caller, Depends(caller)]
+Leaving = Annotated[User, Depends(leaver)]
 
 
 def charged(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:

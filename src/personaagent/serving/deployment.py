@@ -19,7 +19,7 @@ import dspy
 from ..certificates import Certificates
 from ..data.alignment import Spend
 from ..data.api_key import ApiKey
-from ..data.errors import ErasedUserError, PersonaAgentError, StorageError
+from ..data.errors import ErasedUserError, PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
@@ -127,7 +127,7 @@ class Deployment:
             if user.key in self._leaving:
                 raise ErasedUserError(user.user_id)
             work = contextvars.copy_context().run
-            begun = self._threads.submit(work, self._remembered, caller, query, task, interaction_id)
+            begun = self._threads.submit(work, self._answered, caller, query, task, interaction_id)
             self._answering.setdefault(user.key, {})[interaction_id] = begun
         begun.add_done_callback(partial(self._over, user.key, interaction_id, claim))
         return await asyncio.wrap_future(begun)
@@ -149,6 +149,15 @@ class Deployment:
         if claim is not None and (answered.cancelled() or answered.exception() is not None):
             with suppress(PersonaAgentError):
                 claim.give_up()
+
+    def _answered(self, caller: "Caller", query: str, task: Task, interaction_id: str) -> Answer:
+        try:
+            return self._remembered(caller, query, task, interaction_id)
+        except UnknownUserError:
+            # The user was erased meanwhile, and the index may have been brought up to date with what was stored before.
+            with suppress(PersonaAgentError):
+                self.store.people.erase_episodes(caller.user.key)
+            raise
 
     def _remembered(self, caller: "Caller", query: str, task: Task, interaction_id: str) -> Answer:
         user = caller.user

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from ..data.job import Job
 from ..data.store import User
 from ..optimizers import PersonaAlignment
 from ..runs import LOSS, REVISION, OpenRun
+from .idempotency import claim_here, new_id
 from .others import Others, is_alive
 from .problems import explained
 
@@ -95,6 +95,11 @@ class Learner:
 
     async def begin(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         """Begin an alignment, which waits until the user's earlier ones are over, here and elsewhere; return it."""
+        claim = claim_here()
+        if claim is not None and claim.was_begun:
+            known = {job.job_id: job for job in await asyncio.to_thread(user.jobs.all)}
+            if new_id(16) in known:
+                return known[new_id(16)]
         return self._begun(user, await asyncio.to_thread(self._new, user, reason, n, iterations))
 
     def _new_if_due(self, user: User) -> Job | None:
@@ -105,7 +110,7 @@ class Learner:
 
     def _new(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         job = Job(
-            job_id=secrets.token_hex(8),
+            job_id=new_id(16),
             reason=reason,
             n=n or self._serving.n,
             iterations=iterations,

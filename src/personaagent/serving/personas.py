@@ -12,6 +12,7 @@ from ..data.errors import ChangedError, InputError, UnknownNameError
 from ..data.interaction import Interaction
 from ..data.persona import PersonaVersion, persona_diff
 from ..data.store import User
+from ..personas import keep_said
 from .access import Called
 from .idempotency import IdempotentRoute, claim_here
 from .problems import Problem, documented
@@ -118,9 +119,8 @@ def _rolled_back(user: User, number: int, if_match: str | None) -> PersonaVersio
 
     if _version(user, number).status == "rejected":
         raise Problem(409, "This version was rejected: it never answered.")
-    claim, live = claim_here(), user.personas.live
-    if claim is not None and claim.was_begun and live is not None and live.number == number:
-        return live
+    if (claim := claim_here()) is not None and claim.was_begun and telling.is_rolled_back(user, number):
+        return keep_said(user, f"version {number} with what the user states")
     try:
         return telling.roll_back(user, number, "rolled back by the user", while_live=is_meant)
     except (ChangedError, UnknownNameError):

@@ -16,7 +16,6 @@ from personaagent.data.store.idempotency import Write
 from .conftest import interaction
 from .test_database import intrude
 
-
 T = "t"
 
 
