@@ -10,14 +10,14 @@ import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import PersonaAgentError, SetupError, StorageError, writing
 from .chroma_server import ChromaServer
 from .claims import claim, release
 from .embedder import Embedder
-from .leftovers import DATABASE, remove_leftovers
+from .leftovers import DATABASE, TO_CLEAN, remove_leftovers
 
 if TYPE_CHECKING:
     from .chroma_server import Client, Collection
@@ -50,8 +50,11 @@ class Shards:
         self._collections: dict[int, Collection] = {}
         self._connecting = threading.Lock()
         self._closed = False
+        self.have_erased = False
+        """Whether this process remembers somebody whom it erased, and may leave some of that in new files."""
         if self._folder:
             claim(self._folder, self)
+            self._clean_after_a_kill(self._folder)
 
     @property
     def are_shared(self) -> bool:
@@ -116,6 +119,30 @@ class Shards:
             with writing(folder):
                 for entry in folder.iterdir():
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def note_erasing(self) -> None:
+        """Note that this process remembers somebody who is erased: its files are cleaned once it has ended."""
+        self.have_erased = True
+        if self._folder:
+            with writing(self._folder):
+                (self._folder / TO_CLEAN).touch()
+
+    def note_erased(self) -> None:
+        """Note that this process has ended, and has cleaned its files."""
+        self.have_erased = False
+        if self._folder:
+            (self._folder / TO_CLEAN).unlink(missing_ok=True)
+
+    def _clean_after_a_kill(self, folder: Path) -> None:
+        if not (folder / TO_CLEAN).exists():
+            return
+        try:
+            if self.are_there:
+                remove_leftovers(folder)
+        except StorageError as error:
+            _log.warning("the memory index is not cleaned yet: %s", error)
+        else:
+            self.note_erased()
 
     def clean(self) -> None:
         """Leave nothing in the files of what was dropped, while everyone waits."""
@@ -209,7 +236,16 @@ def _is_of_chroma(error: BaseException) -> bool:
 
 def _chroma_client(folder: Path | None) -> "Client":
     import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
 
     settings = Settings(anonymized_telemetry=False)
-    return chromadb.PersistentClient(folder, settings) if folder else chromadb.EphemeralClient(settings)
+    if folder is None:
+        return chromadb.EphemeralClient(settings)
+    try:
+        return chromadb.PersistentClient(folder, settings)
+    except BaseException:
+        # Chroma keeps what failed to start, and gives it to whoever comes next.
+        kept: Any = SharedSystemClient
+        kept._identifier_to_system.pop(str(folder), None)
+        raise

@@ -111,7 +111,7 @@ class Journal(Handle):
             StorageError: The disk is full or refuses to write.
         """
         calls, attempts = rows_of(entries)
-        with self._database.append(one_row=len(entries) == 1, noting=not attempts) as transaction:
+        with self._database.append(one_row=len(entries) == 1, noting=bool(calls) and not attempts) as transaction:
             gone = add_calls_of_stored(transaction, calls) if self._of_stored else frozenset[str]()
             if not self._of_stored:
                 transaction.change(ADD_CALL, calls)

@@ -4,20 +4,22 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from personaagent import lms
-from personaagent.data.store import user_key
+from personaagent.data.store import Store, user_key
 from personaagent.home import Home
-from personaagent.people import erase, export_user
+from personaagent.people import export_user
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 
@@ -27,31 +29,36 @@ ENVIRONMENT = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 class Children:
-    """Processes that erase the user from a home folder."""
+    """Processes that open a home folder, and erase the user from it if they were told of the user."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        assert self._line() == "ready"
 
-    def erase(self, folder: Path, kill_after: float | None = None) -> tuple[float, bool]:
-        """Let one erase, and kill it so many seconds after it began.
+    def open(self, folder: Path, kill_after: float | None = None) -> tuple[float, set[str] | None]:
+        """Let one open a folder, and kill it so many seconds after it began.
 
         Returns:
-            How long it took, and whether it came to its end.
+            How long it took, and the keys of the users who are stored when it ended; None if it was killed before.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(f"{folder}\n")
         self._process.stdin.flush()
-        child, began = int(self._process.stdout.readline()), time.monotonic()
+        child, began = int(self._line()), time.monotonic()
+        killing = threading.Timer(kill_after or 0.0, os.kill, (child, signal.SIGKILL))
         if kill_after is not None:
-            killing = threading.Timer(kill_after, os.kill, (child, signal.SIGKILL))
             killing.start()
-        line = self._process.stdout.readline()
+        said = self._line()
+        killing.cancel()
         took = time.monotonic() - began
-        if line == "done\n":
-            assert self._process.stdout.readline() == "over\n"
-        if kill_after is not None:
-            killing.cancel()
-        return took, line == "done\n"
+        if said == "over":
+            return took, None
+        assert self._line() == "over"
+        return took, set(said.split()[1:])
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
 
 
 class Template(NamedTuple):
@@ -62,26 +69,14 @@ class Template(NamedTuple):
     """What the other user's export says."""
 
 
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    command = [sys.executable, str(Path(__file__).with_name("erasing_children.py")), ERASED]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=Path(__file__).parents[2],
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+@contextmanager
+def children(*user_id: str) -> Iterator[Children]:
+    command = [sys.executable, str(Path(__file__).with_name("erasing_children.py")), *user_id]
+    process = subprocess.Popen(command, text=True, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
         yield Children(process)
+        assert process.stdin is not None
         process.stdin.close()
-
-
-@pytest.fixture
-def hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lms, "open_embedder", lambda _: HashEmbedder())
 
 
 @pytest.fixture(scope="module")
@@ -113,52 +108,43 @@ def copy_of(template: Template, folder: Path) -> Path:
 
 def _move_artifacts(database: Path, old: Path, new: Path) -> None:
     """Let MLflow's runs keep their artifacts in the copy."""
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(database)) as connection, connection:
         for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
             connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(old), str(new)))  # noqa: S608
 
 
-def check_kills(template: Template, children: Children, folder: Path, rounds: int) -> dict[str, int]:
+def check_kills(template: Template, folder: Path, rounds: int) -> dict[str, int]:
     """Kill so many erasures at random moments; return how many were killed before they were noted, and after."""
-    whole, finished = children.erase(copy_of(template, folder))
-    assert finished
-    assert files_with_traces(folder) == []
     moments, outcomes = random.Random(19), {"before": 0, "after": 0, "not at all": 0}
-    for _ in range(rounds):
-        _, finished = children.erase(copy_of(template, folder), moments.uniform(0.0, 1.1 * whole))
-        with Home(Settings(home=folder)) as home:
-            is_stored = ERASED in {user.user_id for user in home.store.users()}
-            if (
-                is_stored
-            ):  # It was killed before anything was noted: whoever asked for it has no answer, and asks again.
-                erase(home, ERASED)
-            assert files_with_traces(folder) == []
-            assert home.store.people.tombstones.all() == ()
-            assert list(export_user(home.store, KEPT)) == template.kept
-            recalled = home.store.user(KEPT).memory.recall("question 2 plain", 3)
-            assert len(recalled) == 3
+    with children(ERASED) as erasing, children() as opening:
+        whole, _ = erasing.open(copy_of(template, folder))
         assert files_with_traces(folder) == []
-        outcomes["not at all" if finished else "before" if is_stored else "after"] += 1
+        for _ in range(rounds):
+            _, ended = erasing.open(copy_of(template, folder), moments.uniform(0.0, 1.1 * whole))
+            _, stored = opening.open(folder)
+            is_stored = stored == {user_key(ERASED), user_key(KEPT)}
+            if is_stored:  # It was killed before anything was noted: whoever asked has no answer, and asks again.
+                erasing.open(folder)
+                _, stored = opening.open(folder)
+            assert stored == {user_key(KEPT)}
+            assert files_with_traces(folder) == []
+            outcomes["not at all" if ended else "before" if is_stored else "after"] += 1
+    with Store.open(folder / "store.db") as store:
+        assert store.people.tombstones.all() == ()
+        assert list(export_user(store, KEPT)) == template.kept
     return outcomes
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("hashing")
-def test_nothing_is_left_of_a_user_whose_erasure_was_killed_at_five_moments(
-    template: Template, children: Children, tmp_path: Path
-) -> None:
-    outcomes = check_kills(template, children, tmp_path / "home", rounds=5)
+def test_nothing_is_left_of_a_user_whose_erasure_was_killed_at_five_moments(template: Template, tmp_path: Path) -> None:
+    outcomes = check_kills(template, tmp_path / "home", rounds=5)
     assert outcomes["after"] > 0
 
 
 @pytest.mark.soak
-@pytest.mark.usefixtures("hashing")
 def test_nothing_is_left_of_a_user_whose_erasure_was_killed_at_a_hundred_moments(
-    template: Template, children: Children, tmp_path: Path
+    template: Template, tmp_path: Path
 ) -> None:
-    outcomes = check_kills(template, children, tmp_path / "home", rounds=100)
+    outcomes = check_kills(template, tmp_path / "home", rounds=100)
     print(f"100 erasures killed: {outcomes}; 0 bytes left")  # noqa: T201
     assert outcomes["after"] > 20
