@@ -22,7 +22,7 @@ class Tombstone(NamedTuple):
     user_key: str
     at: str
     """When that was noted."""
-    parts: tuple[str, ...]
+    parts: tuple[Part, ...]
     """What is left to do."""
 
 
@@ -50,7 +50,7 @@ class Tombstones(Handle):
         columns = select(_table.c.user_key, _table.c.at, _table.c.parts)
         with self._database.read() as connection:
             rows = connection.execute(columns.order_by(_table.c.at, _table.c.user_key)).all()
-        return tuple(Tombstone(key, at, tuple(parts.split())) for key, at, parts in rows)
+        return tuple(Tombstone(key, at, _parts_in(parts)) for key, at, parts in rows)
 
     def find(self, user_key: str) -> Tombstone | None:
         """Return the unfinished erasure of a user; None if there is none."""
@@ -69,6 +69,10 @@ def strike(connection: Connection, stone: Tombstone, part: Part) -> None:
     left = [one for one in (parts or "").split() if one != part]
     change = update(_table).where(this).values(parts=" ".join(left)) if left else delete(_table).where(this)
     connection.execute(change)
+
+
+def _parts_in(text: str) -> tuple[Part, ...]:
+    return tuple(part for part in PARTS if part in text.split())
 
 
 def is_leaving(connection: Connection, user_key: str) -> bool:

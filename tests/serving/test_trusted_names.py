@@ -20,8 +20,8 @@ def test_a_user_whose_name_is_not_percent_encoded_utf8_is_refused(
 ) -> None:
     headers = [*((name.encode(), value.encode()) for name, value in tenant.items()), (b"X-PersonaAgent-User", named)]
     for method, path in (("POST", "/v1/interactions"), ("GET", "/v1/me"), ("DELETE", "/v1/me")):
-        body = {"json": {"query": "q"}} if method == "POST" else {}
-        answered = server.client.request(method, path, headers=headers, **body)
+        body = {"query": "q"} if method == "POST" else None
+        answered = server.client.request(method, path, headers=headers, json=body)
         assert (answered.status_code, answered.json()["title"]) == (400, "Bad Request")
     assert server.store.users() == ()
 

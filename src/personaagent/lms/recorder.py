@@ -159,7 +159,7 @@ class OpenCall:
         Raises:
             ErasedUserError: The user has.
         """
-        if self._begun is not None and self._call.user_key in self._begun.gone:
+        if self._begun is not None and self._begun.gone and self._call.user_key in self._begun.gone:
             raise ErasedUserError
 
     def end(self, response: str, prompt_tokens: int, completion_tokens: int, charged: Cost, seconds: float) -> Turn:
