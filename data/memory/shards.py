@@ -222,7 +222,7 @@ class Shards:
         except BaseException as error:
             if _is_of_chroma(error):
                 raise StorageError(
-                    f"{self._folder or 'memory'}: the memory index failed ({type(error).__name__}): free space on the "
+                    f"{self._folder or 'memory'}: the memory index failed ({error}): free space on the "
                     "disk, or make it anew with `personaagent memory rebuild`"
                 ) from error
             raise
