@@ -4,11 +4,14 @@
     ├── InputError             fix the call or the data that it names
     │   ├── RecordError          one field of one record of one file
     │   ├── UnknownUserError     no such user in this home
-    │   └── UnknownNameError     no such task, method, model, tool or persona version
+    │   │   └── ErasedUserError      the user was erased meanwhile
+    │   ├── UnknownNameError     no such task, method, model, tool or persona version
+    │   └── ChangedError         another version is live than the caller thought
     ├── SetupError             fix the set-up: files, folders, models
     │   ├── HomeLockedError      another process owns the home folder
     │   ├── ModelFileError       a model file is missing or is not what its hash says
-    │   └── StorageError         the disk is full or refuses to write
+    │   └── StorageError         the store, the index or a file cannot be read or written
+    │       └── FullError            there is no room on the disk
     ├── StoppedError           a run must not go on as it is; what it has is kept
     │   ├── BudgetError          its budget does not allow another call
     │   └── DivergenceError      a replay came to a call that was not recorded
@@ -62,6 +65,18 @@ class UnknownUserError(InputError):
         super().__init__(f"unknown user {user_id!r}: ingest this user's interactions first")
 
 
+class ErasedUserError(UnknownUserError):
+    """The user was erased, or is being erased; nothing was stored."""
+
+    def __init__(self, user_id: str = "") -> None:
+        super().__init__(user_id)
+        self.args = ("this user was erased, or is being erased: nothing was stored",)
+
+
+class ChangedError(InputError):
+    """Another persona version is live than the caller thought; nothing was changed."""
+
+
 class UnknownNameError(InputError):
     """A name is not among those that exist.
 
@@ -90,6 +105,10 @@ class ModelFileError(SetupError):
 
 class StorageError(SetupError):
     """The store could not write: the disk is full, read-only or failing. Nothing was half-stored."""
+
+
+class FullError(StorageError):
+    """There is no room on the disk, or hardly any. Nothing was stored, and nothing paid for."""
 
 
 class StoppedError(PersonaAgentError):

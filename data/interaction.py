@@ -41,7 +41,10 @@ class Interaction(Noun):
     def _as_utc(cls, at: datetime | None) -> datetime | None:
         if at is None:
             return None
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        try:
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("the time is before the year 1 or after the year 9999 in UTC") from error
 
     @property
     def moment(self) -> tuple[datetime, int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from ..data.alignment import Alignment
 from ..data.errors import TrackingError
 from ..data.persona import PersonaVersion, persona_diff
+from ..data.private import private_file
 from ..data.redact import without_secrets
 from ..data.sqlite_files import compact
 from ..data.store import User
@@ -64,7 +65,18 @@ class Tracker:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
+        if (file := self._file()) is not None:
+            private_file(file)
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def _file(self) -> Path | None:
+        """Return MLflow's SQLite file, if that is what it is."""
+        from sqlalchemy import make_url
+
+        if not self.uri.startswith("sqlite:"):
+            return None
+        name = make_url(self.uri).database
+        return Path(name) if name else None
 
     def experiment_id(self, client: "MlflowClient") -> str:
         """Return MLflow's id of the experiment, which is made if it is not there."""
@@ -125,14 +137,10 @@ class PersonaTracker(Tracker):
             compact(file)
         return Erased(prompt_versions, runs, kept, is_compact=file is not None or not prompt_versions + runs)
 
-    def _file(self) -> Path | None:
-        """Return MLflow's SQLite file, if that is what it is."""
-        from sqlalchemy import make_url
-
-        if not self.uri.startswith("sqlite:"):
-            return None
-        name = make_url(self.uri).database
-        return Path(name) if name else None
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is not a file of our own."""
+        return self._file() is None
 
 
 def _prompt_name(user_key: str) -> str:

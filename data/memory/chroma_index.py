@@ -51,7 +51,6 @@ class EpisodeIndex:
         self._known_rows: dict[str, int] = {}
         self._held = HeldRows()
         self._gathered: dict[int, list[tuple[Row, list[float]]]] = {}
-        self._has_erased = False
 
     def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Write the rows of interactions that were just stored.
@@ -109,6 +108,7 @@ class EpisodeIndex:
         if not self._shards.are_there:
             return 0
         number = self._shards.number_of(user_key)
+        self._shards.note_erasing()
         with self._whole_shard(number) as shard:
             erased = len(rows_in(shard, user_key))
             kept = shard.get(where={"user": {"$ne": user_key}}, include=["embeddings", "metadatas"])
@@ -117,7 +117,6 @@ class EpisodeIndex:
             self._forget(user_key)
             with self._shards.remade(number) as anew:
                 write_again(anew, kept)
-        self._has_erased = True
         self._write_waiting()  # Written later, their new files would have room for what this process remembers.
         self._shards.clean()
         return erased
@@ -133,16 +132,19 @@ class EpisodeIndex:
             StorageError: Chroma cannot read or write.
         """
         with self._shards.turn(self._shards.number_of(user_key)):
-            if self._rows_now(user_key) != len(stored):
-                self._held.let_go(user_key)
-                with self._shard_of(user_key) as shard:
-                    # The rows first: another process stores before it writes, so none of its new ones looks extra.
-                    found, interactions = rows_in(shard, user_key), stored.all()
-                    wanted = self._rows_of(user_key, interactions, contents_of(interactions))
-                    make_equal(shard, found, wanted, self._vectors)
-                self._known_rows[user_key] = len(interactions)
-                if not interactions and not self._shards.are_shared:
-                    self._held.hold(user_key, NO_ROWS)
+            if self._rows_now(user_key) == len(stored):
+                return
+            self._held.let_go(user_key)
+            with self._shard_of(user_key) as shard:
+                # The rows first: another process stores before it writes, so none of its new ones looks extra.
+                found, interactions = rows_in(shard, user_key), stored.all()
+                wanted = self._rows_of(user_key, interactions, contents_of(interactions))
+                make_equal(shard, found, wanted, self._vectors)
+            self._known_rows[user_key] = len(interactions)
+            if not interactions and not self._shards.are_shared:
+                self._held.hold(user_key, NO_ROWS)
+        if interactions and not len(stored):
+            self.erase(user_key)  # The user was erased between the store and the index.
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Make the user's rows equal to these: write what is missing or differs, drop what is extra.
@@ -202,12 +204,12 @@ class EpisodeIndex:
         self._held.clear()
 
     def close(self) -> None:
-        """Let go of the folder. What was kept in memory is gone, and the index cannot be used any more."""
+        """Let go of the folder; the index cannot be used any more."""
         try:
             self._write_waiting()
-            if self._has_erased:
-                self._has_erased = False
+            if self._shards.have_erased:
                 self._shards.clean()
+                self._shards.note_erased()
         except StorageError as error:
             _log.warning("the memory index is behind the store, and catches up when it is opened again: %s", error)
         self._held.clear()

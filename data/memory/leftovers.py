@@ -16,6 +16,8 @@ from ..errors import StorageError
 from ..sqlite_files import compact
 
 DATABASE = "chroma.sqlite3"
+TO_CLEAN = "to-clean"
+"""A file that is there while a process may leave in others what it remembers of users whom it erased."""
 
 _HEADER = struct.Struct("<i4Q")
 """How `header.bin` begins: version, an offset, elements that there is room for, elements, bytes of each."""

@@ -5,18 +5,19 @@ owns a folder; a Chroma server is for any number of processes that share one sto
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ..errors import SetupError, StorageError
+from ..errors import PersonaAgentError, SetupError, StorageError, writing
 from .chroma_server import ChromaServer
 from .claims import claim, release
 from .embedder import Embedder
-from .leftovers import DATABASE, remove_leftovers
+from .leftovers import DATABASE, TO_CLEAN, remove_leftovers
 
 if TYPE_CHECKING:
     from .chroma_server import Client, Collection
@@ -49,8 +50,11 @@ class Shards:
         self._collections: dict[int, Collection] = {}
         self._connecting = threading.Lock()
         self._closed = False
+        self.have_erased = False
+        """Whether this process remembers somebody whom it erased, and may leave some of that in new files."""
         if self._folder:
             claim(self._folder, self)
+            self._clean_after_a_kill(self._folder)
 
     @property
     def are_shared(self) -> bool:
@@ -91,11 +95,54 @@ class Shards:
             yield self._collection(number)
 
     def drop(self) -> None:
-        """Drop all of them."""
-        with self._all() as client:
+        """Drop all of them; where their files are damaged, the folder as a whole."""
+        try:
+            with self._all() as client:
+                self._collections.clear()
+                for collection in self._ours(client):
+                    client.delete_collection(collection.name)
+        except StorageError:
+            if self._folder is None:
+                raise
+            self._remove(self._folder)
+
+    def _remove(self, folder: Path) -> None:
+        """Delete the folder's files, whatever is in them."""
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock)
+            client, self._client = self._client, None
             self._collections.clear()
-            for collection in self._ours(client):
-                client.delete_collection(collection.name)
+            if client is not None:
+                with suppress(Exception):
+                    client.close()
+            with writing(folder):
+                for entry in folder.iterdir():
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def note_erasing(self) -> None:
+        """Note that this process remembers somebody who is erased: its files are cleaned once it has ended."""
+        self.have_erased = True
+        if self._folder:
+            with writing(self._folder):
+                (self._folder / TO_CLEAN).touch()
+
+    def note_erased(self) -> None:
+        """Note that this process has ended, and has cleaned its files."""
+        self.have_erased = False
+        if self._folder:
+            (self._folder / TO_CLEAN).unlink(missing_ok=True)
+
+    def _clean_after_a_kill(self, folder: Path) -> None:
+        if not (folder / TO_CLEAN).exists():
+            return
+        try:
+            if self.are_there:
+                remove_leftovers(folder)
+        except StorageError as error:
+            _log.warning("the memory index is not cleaned yet: %s", error)
+        else:
+            self.note_erased()
 
     def clean(self) -> None:
         """Leave nothing in the files of what was dropped, while everyone waits."""
@@ -170,20 +217,35 @@ class Shards:
         if self._server is not None:
             yield  # Its errors are ours already, and without Chroma's library a process is 80 MB smaller.
             return
-        from chromadb.errors import ChromaError
-
         try:
             yield
-        except ChromaError as error:
-            raise StorageError(
-                f"{self._folder or 'memory'}: the memory index failed ({error}): free space on the disk, or delete the "
-                "folder, which is rebuilt from the store"
-            ) from error
+        except BaseException as error:
+            if _is_of_chroma(error):
+                raise StorageError(
+                    f"{self._folder or 'memory'}: the memory index failed ({error}): free space on the "
+                    "disk, or make it anew with `personaagent memory rebuild`"
+                ) from error
+            raise
+
+
+def _is_of_chroma(error: BaseException) -> bool:
+    """Return whether Chroma failed. Damaged files make it raise what it never says that it raises, a panic even."""
+    is_panic = type(error).__module__.startswith("pyo3")
+    return is_panic or (isinstance(error, Exception) and not isinstance(error, PersonaAgentError))
 
 
 def _chroma_client(folder: Path | None) -> "Client":
     import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
 
     settings = Settings(anonymized_telemetry=False)
-    return chromadb.PersistentClient(folder, settings) if folder else chromadb.EphemeralClient(settings)
+    if folder is None:
+        return chromadb.EphemeralClient(settings)
+    try:
+        return chromadb.PersistentClient(folder, settings)
+    except BaseException:
+        # Chroma keeps what failed to start, and gives it to whoever comes next.
+        kept: Any = SharedSystemClient
+        kept._identifier_to_system.pop(str(folder), None)
+        raise

@@ -2,21 +2,24 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..errors import SetupError, StorageError
-from .compacting import compacted
+from ..errors import ErasedUserError, SetupError, StorageError
+from ..private import close_to_others, private_file
+from .compacting import compacted, settled
 from .direct import DirectTransaction, Prepared, Values, direct_transaction
 from .engines import HOLD_NAME, SHARING, TRY_NAME, WRITING, address_of, engines_at
-from .failures import explained
+from .failures import explained, is_full, refers_to_nothing
 from .handle import Handle
+from .lease import Lease
+from .room import Room
 
 
 class Database(Handle):
@@ -33,10 +36,14 @@ class Database(Handle):
         address = address_of(url)
         self.location = str(url) if isinstance(url, Path) else address.set(query={}).render_as_string()
         """What errors call it; without a password."""
+        if (file := _file_of(address)) is not None:
+            _make_private(file)
         self._engines = engines_at(address)
         # SQLite lets one write at a time, and has those who wait look again after ever longer sleeps.
         self._writing = RLock() if address.drivername == "sqlite" else nullcontext()
         self._closed = False
+        self.room = Room(_file_of(address), self.location)
+        """What the disk has left."""
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -82,12 +89,16 @@ class Database(Handle):
             one_row: Whether one row is all of it. In SQLite it needs no transaction around it then: each statement more
                 lets other threads in, which takes longer than the statement.
             noting: Whether a power cut may take it until another write that is no note has ended. SQLite does not wait
-                for the disk then, which takes twice as long as all the rest.
+                for the disk then, which takes twice as long as all the rest. What is noted is about to be paid for, so
+                there must be room for what comes of it.
 
         Raises:
             SetupError: The database is closed.
+            FullError: There is no room.
             StorageError: The database could not be written.
         """
+        if noting:
+            self.room.check()
         begin = None if one_row else WRITING
         engine = self._engines.noting if noting else self._engines.appending
         with self._writing, self._explained(), direct_transaction(engine, begin) as transaction:
@@ -101,10 +112,12 @@ class Database(Handle):
             SetupError: The database is closed, or is SQLite, which one machine has to itself.
             StorageError: The server cannot be reached, or gave the name to another.
         """
-        self._must_be_shared()
-        with self._transaction(self._engines.appending) as connection:
-            connection.execute(HOLD_NAME, {"number": _number_of(name)})
+        with self._holding(name):
             yield
+
+    def kept(self, name: str) -> Lease:
+        """Return the right to a name, as `alone` gives it, that outlives a server which is away for a while."""
+        return Lease(lambda: self._holding(name))
 
     def is_held(self, name: str) -> bool:
         """Return whether some process does what goes by a name; raises what `alone` raises."""
@@ -122,14 +135,28 @@ class Database(Handle):
             SetupError: The database is closed.
             StorageError: There is no room for a copy, or others have been reading or writing for too long.
         """
-        with self._transaction(self._engines.maintaining) as connection:
-            if not compacted(connection):
-                raise StorageError(f"{self.location}: others have been reading for too long; try again when they ended")
+        self._maintain(compacted)
+
+    def settle(self) -> None:
+        """Leave nothing in the database's files of erasures that are finished; raises what `compact` raises."""
+        self._maintain(settled)
 
     def close(self) -> None:
         """Let go of the file or server. Closing twice does no harm."""
         self._closed = True
         self._engines.dispose()
+
+    @contextmanager
+    def _holding(self, name: str) -> Generator[Connection]:
+        self._must_be_shared()
+        with self._transaction(self._engines.appending) as connection:
+            connection.execute(HOLD_NAME, {"number": _number_of(name)})
+            yield connection
+
+    def _maintain(self, work: Callable[[Connection], bool]) -> None:
+        with self._transaction(self._engines.maintaining) as connection:
+            if not work(connection):
+                raise StorageError(f"{self.location}: others have been reading for too long; try again when they ended")
 
     def _must_be_shared(self) -> None:
         if self._engines.appending.dialect.name == "sqlite":
@@ -148,9 +175,25 @@ class Database(Handle):
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:
+            if refers_to_nothing(error):
+                raise ErasedUserError from None
+            if is_full(error):
+                self.room.note_full()
             # A driver's own error may quote the row that it failed at.
             cause = None if isinstance(error, DBAPIError | sqlite3.Error) else error
             raise StorageError(f"{self.location}: {explained(error)}") from cause
+
+
+def _make_private(file: Path) -> None:
+    with suppress(OSError):  # SQLite says better what is wrong.
+        private_file(file)
+    for beside in file.parent.glob(f"{file.name}-*"):  # From now on SQLite gives them the rights of the file.
+        close_to_others(beside)
+
+
+def _file_of(address: URL) -> Path | None:
+    name = address.database or ":memory:"
+    return None if address.drivername != "sqlite" or name.startswith((":memory:", "file:")) else Path(name)
 
 
 def _number_of(name: str) -> int:

@@ -29,6 +29,7 @@ def erase_rows(connection: Connection, user_key: str) -> dict[str, int]:
     A run that was for this user alone goes as a whole. One that was for others too stays, without the user's calls and
     name: what it has spent is less by these calls, and it cannot be replayed.
     """
+    _lock(connection, user_key)
     removed = _erase_runs(connection, user_key)
     calls = _calls.c.user_key == user_key
     _add(removed, _erase_calls(connection, calls))
@@ -41,6 +42,14 @@ def erase_rows(connection: Connection, user_key: str) -> dict[str, int]:
         removed[table.name] = _deleted(connection, table, table.c.user_key == user_key)
     removed["users"] = _deleted(connection, schema.users, schema.users.c.key == user_key)
     return removed
+
+
+def _lock(connection: Connection, user_key: str) -> None:
+    """Wait for whoever is writing to the journal for this user; whoever wants to from now on finds the user gone."""
+    users, calls = schema.users.c, _calls.c
+    connection.execute(select(users.key).where(users.key == user_key).with_for_update())
+    mine = select(calls.key).where(calls.user_key == user_key).order_by(calls.key, calls.number)
+    connection.execute(mine.with_for_update()).all()
 
 
 def _erase_runs(connection: Connection, user_key: str) -> dict[str, int]:

@@ -35,13 +35,27 @@ def explained(error: SQLAlchemyError | sqlite3.Error) -> str:
     """Return what happened and what to do; never the values of a query, which are a user's own words."""
     if not isinstance(error, DBAPIError | sqlite3.Error):
         return f"{type(error).__name__}; {_NOTHING}"
-    said = error.orig if isinstance(error, DBAPIError) else error
-    code = getattr(said, "sqlite_errorname", None) or getattr(said, "sqlstate", None)
-    code = str(code or type(error).__name__)
+    said, code = error.orig if isinstance(error, DBAPIError) else error, _code(error)
     remedy = next((remedy for beginning, remedy in _REMEDIES.items() if code.startswith(beginning)), _REMEDY)
     # A server that is gone may have done what it was told before it went.
     outcome = _UNKNOWN if isinstance(error, DBAPIError) and error.connection_invalidated else _NOTHING
     return f"{_said(said)}; {outcome}: {remedy}"
+
+
+def refers_to_nothing(error: SQLAlchemyError | sqlite3.Error) -> bool:
+    """Return whether a row could not be stored since what it is about is gone: whoever has rows has been erased."""
+    return _code(error) in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}
+
+
+def is_full(error: SQLAlchemyError | sqlite3.Error) -> bool:
+    """Return whether the database has no room for what is to be written."""
+    return _code(error) in {"SQLITE_FULL", "53100"}
+
+
+def _code(error: SQLAlchemyError | sqlite3.Error) -> str:
+    said = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(said, "sqlite_errorname", None) or getattr(said, "sqlstate", None)
+    return str(code or type(error).__name__)
 
 
 def _said(error: object) -> str:

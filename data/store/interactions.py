@@ -13,7 +13,9 @@ from ..memory.rows import contents_of
 from . import schema
 from .database import Database
 from .direct import DirectTransaction, Fetch, Prepared
+from .forgotten import calls_quoting, take_out_words
 from .handle import Handle
+from .idempotency import forget_answers
 from .rows import check_id, read, written
 from .statements import retract
 
@@ -36,6 +38,7 @@ _AMONG = Prepared(
     "WHERE user_key = :user_key AND interaction_id IN (SELECT value FROM json_each(:ids))",
 )
 _ADD = Prepared(insert(_table))
+_IS_STORED = Prepared("SELECT 1 FROM users WHERE key = :user_key")
 _log = logging.getLogger(__name__)
 
 
@@ -113,18 +116,23 @@ class InteractionLog(Handle):
     def forget(self, interaction_id: str) -> None:
         """Delete an interaction from index and store, and with it every statement that has it as evidence.
 
-        Persona versions and alignments that learnt from it stay.
+        Its words go out of the journal, and out of what a server answers again, too. Persona versions and alignments
+        that learnt from it stay.
 
         Raises:
             InputError: The user has no interaction of this id.
             StorageError: The index or the store could not be written; the interaction is still stored.
         """
-        self.get(interaction_id)
+        forgotten = self.get(interaction_id)
         if self._index is not None:
             self._index.remove(self._user_key, [interaction_id])
+        with self._database.read() as connection:
+            quoting = calls_quoting(connection, self._user_key, forgotten)
         with self._database.write() as connection:
             connection.execute(delete(_table).where(self._is(interaction_id)))
             retract(connection, self._user_key, interaction_id)
+            take_out_words(connection, quoting)
+            forget_answers(connection, self._user_key, interaction_id)
 
     def index_added(self, interactions: Sequence[Interaction]) -> None:
         """Tell the index, if there is one, what was stored. If it fails, it catches up before its next search."""
@@ -132,6 +140,8 @@ class InteractionLog(Handle):
             return
         try:
             self._index.add(self._user_key, interactions, contents_of(interactions))
+            if not self._database.fetch(_IS_STORED, {"user_key": self._user_key}):
+                self._index.erase(self._user_key)  # The user was erased between store and index.
         except PersonaAgentError as error:
             _log.warning("user %s: stored, and not indexed yet: %s", self._user_key, error)
 

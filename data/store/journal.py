@@ -10,36 +10,28 @@ from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
-from .direct import Prepared, ThroughSqlAlchemy
+from .direct import ThroughSqlAlchemy
 from .handle import Handle
+from .journal_rows import ADD_ATTEMPT, ADD_ATTEMPT_IF_CALLED, ADD_CALL, add_calls_of_stored, rows_of
 from .rows import check_id, next_number, read, written
 
 _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, schema.attempts
 
 
-# What is there already stays: adding it again does nothing.
-_ADD_CALL = Prepared(
-    "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
-    "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
-)
-_ADD_ATTEMPT = Prepared(
-    "INSERT INTO attempts (run_id, key, number, answered, noun) "
-    "VALUES (:run_id, :key, :number, :answered, :noun) ON CONFLICT DO NOTHING"
-)
-# Whoever a call was made for may have been erased since: then nothing of it comes back, and what is appended together
-# with it is for others.
-_ADD_ATTEMPT_IF_CALLED = Prepared(
-    "INSERT INTO attempts (run_id, key, number, answered, noun) "
-    "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
-    "WHERE run_id = :run_id AND key = :key AND number = :number ON CONFLICT DO NOTHING"
-)
-
-
 class Journal(Handle):
-    """The runs of a store, their calls and how these ended."""
+    """The runs of a store, their calls and how these ended.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Args:
+        database: Where they rest.
+        of_stored: Whether calls for a user who is not stored, or is being erased, are left out.
+    """
+
+    def __init__(self, database: Database, *, of_stored: bool = False) -> None:
+        self._database, self._of_stored = database, of_stored
+
+    def of_stored(self) -> "Journal":
+        """Return this journal for work that is done for users of the store: once one is gone, nothing is appended."""
+        return Journal(self._database, of_stored=True)
 
     def begin(self, run: Run) -> None:
         """Record that a run begins.
@@ -63,14 +55,14 @@ class Journal(Handle):
             InputError: A run of this id is recorded already.
             StorageError: The disk is full or refuses to write.
         """
-        calls, attempts = _rows(entries)
+        calls, attempts = rows_of(entries)
         with self._database.write() as connection:
             _add_run(connection, run)
             for end in ends:
                 _add_end(connection, run.run_id, end)
             transaction = ThroughSqlAlchemy(connection)
-            transaction.change(_ADD_CALL, calls)
-            transaction.change(_ADD_ATTEMPT, attempts)
+            transaction.change(ADD_CALL, calls)
+            transaction.change(ADD_ATTEMPT, attempts)
 
     def run(self, run_id: str) -> Run:
         """Return one run.
@@ -105,20 +97,26 @@ class Journal(Handle):
             noun = connection.scalar(select(_runs.c.noun).where(_runs.c.run_id == run_id))
         return None if noun is None else read(Run, noun)
 
-    def append(self, entries: Sequence[Call | Attempt]) -> None:
+    def append(self, entries: Sequence[Call | Attempt]) -> frozenset[str]:
         """Append calls and attempts in one transaction: all of them are written at the end, or none.
 
         They outlive their process, and a power cut too; in SQLite, calls alone only with what waits for the disk next.
         Attempts at calls that are not recorded, since whoever they were made for was erased, are left out.
 
+        Returns:
+            The keys of users who are gone, whose calls were left out (see `of_stored`).
+
         Raises:
             InputError: One of them cannot be written, such as a failure's message with half of a Unicode pair.
             StorageError: The disk is full or refuses to write.
         """
-        calls, attempts = _rows(entries)
-        with self._database.append(one_row=len(entries) == 1, noting=not attempts) as transaction:
-            transaction.change(_ADD_CALL, calls)
-            transaction.change(_ADD_ATTEMPT_IF_CALLED, attempts)
+        calls, attempts = rows_of(entries)
+        with self._database.append(one_row=len(entries) == 1, noting=bool(calls) and not attempts) as transaction:
+            gone = add_calls_of_stored(transaction, calls) if self._of_stored else frozenset[str]()
+            if not self._of_stored:
+                transaction.change(ADD_CALL, calls)
+            transaction.change(ADD_ATTEMPT_IF_CALLED, attempts)
+        return gone
 
     @contextmanager
     def alone(self, run_id: str, part: Part) -> Generator[None]:
@@ -222,53 +220,13 @@ def _add_end(connection: Connection, run_id: str, end: RunEnd) -> None:
     connection.execute(insert(_ends).values(run_id=run_id, ordinal=ordinal, noun=written(end)))
 
 
-def _rows(entries: Sequence[Call | Attempt]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """Return the rows of calls and of attempts."""
-    # Appends may overlap: those with the same entries must come to them in the same order, or one waits for the other.
-    in_order = sorted(entries, key=lambda entry: (entry.key, entry.number))
-    calls = [_call_row(entry) for entry in in_order if isinstance(entry, Call)]
-    return calls, [_attempt_row(entry) for entry in in_order if isinstance(entry, Attempt)]
-
-
 def _of_run(run_id: str, user_key: str | None) -> Sequence[ColumnElement[bool]]:
     chosen = [_calls.c.run_id == run_id]
     return chosen if user_key is None else [*chosen, _calls.c.user_key == user_key]
 
 
 def _same_call() -> ColumnElement[bool]:
-    names = ("run_id", "key", "number")
-    return and_(*(_calls.c[name] == _attempts.c[name] for name in names))
-
-
-def _call_row(call: Call) -> dict[str, object]:
-    return {
-        "run_id": call.run_id,
-        "key": call.key,
-        "number": call.number,
-        "user_key": call.user_key,
-        "role": call.role,
-        "model": call.model,
-        "at": call.at.isoformat(timespec="microseconds"),  # of one width, so that every collation orders it as time
-        "noun": _json(call),
-    }
-
-
-def _attempt_row(attempt: Attempt) -> dict[str, object]:
-    return {
-        "run_id": attempt.run_id,
-        "key": attempt.key,
-        "number": attempt.number,
-        "answered": int(attempt.response is not None),
-        "noun": _json(attempt),
-    }
-
-
-def _json(noun: Call | Attempt) -> str:
-    """Return the noun's JSON, as `written` does but without reading it back: every paid call passes here."""
-    try:
-        return noun.to_json()
-    except ValueError as error:
-        raise InputError(f"this {type(noun).__name__} cannot be written as JSON: {error}") from error
+    return and_(*(_calls.c[name] == _attempts.c[name] for name in ("run_id", "key", "number")))
 
 
 def _empty_line(run_id: str, user_key: str, role: str, model: str) -> LedgerLine:

@@ -153,7 +153,36 @@ def m005_tasks(connection: Connection) -> None:
     _execute(connection, "CREATE TABLE tasks (name TEXT NOT NULL PRIMARY KEY, noun TEXT NOT NULL)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_history, m002_personas, m003_journal, m004_serving, m005_tasks)
+def m006_erasures(connection: Connection) -> None:
+    """Make the tables of erasures that are not finished, and of writes that are done once.
+
+    What was answered to writes until now is forgotten: it was kept for a day anyway.
+    """
+    _execute(
+        connection,
+        "CREATE TABLE erasures (user_key TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL, parts TEXT NOT NULL)",
+        "DROP TABLE idempotency",
+        """CREATE TABLE idempotency (
+            key_id TEXT NOT NULL REFERENCES api_keys (key_id),
+            token TEXT NOT NULL,
+            user_key TEXT NOT NULL,
+            at TEXT NOT NULL,
+            noun TEXT NOT NULL,
+            PRIMARY KEY (key_id, token)
+        )""",
+        "CREATE INDEX idempotency_by_age ON idempotency (at)",
+        "CREATE INDEX idempotency_of_user ON idempotency (user_key)",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    m001_history,
+    m002_personas,
+    m003_journal,
+    m004_serving,
+    m005_tasks,
+    m006_erasures,
+)
 """All steps, oldest first."""
 
 

@@ -17,6 +17,7 @@ from .erasure import erase_rows
 from .handle import Handle
 from .personas import Promotion
 from .rows import check_id, read, written
+from .tombstones import Tombstone, Tombstones, strike
 from .user import user_key
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class People(Handle):
         self, database: Database, index: "EpisodeIndex | None", add_user: Callable[[Connection, str], None]
     ) -> None:
         self._database, self._index, self._add_user = database, index, add_user
+        self.tombstones = Tombstones(database)
+        """The erasures that are not finished."""
 
     def records(self, user_id: str) -> tuple[Noun, ...]:
         """Return the records of a user, all as of one moment.
@@ -104,11 +107,28 @@ class People(Handle):
                 if rows:
                     connection.execute(insert(log.table), rows)
 
+    def announce(self, user_key: str) -> Tombstone:
+        """Note that a user is to be erased: from now on nothing is stored of the user; see `Tombstones.add`."""
+        return self.tombstones.add(user_key)
+
     def erase(self, user_id: str) -> dict[str, int]:
+        """Note that a user is to be erased, then delete every row that is the user's; see `erase_rows`.
+
+        It is no error if nobody of this id is stored. The tombstone stays until the other parts are done as well.
+
+        Returns:
+            How many rows were deleted, by table.
+
+        Raises:
+            StorageError: The database refuses to write; nothing was deleted, and perhaps it was noted.
+        """
+        check_id("user id", user_id)
+        return self.erase_rows(self.tombstones.add(user_key(user_id)))
+
+    def erase_rows(self, stone: Tombstone) -> dict[str, int]:
         """Delete every row that is of a user: the user's own, those of the journal and those of a server.
 
-        It is no error if nobody of this id is stored. What was deleted is out of reach then, but some of it may stand
-        in the database's files until `compact`.
+        What was deleted is out of reach then, but some of it may stand in the database's files until `compact`.
 
         Returns:
             How many rows were deleted, by table.
@@ -116,17 +136,18 @@ class People(Handle):
         Raises:
             StorageError: The database refuses to write; nothing was deleted.
         """
-        check_id("user id", user_id)
         with self._database.write() as connection:
-            return erase_rows(connection, user_key(user_id))
+            removed = erase_rows(connection, stone.user_key)
+            strike(connection, stone, "rows")
+        return removed
 
-    def erase_episodes(self, user_id: str) -> int:
+    def erase_episodes(self, user_key: str) -> int:
         """Erase the vectors of a user's interactions, in files within reach too; return how many there were.
 
         Raises:
             StorageError: The index could not be written.
         """
-        return 0 if self._index is None else self._index.erase(user_key(user_id))
+        return 0 if self._index is None else self._index.erase(user_key)
 
     @property
     def index_is_elsewhere(self) -> bool:
@@ -136,6 +157,10 @@ class People(Handle):
     def compact(self) -> None:
         """Leave nothing of what was deleted in the database's files; see `Database.compact`."""
         self._database.compact()
+
+    def settle(self) -> None:
+        """Leave nothing in the database's files of tombstones that went."""
+        self._database.settle()
 
 
 def _records(connection: Connection, key: str) -> tuple[Noun, ...]:

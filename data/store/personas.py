@@ -1,13 +1,13 @@
 """The log of one user's persona versions, and of which of them answered when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import Field
 from sqlalchemy import Connection, bindparam, insert, select
 
-from ..errors import InputError, UnknownNameError
+from ..errors import ChangedError, InputError, UnknownNameError
 from ..nouns import Noun
 from ..persona import Persona, PersonaVersion
 from . import schema
@@ -108,15 +108,26 @@ class PersonaLog(Handle):
             add_version(connection, self._user_key, version)
         return version
 
-    def promote(self, number: int, reason: str) -> PersonaVersion:
+    def promote(
+        self, number: int, reason: str, *, while_live: Callable[[PersonaVersion | None], bool] = lambda _live: True
+    ) -> PersonaVersion:
         """Make a version live, whatever it was before; an older one that is promoted again is a rollback.
+
+        Args:
+            number: Of the version.
+            reason: Why, in one sentence.
+            while_live: Whether the version that is live until then is one that the caller knows of.
 
         Raises:
             UnknownNameError: There is no version of this number.
+            ChangedError: Another version is live than the caller knows of.
             InputError: It is live already.
             StorageError: The disk is full or refuses to write.
         """
         with self._database.write() as connection:
+            versions = read_versions(connection, self._user_key)
+            if not while_live(next((one for one in versions if one.status == "live"), None)):
+                raise ChangedError("another persona version is live by now: look at it first")
             if read_version(connection, self._user_key, number).status == "live":
                 raise InputError(f"persona version {number} is live already")
             _add_promotion(connection, self._user_key, Promotion(number=number, reason=reason, at=datetime.now(UTC)))

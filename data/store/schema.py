@@ -2,7 +2,8 @@
 
 A row is a noun's JSON beside the columns by which it is found. Those columns are an index: they are written together
 with the noun and never apart from it. Rows are added and, where something is forgotten, deleted; none is ever changed,
-but for tasks and those of a server: an API key is revoked, usage is counted, a job goes on.
+but for tasks and those of a server: an API key is revoked, usage is counted, a job or an erasure goes on, a write that
+was begun is answered.
 
     users               everyone of whom something is stored; `ordinal` is the order of creation
     interactions        one row each; `position` is the place in the user's history
@@ -16,9 +17,10 @@ but for tasks and those of a server: an API key is revoked, usage is counted, a 
     attempts            append-only: how each attempt ended; one without a row here was under way at a crash
     api_keys            one row each; `user_key` only of a user's key
     usage               one row for each API key and day (UTC); `dollars` is NULL once a price was not known
-    idempotency         what a server answered to writes; `user_key` is whom it was about
+    idempotency         writes that are done once, by a hash of the client's token; `user_key` is whom each is about
     jobs                alignments that a server was asked for
     tasks               tasks of one's own; one that is added again replaces the older
+    erasures            users who are to be erased, and what is left to do of each
     migrations          the migrations that this database has had
 """
 
@@ -51,4 +53,5 @@ usage = table("usage", column("key_id"), column("day"), column("calls"), column(
 idempotency = table("idempotency", column("key_id"), column("token"), column("user_key"), column("at"), column("noun"))
 jobs = table("jobs", column("user_key"), column("job_id"), column("at"), column("noun"))
 tasks = table("tasks", column("name"), column("noun"))
+erasures = table("erasures", column("user_key"), column("at"), column("parts"))
 migrations = table("migrations", column("name"))

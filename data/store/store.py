@@ -6,9 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
-from ..errors import UnknownUserError
+from ..errors import ErasedUserError, UnknownUserError
 from ..interaction import Interaction
 from ..task import OPEN, Task
 from ..tasks import register
@@ -22,6 +22,7 @@ from .keys import KeyRing
 from .migrations import migrate
 from .people import People
 from .rows import check_id, next_number, read, written
+from .tombstones import is_leaving
 from .usage import UsageLedger
 from .user import User, user_key
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
 _table, _tasks = schema.users, schema.tasks
-_OF_ID = Prepared(select(_table.c.key).where(_table.c.user_id == bindparam("user_id")))
+_of_id = select(_table.c.key).where(_table.c.user_id == bindparam("user_id"))
+_leaving = exists().where(schema.erasures.c.user_key == _table.c.key, schema.erasures.c.parts.contains("rows"))
+_OF_ID = Prepared(_of_id.where(~_leaving))
 
 
 class Store:
@@ -97,11 +100,20 @@ class Store:
             raise UnknownUserError(user_id)
         return self._handle(user_id)
 
+    def former_user(self, user_id: str) -> User:
+        """Return the handle of a user of whom nothing need be stored any more.
+
+        Raises:
+            InputError: The id is empty, too long or unprintable.
+        """
+        return self._handle(check_id("user id", user_id))
+
     def add_user(self, user_id: str) -> User:
         """Return the handle of a user, who is stored if new.
 
         Raises:
             InputError: The id is empty, too long or unprintable.
+            ErasedUserError: Rows of an earlier user of this id are still to be erased.
             StorageError: The disk is full or refuses to write.
         """
         check_id("user id", user_id)
@@ -163,6 +175,20 @@ class Store:
         with self._database.read() as connection:
             return tuple(read(Task, text) for text in connection.scalars(select(_tasks.c.noun).order_by(_tasks.c.name)))
 
+    def rebuild_index(self) -> int:
+        """Make the index of episodes anew from what is stored, whatever state it is in; return the number of users.
+
+        Raises:
+            SetupError: The store was opened without an index.
+            StorageError: The index cannot be written.
+        """
+        users = self.users()
+        if self._index is not None:
+            self._index.rebuild()
+        for user in users:
+            user.memory.rebuild()
+        return len(users)
+
     def alone(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
 
@@ -172,16 +198,33 @@ class Store:
         """
         return self._database.alone(name)
 
+    def kept(self, name: str) -> AbstractContextManager[object]:
+        """Have a name while the block runs, as `alone` does, and again whenever the server that gave it was away."""
+        return self._database.kept(name)
+
     def is_held(self, name: str) -> bool:
         """Return whether some process does what goes by a name; raises what `alone` raises."""
         return self._database.is_held(name)
 
-    def ping(self) -> None:
-        """Read something.
+    def check_room(self) -> None:
+        """Go on, unless the disk is full, or nearly.
 
         Raises:
-            StorageError: The database cannot be read.
+            FullError: It is.
         """
+        self._database.room.check()
+
+    def use_reserve(self) -> None:
+        """Make room for an erasure or a start if the disk is full; see `Room.use_reserve`."""
+        self._database.room.use_reserve()
+
+    def ping(self) -> None:
+        """Read something, and look whether there is room to write.
+
+        Raises:
+            StorageError: The database cannot be read, or there is none.
+        """
+        self.check_room()
         with self._database.read() as connection:
             connection.scalar(select(_table.c.ordinal).limit(1))
 
@@ -202,6 +245,8 @@ class Store:
 
 
 def _add(connection: Connection, user_id: str) -> None:
-    if connection.scalar(_OF_ID.statement, {"user_id": user_id}) is None:
+    if is_leaving(connection, user_key(user_id)):
+        raise ErasedUserError(user_id)
+    if connection.scalar(_of_id, {"user_id": user_id}) is None:
         row = {"key": user_key(user_id), "user_id": user_id, "ordinal": next_number(connection, _table.c.ordinal)}
         connection.execute(insert(_table).values(row))

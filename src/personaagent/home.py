@@ -8,8 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from .data.errors import HomeLockedError, SetupError, TrackingError
+from .data.private import private_folder
 from .data.store import Store, User
 from .data.store.engines import address_of
+from .mirroring import Mirror
+from .people import finish_erasures
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -52,10 +55,13 @@ class Home:
         self.settings = settings or Settings()
         self.folder = self.settings.home.resolve()
         with ExitStack() as opening:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             if not is_shared(self.settings):
                 _lock(self.folder, opening)
             self.store = opening.enter_context(open_store(self.folder, self.settings, embedder))
+            self.mirrored = Mirror(self.store, shared=is_shared(self.settings))
+            self.store.use_reserve()
+            finish_erasures(self, elsewhere=False)
             self._closing = opening.pop_all()
 
     def close(self) -> None:
@@ -86,8 +92,8 @@ class Home:
         """
         from .runs import new_run, open_run, role_lms
 
-        lms, price = role_lms(self.settings), self.settings.price
-        with open_run(self.store.journal, new_run(name, run_id=run_id), lms, budget=budget, price=price) as run:
+        lms, price, journal = role_lms(self.settings), self.settings.price, self.store.journal.of_stored()
+        with open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price) as run:
             yield run
 
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
@@ -171,9 +177,7 @@ class Home:
         Raises:
             TrackingError: MLflow could not be reached.
         """
-        from .personas import program
-
-        return self.tracker.mirror(user, lambda version: program(user, version))
+        return self.mirrored.sync(user, self.tracker)
 
     def _mirrored(self, user: User, version: "PersonaVersion | None") -> "PersonaVersion | None":
         if version is not None:

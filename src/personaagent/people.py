@@ -2,21 +2,23 @@
 
 import json
 import logging
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
 from .data.alignment import Alignment
-from .data.errors import PersonaAgentError, RecordError
+from .data.errors import PersonaAgentError, RecordError, StorageError
 from .data.interaction import Interaction
 from .data.nouns import Noun
 from .data.persona import PersonaVersion
 from .data.statement import Statement
 from .data.store import Promotion, Store, User, user_key
 from .data.store.journal import now
+from .data.store.rows import check_id
+from .data.store.tombstones import PARTS, Part, Tombstone
 
 if TYPE_CHECKING:
     from .home import Home
@@ -41,7 +43,7 @@ class Receipt(Noun):
     removed: dict[str, int]
     """By what it was: rows of each table, `episodes` of the index, `prompt_versions` and `tracked_runs` of MLflow."""
     left: tuple[str, ...] = ()
-    """What could not be removed yet, in words; erasing again goes on."""
+    """What could not be removed yet, in words. It is noted, and done later; what others must do says so."""
     at: datetime
 
 
@@ -57,9 +59,9 @@ class _Header(Noun):
 def erase(home: "Home", user_id: str) -> Receipt:
     """Erase a user with every trace: from store, journal, index and MLflow, and from the files under them.
 
-    The store, which is the truth, forgets the user first and all at once. What fails after that is named in the
-    receipt; erasing again goes on, as it does after a process that was killed. Whatever works for the user must have
-    ended before: what it records later is not erased. What evaluations keep of the people in their data stays.
+    That it is to be done is noted first. What fails, or is left when the process is killed, is named in the receipt and
+    done later: when the home is opened again, by a server in the background, or by erasing again. What evaluations keep
+    of the people in their data stays.
 
     Args:
         home: The home folder.
@@ -67,27 +69,30 @@ def erase(home: "Home", user_id: str) -> Receipt:
 
     Raises:
         InputError: This cannot be a user id.
-        StorageError: The store could not be written; nothing was erased.
+        StorageError: The store could not be written; nothing was noted or erased.
     """
-    people, key = home.store.people, user_key(user_id)
-    removed = people.erase(user_id)
-    left: list[str] = []
-    with _going_on(key, left, "vectors in the files of the index"):
-        removed["episodes"] = people.erase_episodes(user_id)
-        if people.index_is_elsewhere:
-            left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
-    with _going_on(key, left, "prompt versions, runs and artifacts in MLflow"):
-        erased = home.tracker.erase(key)
-        removed |= {"prompt_versions": erased.prompt_versions, "tracked_runs": erased.runs}
-        if erased.kept:
-            left.append(
-                f"names and numbers of {len(erased.kept)} deleted runs on the MLflow server: run its `mlflow gc`"
-            )
-        if not erased.is_compact:
-            left.append("deleted rows in the files of MLflow's database: compact it where it is (SQLite: VACUUM)")
-    with _going_on(key, left, "deleted rows in the files of the database"):
-        people.compact()
-    return Receipt(user_key=key, removed=removed, left=tuple(left), at=now())
+    check_id("user id", user_id)
+    home.store.use_reserve()
+    return _go_on(home, home.store.people.announce(user_key(user_id)), PARTS)
+
+
+def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, ...]:
+    """Go on with every erasure that is not finished.
+
+    Args:
+        home: The home folder.
+        elsewhere: Whether services are asked too, which may be slow to answer, or only what is in the home folder.
+    """
+    if not (stones := home.store.people.tombstones.all()):
+        return ()
+    home.store.use_reserve()
+    parts = PARTS if elsewhere else tuple(part for part in PARTS if not _is_elsewhere(home, part))
+    return tuple(_go_on(home, stone, parts) for stone in stones if set(stone.parts).intersection(parts))
+
+
+def unfinished(user_key: str) -> Receipt:
+    """Return the receipt of an erasure that goes on, since a service is slow to answer."""
+    return Receipt(user_key=user_key, removed={}, left=("what a service that is slow to answer has",), at=now())
 
 
 def export_user(store: Store, user_id: str) -> Iterator[str]:
@@ -131,14 +136,61 @@ def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, 
     return store.user(user_id or header.user_id)
 
 
-@contextmanager
-def _going_on(key: str, left: list[str], what: str) -> Generator[None]:
-    """Note what could not be removed, and go on."""
-    try:
-        yield
-    except PersonaAgentError as error:
-        _log.warning("user %s: not erased yet: %s: %s", key, what, error)
-        left.append(what)
+_WORDS: dict[Part, str] = {
+    "rows": "rows of the store",
+    "index": "vectors in the files of the index",
+    "files": "deleted rows in the files of the database",
+    "tracking": "prompt versions, runs and artifacts in MLflow",
+}
+
+
+def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
+    """Do those of some parts of an erasure that are left."""
+    people = home.store.people
+    removed: dict[str, int] = {}
+    left: list[str] = []
+    for part in (one for one in parts if one in stone.parts):
+        try:
+            _REMOVE[part](home, stone, removed, left)
+            if part != "rows":
+                people.tombstones.done(stone, part)
+        except PersonaAgentError as error:
+            _log.warning("user %s: not erased yet: %s: %s", stone.user_key, _WORDS[part], error)
+            left.append(_WORDS[part])
+    with suppress(StorageError):  # Somebody reads: the tombstone itself stands in the log for a while.
+        if people.tombstones.find(stone.user_key) is None:
+            people.settle()
+    return Receipt(user_key=stone.user_key, removed=removed, left=tuple(left), at=now())
+
+
+def _remove_rows(home: "Home", stone: Tombstone, removed: dict[str, int], _left: list[str]) -> None:
+    removed |= home.store.people.erase_rows(stone)
+
+
+def _remove_vectors(home: "Home", stone: Tombstone, removed: dict[str, int], left: list[str]) -> None:
+    removed["episodes"] = home.store.people.erase_episodes(stone.user_key)
+    if home.store.people.index_is_elsewhere:
+        left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
+
+
+def _clean_files(home: "Home", _stone: Tombstone, _removed: dict[str, int], _left: list[str]) -> None:
+    home.store.people.compact()
+
+
+def _remove_copies(home: "Home", stone: Tombstone, removed: dict[str, int], left: list[str]) -> None:
+    erased = home.mirrored.erase(stone.user_key, home.tracker)
+    removed |= {"prompt_versions": erased.prompt_versions, "tracked_runs": erased.runs}
+    if erased.kept:
+        left.append(f"names and numbers of {len(erased.kept)} deleted runs on the MLflow server: run its `mlflow gc`")
+    if not erased.is_compact:
+        left.append("deleted rows in the files of MLflow's database: compact it where it is (SQLite: VACUUM)")
+
+
+_REMOVE = {"rows": _remove_rows, "index": _remove_vectors, "files": _clean_files, "tracking": _remove_copies}
+
+
+def _is_elsewhere(home: "Home", part: Part) -> bool:
+    return {"index": home.store.people.index_is_elsewhere, "tracking": home.tracker.is_elsewhere}.get(part, False)
 
 
 def _lines(header: _Header, records: Iterable[Noun]) -> Iterator[str]:

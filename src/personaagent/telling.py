@@ -1,5 +1,6 @@
 """What a user states becomes a line of the persona at once; no LM is asked."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -66,15 +67,32 @@ def tell(user: User, text: str, *, replace: str | None = None, also: bool = Fals
     return Told(statement=told, replaced=gone, version=keep_said(user, reason))
 
 
-def roll_back(user: User, number: int, reason: str) -> PersonaVersion:
+def roll_back(
+    user: User,
+    number: int,
+    reason: str,
+    *,
+    while_live: Callable[[PersonaVersion | None], bool] = lambda _live: True,
+) -> PersonaVersion:
     """Make an older version live again and return what is live then: what the user states holds in it too.
 
     Raises:
         UnknownNameError: There is no version of this number.
+        ChangedError: Another version is live than `while_live` lets pass.
         InputError: It is live already.
     """
-    promoted = user.personas.promote(number, reason)
-    return keep_said(user, f"version {number} with what the user states") if user.memory.said() else promoted
+    promoted = user.personas.promote(number, reason, while_live=while_live)
+    return keep_said(user, _with_said(number)) if user.memory.said() else promoted
+
+
+def is_rolled_back(user: User, number: int) -> bool:
+    """Return whether an older version is live again, as `roll_back` left it or was leaving it when it was cut off."""
+    live = user.personas.live
+    return live is not None and (live.number == number or (live.parent, live.reason) == (number, _with_said(number)))
+
+
+def _with_said(number: int) -> str:
+    return f"version {number} with what the user states"
 
 
 def _replaced(

@@ -124,10 +124,11 @@ def _watch_writes(reach: Callable[[], None]) -> None:
             yield connection
         reach()
 
-    def watched_append(self: Journal, entries: Sequence[Call | Attempt]) -> None:
+    def watched_append(self: Journal, entries: Sequence[Call | Attempt]) -> frozenset[str]:
         reach()
-        append(self, entries)
+        gone = append(self, entries)
         reach()
+        return gone
 
     Database.write, Journal.append = watched_write, watched_append
 

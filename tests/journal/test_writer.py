@@ -29,12 +29,13 @@ class Disk:
         """Every entry, in order."""
         return [key for batch in self.batches for key in batch]
 
-    def append(self, entries: Sequence[Call | Attempt]) -> None:
+    def append(self, entries: Sequence[Call | Attempt]) -> frozenset[str]:
         self.is_asked.set()
         assert self.is_free.wait(10)
         if self.failures:
             raise self.failures.pop()
         self.batches.append([entry.key for entry in entries])
+        return frozenset()
 
 
 @pytest.fixture

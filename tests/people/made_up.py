@@ -8,7 +8,6 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.job import Job
 from personaagent.data.statement import Statement
 from personaagent.data.store import Store, User, user_key
-from personaagent.data.store.idempotency import Answered
 from personaagent.home import Home
 from personaagent.optimizers import PersonaAlignment
 from personaagent.programs.scope import within
@@ -105,9 +104,9 @@ def served(store: Store, user: User, word: str) -> None:
     key, _ = store.keys.create("user", user_id=user.user_id)
     admin, _ = store.keys.create("admin")
     store.usage.add(key.key_id, date(2024, 1, 1), 1, 0.5)
-    answered = Answered(request_hash="made up", status=201, body=f"body {word}")
-    store.idempotency.keep(key.key_id, f"own {word}", answered)
-    store.idempotency.keep(admin.key_id, f"admin's {word}", answered, user_key=user.key)
+    for name in (key.key_id, admin.key_id):
+        write, _ = store.idempotency.claim(name, f"token {word}", "made up", worker="", user_key=user.key)
+        store.idempotency.finish(name, f"token {word}", write, 201, f'"body {word}"')
     user.jobs.put(Job(job_id="0" * 16, reason=f"job {word}", started_at=NEW_YEAR))
 
 

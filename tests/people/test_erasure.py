@@ -14,11 +14,11 @@ import pytest
 
 from personaagent import lms
 from personaagent.data.call import Run
-from personaagent.data.errors import InputError, StorageError
+from personaagent.data.errors import ErasedUserError, InputError, StorageError, UnknownUserError
 from personaagent.data.store import User, engines, user_key
 from personaagent.data.store.database import Database
 from personaagent.home import Home
-from personaagent.people import Receipt, erase, export_user
+from personaagent.people import Receipt, erase, export_user, finish_erasures
 from personaagent.programs.scope import within
 from personaagent.runs import AGENT, new_run, open_run
 from personaagent.settings import Settings
@@ -161,13 +161,74 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         yield home
 
 
-def test_mlflow_out_of_reach_is_named_and_the_rest_is_done(tmp_path: Path, home: Home) -> None:
-    away = home.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
-    home.settings = away
+def test_mlflow_out_of_reach_is_named_the_rest_is_done_and_nothing_but_the_key_is_kept_until_it_is_back(
+    tmp_path: Path, home: Home
+) -> None:
+    usual = home.settings
+    home.settings = usual.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
     receipt = erase(home, ERASED)
     assert receipt.left == ("prompt versions, runs and artifacts in MLflow",)
     assert receipt.removed["interactions"] == receipt.removed["episodes"] == 6
+    [stone] = home.store.people.tombstones.all()
+    assert (stone.user_key, stone.parts) == (user_key(ERASED), ("tracking",))
+    found = {file: file.read_bytes().lower() for file in tmp_path.rglob("*") if file.is_file()}
+    keys = {user_key(ERASED).encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")}
+    assert not any(trace.lower() in data for data in found.values() for trace in {*traces(ERASED)} - keys)
+    assert finish_erasures(home)[0].left == receipt.left
+    home.settings = usual
+    assert finish_erasures(home)[0].left == ()
+    assert home.store.people.tombstones.all() == ()
     assert not any(found_in(tmp_path).values())
+
+
+def test_a_user_who_comes_back_before_an_erasure_is_finished_keeps_what_is_new(tmp_path: Path, home: Home) -> None:
+    usual = home.settings
+    home.settings = usual.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    erase(home, ERASED)
+    back = home.store.add_user(ERASED)
+    back.interactions.add(interactions("again"))
+    home.settings = usual
+    assert finish_erasures(home)[0].left == ()
+    assert len(back.interactions) == 6
+    assert [one.interaction.query for one in back.memory.recall("made-up question 3 again", 1)] == [
+        "made-up question 3 again"
+    ]
+
+
+def test_what_was_noted_is_done_when_the_home_is_opened_again(tmp_path: Path, home: Home) -> None:
+    live_through(home, KEPT, PLAIN)
+    live_through(home, ERASED + "!", WORD)
+    for user_id in (ERASED, ERASED + "!"):
+        home.store.people.announce(user_key(user_id))  # Then the process was killed.
+        with pytest.raises(UnknownUserError):
+            home.store.user(user_id)
+        with pytest.raises(ErasedUserError):
+            home.store.add_user(user_id)
+    home.close()
+    with Home(home.settings) as again:
+        assert [user.user_id for user in again.store.users()] == [KEPT]
+        assert again.store.people.tombstones.all() == ()
+        assert not any(found_in(tmp_path).values())
+
+
+def test_the_first_lm_call_for_a_user_who_is_gone_is_not_made_and_not_recorded(home: Home) -> None:
+    user, asked = home.store.user(ERASED), lm(WORD)
+    home.mirror(user)
+    agent = home.agent(user)
+    journal = home.store.journal.of_stored()
+    with open_run(journal, new_run("serve"), {AGENT: asked}) as run, within(user_key=user.key):
+        agent(query="before")
+        before = len(asked.requests)
+        home.store.people.announce(user.key)
+        with pytest.raises(ErasedUserError):
+            agent(query="noted")
+        home.store.people.erase(ERASED)
+        with pytest.raises(ErasedUserError):
+            agent(query="erased")
+        assert len(asked.requests) == before > 0
+        assert home.store.journal.calls(run.run_id) == ()
+        with pytest.raises(ErasedUserError):
+            user.interactions.add(interactions("late"))
 
 
 def test_a_home_that_never_mirrored_gets_no_mlflow_database(tmp_path: Path, home: Home) -> None:
@@ -184,6 +245,7 @@ def test_an_index_that_fails_is_named_and_the_next_erasure_finishes(
     with monkeypatch.context() as patch:
         patch.setattr(type(home.store.people), "erase_episodes", fail)
         assert erase(home, ERASED).left == ("vectors in the files of the index",)
+    assert home.store.people.tombstones.all()[0].parts == ("index",)
     assert found_in(tmp_path)["chroma/chroma.sqlite3"]
     assert erase(home, ERASED).removed["episodes"] == 6
     assert not any(found_in(tmp_path).values())

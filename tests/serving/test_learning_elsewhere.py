@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from personaagent.data.errors import UnknownUserError
+from personaagent.data.errors import StorageError, UnknownUserError
 from personaagent.data.interaction import Interaction
 from personaagent.data.job import Job
 from personaagent.data.memory.chroma_index import EpisodeIndex
@@ -21,7 +21,7 @@ from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment, Question
-from personaagent.serving.learning import worker_name
+from personaagent.serving.others import worker_name
 from personaagent.testing import HashEmbedder
 
 from ..journal.deterministic_lm import deterministic_lm
@@ -56,10 +56,11 @@ def deployment(url: str, api_base: str) -> Generator[Deployment]:
 
         def erase(user_id: str) -> Receipt:
             removed = store.people.erase(user_id)
-            store.people.erase_episodes(user_id)
+            store.people.erase_episodes(user_key(user_id))
             return Receipt(user_key=user_key(user_id), removed=removed, at=datetime.now(UTC))
 
-        with open_run(store.journal, new_run("serve"), {AGENT: lm}) as run, store.alone(worker_name(run.run_id)):
+        journal = store.journal.of_stored()
+        with open_run(journal, new_run("serve"), {AGENT: lm}) as run, store.kept(worker_name(run.run_id)):
             yield Deployment(store, run, SHARED, erase=erase)
 
 
@@ -129,4 +130,57 @@ async def test_an_answer_that_another_process_gives_leaves_nothing_of_a_user_who
     with pytest.raises(UnknownUserError):
         await answering
     assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
-    assert two.there.store.people.erase_episodes("maya") == 0
+    assert two.there.store.people.erase_episodes(user_key("maya")) == 0
+
+
+def cut_all(postgres: PostgresServer) -> None:
+    """Cut every connection to the server, as a restart of it does."""
+    with postgres.admin() as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+
+async def test_after_a_restart_of_postgres_a_worker_has_its_name_again_and_its_alignments_are_not_taken_for_lost(
+    two: Two, postgres: PostgresServer
+) -> None:
+    job = await two.begun_there()
+    cut_all(postgres)
+    assert await asyncio.to_thread(two.here.learner.is_under_way, two.user, job)
+    assert (await two.here.learner.cancel(two.user, job)).state == "cancelled"
+
+
+async def test_after_a_restart_of_postgres_an_erasure_leaves_nothing_of_an_alignment_of_another_process(
+    two: Two, postgres: PostgresServer
+) -> None:
+    user, job = two.user, await two.begun_there()
+    cut_all(postgres)
+    await two.here.erase(user)
+    while two.there.learner.does(user, job):  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.05)
+    assert two.here.store.journal.ledger(user_key=user.key) == ()
+    assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
+
+
+async def test_an_alignment_whose_user_was_erased_without_a_word_ends_and_records_nothing(two: Two) -> None:
+    user, job = two.user, await two.begun_there()
+    await asyncio.to_thread(two.here.store.people.erase, "maya")
+    while two.there.learner.does(user, job):  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.05)
+    assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
+
+
+async def test_a_store_that_is_away_when_an_alignment_ends_is_told_when_it_is_back(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, refusals = two.there.learner._settle, iter(range(2))
+
+    def away(user: User, ended: Job) -> Job:
+        if next(refusals, None) is not None:
+            raise StorageError("made-up: away")
+        return settle(user, ended)
+
+    monkeypatch.setattr(two.there.learner, "_settle", away)
+    monkeypatch.setattr("personaagent.serving.learning._SETTLES_AGAIN_SECONDS", 0.01)
+    job = two.there.learner._new(two.user, "asked", n=3, iterations=1)
+    ended = job.model_copy(update={"state": "finished"})
+    assert await two.there.learner._settle_when_possible(two.user, ended) == ended
+    assert two.user.jobs.get(job.job_id).state == "finished"

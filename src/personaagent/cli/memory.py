@@ -117,12 +117,14 @@ def rebuild(
     context: typer.Context,
     user: Annotated[str | None, typer.Option("--user", help="One user; by default all.")] = None,
 ) -> None:
-    """Make the index anew from the store, with the present embedder."""
+    """Make the index anew from the store, with the present embedder; of all users, also if its files are damaged."""
     with opened(context) as home:
-        users = [home.store.user(user)] if user is not None else list(home.store.users())
-        for handle in users:
-            handle.memory.rebuild()
-    out.print(f"rebuilt the index of {len(users)} user(s)")
+        if user is None:
+            count = home.store.rebuild_index()
+        else:
+            home.store.user(user).memory.rebuild()
+            count = 1
+    out.print(f"rebuilt the index of {count} user(s)")
 
 
 def _live(version: "PersonaVersion | None") -> str:

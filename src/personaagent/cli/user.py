@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import StorageError, writing
+from ..data.private import private_file
 from .context import Json, err, opened, out, print_json
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def _write(name: str, lines: "Iterable[str]") -> None:
     if name == "-":
         sys.stdout.writelines(lines)
         return
-    with writing(Path(name)), Path(name).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
+    with writing(Path(name)):
+        private_file(Path(name))
+        with Path(name).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines)
 
 
 def _read(name: str) -> list[str]:

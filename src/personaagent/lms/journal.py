@@ -242,6 +242,7 @@ def _recorded(call: OpenCall, price: Price | None) -> "Generator[_Step, _Outcome
     began = time.perf_counter()
     try:
         yield call.begin()
+        call.stop_if_gone()
         outcome = yield _Ask()
     except BaseException:
         call.give_up()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
+from ..data.errors import ErasedUserError
 from ..data.store.journal import now
 from ..programs.scope import current_scope
 from .budget import Budget, Purse
@@ -120,6 +121,7 @@ class OpenCall:
     def __init__(self, recorder: Recorder, call: Call, attempts: int, answered: bool) -> None:
         self._recorder, self._call, self._attempts = recorder, call, attempts
         self._answered = answered
+        self._begun: Turn | None = None
 
     def recorded(self, *, failed_too: bool = False) -> Attempt | None:
         """Return how the call ended when it was made before; None if it is to be made.
@@ -148,7 +150,17 @@ class OpenCall:
         """Write down that another attempt is made."""
         self._attempts += 1
         self._call = self._call.model_copy(update={"number": self._attempts})
-        return self._recorder.writer.put(self._call)
+        self._begun = self._recorder.writer.put(self._call)
+        return self._begun
+
+    def stop_if_gone(self) -> None:
+        """Go on, unless the user for whom the call was begun has been erased.
+
+        Raises:
+            ErasedUserError: The user has.
+        """
+        if self._begun is not None and self._begun.gone and self._call.user_key in self._begun.gone:
+            raise ErasedUserError
 
     def end(self, response: str, prompt_tokens: int, completion_tokens: int, charged: Cost, seconds: float) -> Turn:
         """Write down the response."""

@@ -26,6 +26,8 @@ class Turn:
         """Held by whoever writes it. Those who wait for it are no part of the queue for the next turn."""
         self.is_over = False
         self.error: PersonaAgentError | None = None
+        self.gone = frozenset[str]()
+        """The keys of users who have been erased: their calls were left out."""
 
     def result(self) -> None:
         """Return when it is on disk.
@@ -85,7 +87,7 @@ class JournalWriter:
                     if self._next is turn:
                         self._next = Turn(self)
                 try:
-                    self._journal.append(turn.entries)
+                    turn.gone = self._journal.append(turn.entries)
                 except PersonaAgentError as error:
                     turn.error = error
                 turn.is_over = True

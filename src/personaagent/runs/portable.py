@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ..data.call import Attempt, Call, Run, RunEnd
 from ..data.errors import RecordError, StorageError, writing
 from ..data.nouns import Noun
+from ..data.private import private_file
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
@@ -28,9 +29,11 @@ def export_run(journal: "Journal", run_id: str, path: Path) -> int:
         StorageError: The file cannot be written.
     """
     run, calls = journal.run(run_id), journal.calls(run_id)
-    with writing(path), path.open("w", encoding="utf-8") as file:
-        for kind, noun in _nouns(journal, run, calls):
-            file.write(json.dumps({"kind": kind, **json.loads(noun.to_json())}) + "\n")
+    with writing(path):
+        private_file(path)
+        with path.open("w", encoding="utf-8") as file:
+            for kind, noun in _nouns(journal, run, calls):
+                file.write(json.dumps({"kind": kind, **json.loads(noun.to_json())}) + "\n")
     return len(calls)
 
 

@@ -1,7 +1,6 @@
 """Who asks: a key, and the one user whom it may reach with this request."""
 
 from typing import Annotated, NamedTuple
-from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -10,6 +9,7 @@ from ..data.api_key import ApiKey, user_of_tenant
 from ..data.errors import UnknownUserError
 from ..data.store import User
 from .deployment import Deployment
+from .named import NAMED, user_named
 from .problems import Problem
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
@@ -48,7 +48,7 @@ Key = Annotated[ApiKey, Depends(api_key)]
 ForUser = Annotated[
     str | None,
     Header(
-        alias="X-PersonaAgent-User",
+        alias=NAMED,
         description="For whom a tenant's or an admin's key asks, percent-encoded; a user's key needs none.",
         max_length=2048,
     ),
@@ -56,35 +56,51 @@ ForUser = Annotated[
 
 
 def caller(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:
-    """Return the caller, and note the user's key for what is kept of the answer.
+    """Return the caller.
 
     A user's key reaches its own user, whatever the request says.
 
     Raises:
         Problem: A tenant's or an admin's key names nobody.
+        FullError: This request writes, and there is no room.
         UnknownUserError: Nothing is stored of the user yet, and this request only reads.
     """
     key = api_key(deployed, credentials)  # A dependency that another has is called in a thread of its own.
+    if request.method == "POST":
+        deployed.store.check_room()
     user = _user_of(deployed, key, named, may_be_new=request.method == "POST")
-    request.state.user_key = user.key
     return Caller(key, user)
 
 
+def leaver(deployed: Deployed, credentials: Credentials, named: ForUser = None) -> User:
+    """Return the user whom a key may erase, of whom nothing need be stored any more: erasing twice does no harm.
+
+    Raises:
+        Problem: A tenant's or an admin's key names nobody.
+    """
+    return deployed.store.former_user(_user_id_of(api_key(deployed, credentials), named))
+
+
 def _user_of(deployed: Deployment, key: ApiKey, named: str | None, *, may_be_new: bool) -> User:
-    if key.role == "user" and key.user_id is not None:
-        return deployed.store.user(key.user_id)
-    if not named:
-        raise Problem(403, "Say for whom this is: a tenant's or an admin's key needs the header X-PersonaAgent-User.")
-    user_id = user_of_tenant(key.tenant, unquote(named))
+    user_id = _user_id_of(key, named)
     try:
         return deployed.store.user(user_id)
     except UnknownUserError:
-        if not may_be_new:
+        if key.role == "user" or not may_be_new:
             raise
         return deployed.store.add_user(user_id)
 
 
+def _user_id_of(key: ApiKey, named: str | None) -> str:
+    if key.role == "user" and key.user_id is not None:
+        return key.user_id
+    if not named:
+        raise Problem(403, "Say for whom this is: a tenant's or an admin's key needs the header X-PersonaAgent-User.")
+    return user_of_tenant(key.tenant, user_named(named))
+
+
 Called = Annotated[Caller, Depends(caller)]
+Leaving = Annotated[User, Depends(leaver)]
 
 
 def charged(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:

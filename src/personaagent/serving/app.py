@@ -12,6 +12,7 @@ from fastapi_swagger import patch_fastapi
 from . import alignments, chat, interactions, me, memory, personas
 from .configuration import MAX_BODY_BYTES
 from .deployment import Deployment
+from .named import Utf8Paths
 from .observing import MULTIPROCESS, Metrics, Observed, add_observation
 from .page import add_page
 from .problems import OpenAIError, ProblemDetails, add_problems
@@ -55,6 +56,7 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
     )
     metrics = Metrics()
     app.add_middleware(Observed, metrics=metrics, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Utf8Paths)
     if origins:
         app.add_middleware(
             CORSMiddleware,

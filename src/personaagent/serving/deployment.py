@@ -3,12 +3,11 @@
 import asyncio
 import contextvars
 import logging
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,19 +19,22 @@ import dspy
 from ..certificates import Certificates
 from ..data.alignment import Spend
 from ..data.api_key import ApiKey
-from ..data.errors import StorageError, UnknownUserError
+from ..data.errors import ErasedUserError, PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
 from ..lms.prices import Price, price_of
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
-from ..people import erase
+from ..people import erase, finish_erasures
 from ..programs.context import NO_CONTEXT, Context
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
-from .learning import Learner, NoOthers, Others, worker_name
+from .erasing import Erasures, finishing
+from .idempotency import Claim, claim_here, new_id
+from .learning import Learner
 from .limits import Limiter
+from .others import NoOthers, Others, worker_name
 from .tracing import AnswerTracker
 
 if TYPE_CHECKING:
@@ -99,14 +101,15 @@ class Deployment:
         erase: "Callable[[str], Receipt]",
     ) -> None:
         self.store, self.run, self.serving, self._price = store, run, serving, price
-        self._trace, self._erase = trace, erase
+        self._trace = trace
         self.limiter = Limiter(store.usage, serving.limits)
         self.others: Others = NoOthers() if serving.alone else store
         certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
         self.learner = Learner(run, serving, mirror, self.others, certificates)
         self.is_draining = False
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
-        self._answering: dict[str, set[Future[Answer]]] = {}
+        self._erasures = Erasures(store, self.learner, erase)
+        self._answering: dict[str, dict[str, Future[Answer]]] = {}
         self._leaving: set[str] = set()
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
         self._first_personas: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
@@ -128,45 +131,49 @@ class Deployment:
             AnswerError: The LM did not answer in the form of the task.
             LMError: The LM failed.
             StorageError: The exchange could not be stored.
-            UnknownUserError: The user is being erased.
+            ErasedUserError: The user is being erased, or was meanwhile.
         """
-        user = caller.user
+        user, claim, interaction_id = caller.user, claim_here(), new_id()
+        if claim is not None and claim.was_begun and (known := await self._known(user, interaction_id)) is not None:
+            return known
         with self._guard:
             if user.key in self._leaving:
-                raise UnknownUserError(user.user_id)
-            begun = self._threads.submit(contextvars.copy_context().run, self._answered, caller, question)
-            self._answering.setdefault(user.key, set()).add(begun)
-        begun.add_done_callback(partial(self._over, user.key))
+                raise ErasedUserError(user.user_id)
+            work = contextvars.copy_context().run
+            begun = self._threads.submit(work, self._answered, caller, question, interaction_id)
+            self._answering.setdefault(user.key, {})[interaction_id] = begun
+        begun.add_done_callback(partial(self._over, user.key, interaction_id, claim))
         return await asyncio.wrap_future(begun)
 
-    def _over(self, user_key: str, answered: "Future[Answer]") -> None:
+    async def _known(self, user: User, interaction_id: str) -> Answer | None:
+        """Return the answer to a question that was sent before, whether it is under way or stored; None if neither."""
         with self._guard:
-            self._answering[user_key].discard(answered)
+            begun = self._answering.get(user.key, {}).get(interaction_id)
+        if begun is not None:
+            return await asyncio.shield(asyncio.wrap_future(begun))
+        stored = await asyncio.to_thread(user.interactions.among, [interaction_id])
+        return Answer(stored[interaction_id], Spend()) if interaction_id in stored else None
+
+    def _over(self, user_key: str, interaction_id: str, claim: Claim | None, answered: "Future[Answer]") -> None:
+        with self._guard:
+            del self._answering[user_key][interaction_id]
             if not self._answering[user_key]:
                 del self._answering[user_key]
+        if claim is not None and (answered.cancelled() or answered.exception() is not None):
+            with suppress(PersonaAgentError):
+                claim.give_up()
 
-    def _answered(self, caller: "Caller", question: Question) -> Answer:
+    def _answered(self, caller: "Caller", question: Question, interaction_id: str) -> Answer:
         try:
-            return self._remembered(caller, question)
-        finally:
-            self._leave_nothing_of_the_gone(caller.user)
-
-    def _leave_nothing_of_the_gone(self, user: User) -> None:
-        """Erase what was recorded of a user whom another process erased while this one answered.
-
-        Raises:
-            UnknownUserError: This is such a user.
-        """
-        if self.serving.alone:
-            return
-        try:
-            self.store.user(user.user_id)
+            return self._remembered(caller, question, interaction_id)
         except UnknownUserError:
-            self._erase(user.user_id)
+            # The user was erased meanwhile, and the index may have been brought up to date with what was stored before.
+            with suppress(PersonaAgentError):
+                self.store.people.erase_episodes(caller.user.key)
             raise
 
-    def _remembered(self, caller: "Caller", question: Question) -> Answer:
-        user, interaction_id = caller.user, secrets.token_hex(12)
+    def _remembered(self, caller: "Caller", question: Question, interaction_id: str) -> Answer:
+        user = caller.user
         with measure() as meter:
             try:
                 place = within(f"request {interaction_id}", user_key=user.key)
@@ -198,17 +205,14 @@ class Deployment:
         return said
 
     async def erase(self, user: User) -> "Receipt":
-        """Remove a user with every trace, once what is under way for the user in this process is over."""
+        """Remove a user with every trace; what is under way for the user may end first, but not for long."""
         with self._guard:
             self._leaving.add(user.key)
-            under_way = tuple(self._answering.get(user.key, ()))
+            under_way = tuple(self._answering.get(user.key, {}).values())
+            for known in [one for one in self._programs if one[0] == user.key]:
+                del self._programs[known]
         try:
-            await self.learner.stop(user)
-            await asyncio.to_thread(wait, under_way)
-            with self._guard:
-                for known in [one for one in self._programs if one[0] == user.key]:
-                    del self._programs[known]
-            return await asyncio.to_thread(self._erase, user.user_id)
+            return await self._erasures.erase(user, under_way)
         finally:
             self._leaving.discard(user.key)
 
@@ -289,5 +293,10 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
             trace=tracker.trace,
             erase=partial(erase, home),
         )
-        with deployment.others.alone(worker_name(run.run_id)):
+        with deployment.others.kept(worker_name(run.run_id)), finishing(partial(_is_erasing, home)):
             yield deployment
+
+
+def _is_erasing(home: "Home") -> bool:
+    """Go on with erasures, and return whether something is left."""
+    return any(receipt.left for receipt in finish_erasures(home))

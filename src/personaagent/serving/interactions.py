@@ -1,7 +1,6 @@
 """What users did and what they say of answers."""
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
@@ -15,18 +14,19 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
 
-from ..data.errors import InputError, UnknownNameError
+from ..data.errors import ErasedUserError, InputError, UnknownNameError
 from ..data.interaction import Interaction
 from ..data.store import User
 from ..data.task import OPEN
 from ..data.tasks import known_tasks, task_named
 from .access import Called, Deployed
 from .configuration import MAX_TEXT
-from .idempotency import IdempotentRoute
+from .idempotency import IdempotentRoute, claim_here, new_id
 from .problems import Problem, documented
 
 router = APIRouter(tags=["Interactions"], route_class=IdempotentRoute)
@@ -60,6 +60,14 @@ class NewInteraction(BaseModel):
     task: str = Field(default=OPEN.name, json_schema_extra=_show_tasks)
     id: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[ -~]+$")
     metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=50)
+
+    @field_validator("at")
+    @classmethod
+    def _has_a_time_in_utc(cls, at: datetime | None) -> datetime | None:
+        try:
+            return at and at.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("before the year 1 or after the year 9999 in UTC") from error
 
 
 class NewInteractions(BaseModel):
@@ -121,7 +129,9 @@ async def add_interaction(new: NewInteraction, called: Called, deployed: Deploye
 @router.post("/v1/interactions/batch", status_code=201, responses=documented(409))
 async def add_interactions(new: NewInteractions, called: Called, deployed: Deployed) -> Stored:
     """Store several interactions, all or none; those that are stored already are passed over."""
-    interactions = [_interaction_of(one, f"interactions.{place}.") for place, one in enumerate(new.interactions)]
+    interactions = [
+        _interaction_of(one, f"interactions.{place}.", f"-{place}") for place, one in enumerate(new.interactions)
+    ]
     dated = [one.at is not None for one in new.interactions]
     stored = await asyncio.to_thread(_all_stored, called.user, interactions, dated)
     if stored:
@@ -144,7 +154,7 @@ async def give_feedback(feedback: Feedback, called: Called, deployed: Deployed) 
     return learnt
 
 
-def _interaction_of(new: NewInteraction, place: str = "") -> Interaction:
+def _interaction_of(new: NewInteraction, place: str = "", suffix: str = "") -> Interaction:
     """Return what is to be stored.
 
     Raises:
@@ -157,7 +167,7 @@ def _interaction_of(new: NewInteraction, place: str = "") -> Interaction:
     if task.labels and new.ground_truth is not None and new.ground_truth not in task.labels:
         raise Problem(422, f"{place}ground_truth: must be one of {', '.join(task.labels)}.")
     return Interaction(
-        interaction_id=new.id or secrets.token_hex(12),
+        interaction_id=new.id or new_id() + suffix,
         query=new.query,
         ground_truth=new.ground_truth,
         response=new.response,
@@ -169,8 +179,21 @@ def _interaction_of(new: NewInteraction, place: str = "") -> Interaction:
 
 def _stored(user: User, interaction: Interaction, *, dated: bool) -> Interaction:
     """Store an interaction, unless it was stored before, and return it."""
-    _all_stored(user, [interaction], [dated])
-    return user.interactions.get(interaction.interaction_id)
+    name = interaction.interaction_id
+    known, claim = None if dated else _known(user, name), claim_here()
+    if known is not None and claim is not None and claim.was_begun:
+        return known
+    if known is not None:
+        interaction = interaction.model_copy(update={"at": known.at})
+    try:
+        user.interactions.add([interaction])
+    except ErasedUserError:
+        raise
+    except InputError:
+        if dated or known is not None or _known(user, name) is None:
+            raise
+        return _stored(user, interaction, dated=dated)  # Sent twice at once: the other was first.
+    return user.interactions.get(name)
 
 
 def _all_stored(user: User, interactions: Sequence[Interaction], dated: Sequence[bool]) -> int:
@@ -195,13 +218,13 @@ def _learn(user: User, feedback: Feedback) -> Learnt:
         one = user.interactions.learn(one.interaction_id, truth)
     if feedback.text is not None:
         remark = Interaction(
-            interaction_id=secrets.token_hex(12),
+            interaction_id=new_id(),
             query=f"What do you say of the answer to this? {one.query}"[:MAX_TEXT],
             ground_truth=feedback.text,
             at=datetime.now(UTC),
             metadata={"feedback_on": one.interaction_id},
         )
-        user.interactions.add([remark])
+        _stored(user, remark, dated=False)
     return Learnt(interaction=one, learnt=truth is not None)
 
 

@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from ..data.errors import PersonaAgentError
+from ..data.errors import ErasedUserError, PersonaAgentError, StorageError, UnknownNameError
 from ..data.job import Job
 from ..data.store import User
 from ..optimizers import PersonaAlignment
 from ..runs import LOSS, REVISION, OpenRun
+from .idempotency import claim_here, new_id
+from .others import Others, is_alive
 from .problems import explained
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _LOOK_SECONDS = 0.5
 """How often a process looks whether an alignment of its own may begin, or was cancelled by another."""
 _LOOKS = 20
 """How often the other looks whether it has ended."""
+
+_SETTLES_AGAIN_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -53,35 +56,6 @@ class EveryN:
         counted = [job.known for job in user.jobs.all() if job.state not in {"failed", "interrupted", "cancelled"}]
         new = known_of(user) - max(counted, default=0)
         return f"{new} ground truths are new" if new >= self._n else None
-
-
-class Others(Protocol):
-    """The other processes of the same server."""
-
-    def alone(self, name: str, /) -> AbstractContextManager[None]:
-        """Let one process at a time do what goes by a name."""
-        ...
-
-    def is_held(self, name: str, /) -> bool:
-        """Return whether some process does what goes by a name."""
-        ...
-
-
-class NoOthers:
-    """There are none: this process has the store to itself."""
-
-    def alone(self, _name: str, /) -> AbstractContextManager[None]:
-        """Let it do what it wants."""
-        return nullcontext()
-
-    def is_held(self, _name: str, /) -> bool:
-        """Return that nobody else does anything."""
-        return False
-
-
-def worker_name(run_id: str) -> str:
-    """Return the name that a process has for as long as it lives."""
-    return f"worker {run_id}"
 
 
 class Learner:
@@ -121,6 +95,11 @@ class Learner:
 
     async def begin(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         """Begin an alignment, which waits until the user's earlier ones are over, here and elsewhere; return it."""
+        claim = claim_here()
+        if claim is not None and claim.was_begun:
+            known = {job.job_id: job for job in await asyncio.to_thread(user.jobs.all)}
+            if new_id(16) in known:
+                return known[new_id(16)]
         return self._begun(user, await asyncio.to_thread(self._new, user, reason, n, iterations))
 
     def _new_if_due(self, user: User) -> Job | None:
@@ -131,7 +110,7 @@ class Learner:
 
     def _new(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         job = Job(
-            job_id=secrets.token_hex(8),
+            job_id=new_id(16),
             reason=reason,
             n=n or self._serving.n,
             iterations=iterations,
@@ -175,7 +154,7 @@ class Learner:
 
     def is_under_way(self, user: User, job: Job) -> bool:
         """Whether a job is under way in this process, or in another that is alive."""
-        return self.does(user, job) or self._others.is_held(worker_name(job.worker))
+        return self.does(user, job) or is_alive(self._others, job.worker)
 
     async def stop(self, user: User | None = None) -> None:
         """End the alignments of a user, whichever process does them, or all that this process does."""
@@ -199,11 +178,11 @@ class Learner:
                 await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.to_thread(self._mirror, user)
         except asyncio.CancelledError:
-            self._settle(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+            self._settle_cancelled(user, job)
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
             _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
-            await asyncio.to_thread(self._settle, user, _ended(job, "failed", _why(error)))
+            await self._settle_when_possible(user, _ended(job, "failed", _why(error)))
         else:
             _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
 
@@ -233,9 +212,25 @@ class Learner:
                 user.jobs.put(job.model_copy(update={"state": "cancelling"}))
 
     def _settle(self, user: User, ended: Job) -> Job:
-        """Store how a job ended, which nobody may write over."""
-        with self._turn_of(user):
-            return user.jobs.put(ended)
+        """Store how a job ended, which nobody may write over; one that is gone with its user stays so."""
+        with self._turn_of(user), suppress(UnknownNameError, ErasedUserError):
+            user.jobs.get(ended.job_id)
+            user.jobs.put(ended)
+        return ended
+
+    def _settle_cancelled(self, user: User, job: Job) -> None:
+        try:
+            self._settle(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+        except StorageError as error:  # Whoever looks at it finds that this process does it no more.
+            _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
+
+    async def _settle_when_possible(self, user: User, ended: Job) -> Job:
+        """Settle a job; where the store is away, once it is back."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._settle, user, ended)
+            except StorageError:
+                await asyncio.sleep(_SETTLES_AGAIN_SECONDS)
 
     @contextmanager
     def _turn_of(self, user: User) -> Generator[None]:
@@ -259,7 +254,7 @@ class Learner:
         done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
         )
-        return await asyncio.to_thread(self._settle, user, done)
+        return await self._settle_when_possible(user, done)
 
 
 def known_of(user: User) -> int:
@@ -273,9 +268,12 @@ def _place(job: Job) -> tuple[datetime, str]:
 
 
 def _is_to_end(user: User, job: Job) -> bool:
+    """Return whether nobody wants a job any more: it was cancelled, taken for lost, or is gone with its user."""
     try:
-        return user.jobs.get(job.job_id).state == "cancelling"
-    except PersonaAgentError:  # The store cannot be asked now, or the user is gone.
+        return user.jobs.get(job.job_id).state in {"cancelling", "interrupted"}
+    except UnknownNameError:
+        return True
+    except StorageError:  # It cannot be asked now: that says nothing of the user.
         return False
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from ..data.lm_names import as_written
 from ..people import Receipt, export_user
-from .access import Called, Deployed
+from .access import Called, Deployed, Leaving
 from .learning import known_of
 from .problems import documented
 
@@ -49,9 +49,12 @@ def export_me(called: Called, deployed: Deployed) -> StreamingResponse:
 
 
 @router.delete("/v1/me", responses=documented())
-async def erase_me(called: Called, deployed: Deployed) -> Receipt:
-    """Erase the user with every trace, keys included. Nothing brings it back; the receipt says what was removed."""
-    return await deployed.erase(called.user)
+async def erase_me(leaving: Leaving, deployed: Deployed) -> Receipt:
+    """Erase the user with every trace, keys included. Nothing brings it back; the receipt says what was removed.
+
+    What a service that is away has is named in the receipt, and removed when it is back. Sent again, it does no harm.
+    """
+    return await deployed.erase(leaving)
 
 
 @router.get("/v1/me", responses=documented())

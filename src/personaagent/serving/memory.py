@@ -10,10 +10,12 @@ from ..data.interaction import Interaction
 from ..data.lines import MAX_CHARACTERS
 from ..data.said import Said, said
 from ..data.statement import Episode, Statement
+from ..data.store import User
 from ..forgetting import forget, untell
+from ..personas import keep_said
 from ..telling import Told, tell
 from .access import Called
-from .idempotency import IdempotentRoute
+from .idempotency import IdempotentRoute, claim_here
 from .interactions import InteractionId, Text, found
 from .problems import documented
 
@@ -97,7 +99,16 @@ def list_said(called: Called) -> Statements:
 @router.post("/v1/said", status_code=201, responses=documented())
 async def tell_statement(new: NewStatement, called: Called) -> Told:
     """Make what the user states a line of the persona, from the next answer on."""
-    return await asyncio.to_thread(tell, called.user, new.text, replace=new.replace, also=new.also)
+    return await asyncio.to_thread(_told, called.user, new)
+
+
+def _told(user: User, new: NewStatement) -> Told:
+    claim = claim_here()
+    if claim is not None and claim.was_begun:
+        newest = next((one for one in reversed(said(user.memory.said())) if one.text == new.text.strip()), None)
+        if newest is not None:
+            return Told(statement=newest, replaced=(), version=keep_said(user, "the user said so"))
+    return tell(user, new.text, replace=new.replace, also=new.also)
 
 
 @router.delete("/v1/said/{statement_id:path}", status_code=204, responses=documented())

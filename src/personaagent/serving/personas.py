@@ -8,16 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .. import telling
 from ..blame import Blamed, blame
-from ..data.errors import InputError, UnknownNameError
+from ..data.errors import ChangedError, InputError, UnknownNameError
 from ..data.interaction import Interaction
 from ..data.persona import PersonaVersion, persona_diff
 from ..data.store import User
+from ..personas import keep_said
 from .access import Called
-from .idempotency import IdempotentRoute
+from .idempotency import IdempotentRoute, claim_here
 from .problems import Problem, documented
 
 router = APIRouter(tags=["Persona"], route_class=IdempotentRoute)
 _MOST = 2**31
+_LONGEST_TAGS = 4096
 Number = Annotated[int, Path(ge=1, le=_MOST)]
 _TAGGED = {"headers": {"ETag": {"schema": {"type": "string"}}}}
 _UNCHANGED = {304: {"description": "It is the version that If-None-Match names."}}
@@ -61,12 +63,12 @@ class Rollback(BaseModel):
 
 @router.get("/v1/persona", responses={**documented(), **_UNCHANGED, 200: _TAGGED}, response_model=LivePersona)
 def get_persona(
-    called: Called, response: Response, if_none_match: Annotated[str | None, Header(max_length=200)] = None
+    called: Called, response: Response, if_none_match: Annotated[str | None, Header(max_length=_LONGEST_TAGS)] = None
 ) -> LivePersona | Response:
     """Return the live persona with the interactions that its lines came from."""
     if (live := called.user.personas.live) is None:
         raise Problem(404, "There is no persona yet: the first answer makes one.")
-    if if_none_match == _tag(live):
+    if if_none_match is not None and _names(if_none_match, live, weakly=True):
         return Response(status_code=304, headers={"ETag": _tag(live)})
     response.headers["ETag"] = _tag(live)
     known = {one.interaction_id: one for one in called.user.interactions.all()}
@@ -105,21 +107,23 @@ def diff_versions(
 
 @router.post("/v1/persona/rollback", responses=documented(409, 412))
 async def roll_back(
-    rollback: Rollback, called: Called, if_match: Annotated[str | None, Header(max_length=200)] = None
+    rollback: Rollback, called: Called, if_match: Annotated[str | None, Header(max_length=_LONGEST_TAGS)] = None
 ) -> PersonaVersion:
     """Let an older version answer again, from the next request on; what the user states holds in it too."""
     return await asyncio.to_thread(_rolled_back, called.user, rollback.version, if_match)
 
 
 def _rolled_back(user: User, number: int, if_match: str | None) -> PersonaVersion:
-    live = user.personas.live
-    if if_match is not None and (live is None or if_match != _tag(live)):
-        raise Problem(412, "Another version is live by now: look at it first.")
+    def is_meant(live: PersonaVersion | None) -> bool:
+        return if_match is None or (live is not None and _names(if_match, live, weakly=False))
+
     if _version(user, number).status == "rejected":
         raise Problem(409, "This version was rejected: it never answered.")
+    if (claim := claim_here()) is not None and claim.was_begun and telling.is_rolled_back(user, number):
+        return keep_said(user, f"version {number} with what the user states")
     try:
-        return telling.roll_back(user, number, "rolled back by the user")
-    except UnknownNameError:
+        return telling.roll_back(user, number, "rolled back by the user", while_live=is_meant)
+    except (ChangedError, UnknownNameError):
         raise
     except InputError as error:
         raise Problem(409, "This version is live already.") from error
@@ -127,6 +131,17 @@ def _rolled_back(user: User, number: int, if_match: str | None) -> PersonaVersio
 
 def _version(user: User, number: int) -> PersonaVersion:
     return user.personas.get(number)
+
+
+def _names(header: str, version: PersonaVersion, *, weakly: bool) -> bool:
+    """Return whether an If-Match or If-None-Match names a version (RFC 9110, 13.1): a list of tags, or `*` for any.
+
+    A weak tag counts for If-None-Match alone.
+    """
+    if header.strip() == "*":
+        return True
+    tags = [tag.strip() for tag in header.split(",")]
+    return _tag(version) in ([tag.removeprefix("W/") for tag in tags] if weakly else tags)
 
 
 def _tag(version: PersonaVersion) -> str:

@@ -19,6 +19,9 @@ from starlette.exceptions import HTTPException
 from ..data.errors import (
     AnswerError,
     BudgetError,
+    ChangedError,
+    ErasedUserError,
+    FullError,
     InputError,
     LMError,
     PersonaAgentError,
@@ -29,11 +32,14 @@ from ..data.errors import (
 )
 
 _ANSWERS = {
+    ErasedUserError: (404, "This user was erased, or is being erased.", None),
+    ChangedError: (412, "Another version is live by now: look at it first.", None),
     UnknownUserError: (404, "Nothing is stored of this user yet.", None),
     BudgetError: (503, "The server has spent what it may spend.", None),
     AnswerError: (502, "The language model did not answer in the form that was asked for.", None),
     TooLongError: (400, "This is longer than the language model can read: shorten it.", "context_length_exceeded"),
     LMError: (502, "The language model could not be reached, or refused.", None),
+    FullError: (503, "The server's disk is full: nothing can be stored until there is room again.", None),
     ServiceError: (502, "A service that this server needs did not answer.", None),
 }
 """The first kind that an error is decides; the last of each is OpenAI's code."""

@@ -354,7 +354,7 @@ def test_nothing_is_opened_or_embedded_before_it_is_needed(embedder: Recorder, t
 
 def test_a_damaged_folder_is_named_with_the_remedy(embedder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "chroma.sqlite3").write_bytes(b"not a database" * 1_000)
-    with EpisodeIndex(tmp_path, embedder) as index, pytest.raises(StorageError, match="delete the folder") as error:
+    with EpisodeIndex(tmp_path, embedder) as index, pytest.raises(StorageError, match="memory rebuild") as error:
         index.search(MAYA, "a film", 1)
     assert str(tmp_path) in str(error.value)
 
