@@ -12,8 +12,9 @@ class Greet(Module):
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, TypeVar
 
@@ -84,6 +85,16 @@ def stop_if_cancelled() -> None:
     """
     if (cancelled := _cancelled.get()) is not None and cancelled.is_set():
         raise StoppedError("this work was cancelled: it makes no more calls and records nothing more")
+
+
+@contextmanager
+def until(cancelled: threading.Event) -> Generator[None]:
+    """Let what is done inside make no more calls once an event is set."""
+    token = _cancelled.set(cancelled)
+    try:
+        yield
+    finally:
+        _cancelled.reset(token)
 
 
 async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> Result:

@@ -104,7 +104,7 @@ class JournalEngine:
     def __init__(self, asked: AskedLM, recorder: Recorder, line: Line, lm: dspy.LM | None) -> None:
         self.supports_function_calling, self.supports_response_schema = asked.function_calling, asked.response_schema
         self.supported_params = frozenset(asked.params)
-        self._recorder, self._line = recorder, line
+        self._recorder, self._line, self.price = recorder, line, line.price
         self._key = key_of(lm) if lm else ""
         self.lm = lm and PlainLM(with_its_key(lm))
 

@@ -19,20 +19,22 @@ import dspy
 
 from ..certificates import Certificates
 from ..data.alignment import Spend
-from ..data.api_key import ApiKey
-from ..data.errors import StorageError, UnknownUserError
+from ..data.api_key import Role
+from ..data.errors import LimitError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
-from ..lms.prices import Price, price_of
+from ..lms.payer import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase
+from ..programs.module import stop_if_cancelled, until
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
 from .learning import Learner, NoOthers, Others, worker_name
 from .limits import Limiter
 from .tracing import AnswerTracker
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -46,6 +48,10 @@ _PROGRAMS = 2_000
 _AT_ONCE = 256
 """Answers under way at most; others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
 times, which takes longer than anything else that is done for it here."""
+_AT_ONCE_OF_KEY: dict[Role, int] = {"user": 8, "tenant": 64, "admin": 64}
+"""Of these, answers under way for one key."""
+_WAITING_PER_TURN = 4
+"""Times as many answers of a key may wait for their turn; the next is refused."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +73,6 @@ class Deployment:
         store: Everything about the users.
         run: The run that pays for the answers.
         serving: How it is done.
-        price: Dollars for the LM's tokens; None if not known.
         mirror: Copies a user's new persona versions to MLflow.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
@@ -79,23 +84,25 @@ class Deployment:
         run: OpenRun,
         serving: "Serving",
         *,
-        price: Price | None = None,
         mirror: Callable[[User], object] = lambda _user: None,
         trace: Callable[[str], AbstractContextManager[None]] = lambda _interaction_id: nullcontext(),
         erase: "Callable[[str], Receipt]",
     ) -> None:
-        self.store, self.run, self.serving, self._price = store, run, serving, price
+        self.store, self.run, self.serving = store, run, serving
         self._trace, self._erase = trace, erase
-        self.limiter = Limiter(store.usage, serving.limits)
+        self.limiter = Limiter(store.usage, serving.limits, least=run.least_worst_case)
+        run.refuse_unpaid_calls()
+        store.most_bytes_of_user = serving.user_bytes
         self.others: Others = NoOthers() if serving.alone else store
         certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
-        self.learner = Learner(run, serving, mirror, self.others, certificates)
+        self.learner = Learner(run, serving, mirror, self.others, self.limiter, certificates)
         self.is_draining = False
+        self._turns = Turns(_AT_ONCE)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self._answering: dict[str, set[Future[Answer]]] = {}
         self._leaving: set[str] = set()
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
-        self._first_personas: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
+        self._first_personas: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
     @property
@@ -106,6 +113,9 @@ class Deployment:
     async def answer(self, caller: "Caller", query: str, task: Task) -> Answer:
         """Answer under the live persona and store the exchange, which the next question can recall.
 
+        Cancelled while it waits for its turn, it is not begun. Cancelled later, it makes no further call to the LM, and
+        is stored only if it needs none.
+
         Args:
             caller: For whom, and whose key pays; also for what failed.
             query: What is asked.
@@ -113,18 +123,35 @@ class Deployment:
 
         Raises:
             AnswerError: The LM did not answer in the form of the task.
+            LimitError: The key may not pay for it, or too many of its answers wait.
             LMError: The LM failed.
             StorageError: The exchange could not be stored.
             UnknownUserError: The user is being erased.
         """
-        user = caller.user
+        key_id, most, gone = caller.key.key_id, _AT_ONCE_OF_KEY[caller.key.role], threading.Event()
+        if self._turns.waiting(key_id) >= _WAITING_PER_TURN * most:
+            raise LimitError(1, f"{most} answers of this key are under way, and more wait than may: try again later")
+        await self._turns.take(key_id, most)
+        try:
+            answering = asyncio.wrap_future(self._begun(caller, query, task, gone))
+        except BaseException:
+            self._turns.give_back(key_id)
+            raise
+        answering.add_done_callback(lambda _: self._turns.give_back(key_id))
+        try:
+            return await asyncio.shield(answering)
+        finally:
+            gone.set()
+
+    def _begun(self, caller: "Caller", query: str, task: Task, gone: threading.Event) -> "Future[Answer]":
+        user, here = caller.user, contextvars.copy_context()
         with self._guard:
             if user.key in self._leaving:
                 raise UnknownUserError(user.user_id)
-            begun = self._threads.submit(contextvars.copy_context().run, self._answered, caller, query, task)
+            begun = self._threads.submit(here.run, self._answered, caller, query, task, gone)
             self._answering.setdefault(user.key, set()).add(begun)
         begun.add_done_callback(partial(self._over, user.key))
-        return await asyncio.wrap_future(begun)
+        return begun
 
     def _over(self, user_key: str, answered: "Future[Answer]") -> None:
         with self._guard:
@@ -132,9 +159,12 @@ class Deployment:
             if not self._answering[user_key]:
                 del self._answering[user_key]
 
-    def _answered(self, caller: "Caller", query: str, task: Task) -> Answer:
+    def _answered(self, caller: "Caller", query: str, task: Task, gone: threading.Event) -> Answer:
         try:
-            return self._remembered(caller, query, task)
+            with until(gone), paid_by(self.limiter.payer(caller.key)):
+                stop_if_cancelled()
+                caller.user.interactions.check_room()  # What would not be stored is not paid for.
+                return self._remembered(caller.user, query, task)
         finally:
             self._leave_nothing_of_the_gone(caller.user)
 
@@ -152,15 +182,11 @@ class Deployment:
             self._erase(user.user_id)
             raise
 
-    def _remembered(self, caller: "Caller", query: str, task: Task) -> Answer:
-        user, interaction_id = caller.user, secrets.token_hex(12)
-        with measure() as meter:
-            try:
-                place = within(f"request {interaction_id}", user_key=user.key)
-                with self.run.inside(), place, self._trace(interaction_id):
-                    prediction, without_memory = self._predict(user, query, task)
-            finally:
-                self._charge(caller.key, meter.spend)
+    def _remembered(self, user: User, query: str, task: Task) -> Answer:
+        interaction_id = secrets.token_hex(12)
+        place = within(f"request {interaction_id}", user_key=user.key)
+        with measure() as meter, self.run.inside(), place, self._trace(interaction_id):
+            prediction, without_memory = self._predict(user, query, task)
         exchange = Interaction(
             interaction_id=interaction_id,
             query=query,
@@ -203,9 +229,6 @@ class Deployment:
         await self.learner.stop()
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _charge(self, key: ApiKey, spend: Spend) -> None:
-        self.limiter.charge(key, self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens))
-
     def _predict(self, user: User, query: str, task: Task) -> tuple[dspy.Prediction, bool]:
         """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
         from ..personas import program
@@ -246,22 +269,9 @@ class Deployment:
     def _first_persona(self, user: User) -> Generator[None]:
         """Let nobody else make the user's first persona meanwhile, neither here nor in another process."""
         with self._guard:
-            here = self._first_personas.setdefault(user.key, _Lock())
+            here = self._first_personas.setdefault(user.key, threading.Lock())
         with here, self.others.alone(f"first persona of {user.key}"):
             yield
-
-
-class _Lock:
-    """A lock that nobody holds on to once nobody waits for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 @contextmanager
@@ -273,7 +283,6 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
             home.store,
             run,
             serving.model_copy(update={"certificate": home.settings.certificate}),
-            price=price_of(run.lms[AGENT], home.settings.price),
             mirror=home.mirror,
             trace=tracker.trace,
             erase=partial(erase, home),

@@ -94,7 +94,7 @@ async def add_interaction(new: NewInteraction, called: Called, deployed: Deploye
     )
     stored = await asyncio.to_thread(_stored, called.user, interaction, dated=new.at is not None)
     if stored.ground_truth is not None:
-        await deployed.learner.notice(called.user)
+        await deployed.learner.notice(called)
     return stored
 
 
@@ -109,7 +109,7 @@ async def give_feedback(feedback: Feedback, called: Called, deployed: Deployed) 
     """Take what the user says of an answer: a correction is the ground truth, and a good answer was it already."""
     learnt = await asyncio.to_thread(_learn, called.user, feedback)
     if learnt.learnt or feedback.text is not None:
-        await deployed.learner.notice(called.user)
+        await deployed.learner.notice(called)
     return learnt
 
 

@@ -8,7 +8,6 @@ from pydantic import BaseModel
 
 from ..people import Receipt, export_user
 from .access import Called, Deployed
-from .learning import known_of
 from .problems import documented
 
 router = APIRouter(tags=["User"])
@@ -64,5 +63,5 @@ def get_me(called: Called, deployed: Deployed) -> Me:
         interactions=len(user.interactions),
         persona_version=live and live.number,
         lm=deployed.lm,
-        learning=Learning(every=deployed.serving.align_every, known=known_of(user)),
+        learning=Learning(every=deployed.serving.align_every, known=user.interactions.known),
     )

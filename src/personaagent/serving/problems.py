@@ -20,8 +20,10 @@ from ..data.errors import (
     AnswerError,
     BudgetError,
     InputError,
+    LimitError,
     LMError,
     PersonaAgentError,
+    QuotaError,
     ServiceError,
     UnknownNameError,
     UnknownUserError,
@@ -95,7 +97,8 @@ def add_problems(app: FastAPI) -> None:
         status, detail = explained(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.warning("request %s: %s", request_id(request), type(error).__name__)
-        return problem_response(request, status, detail)
+        later = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, LimitError) else {}
+        return problem_response(request, status, detail, later)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -108,6 +111,10 @@ def add_problems(app: FastAPI) -> None:
 
 def explained(error: PersonaAgentError) -> tuple[int, str]:
     """Return the status and the sentence for one of our errors."""
+    if isinstance(error, LimitError):
+        return 429, error.detail
+    if isinstance(error, QuotaError):
+        return 413, f"{error}."
     if isinstance(error, UnknownNameError):
         return 404, f"There is no such {error.kind}."
     known = next((answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)), None)
