@@ -22,8 +22,10 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ..data.errors import AnswerError, StoppedError
+from ..data.statement import Memory
 from .adapter import TerseJSONAdapter
 from .lm_errors import lm_errors
+from .scope import within
 from .spend import measure
 
 _TERSE = TerseJSONAdapter()
@@ -39,6 +41,9 @@ Result = TypeVar("Result")
 
 class Module(dspy.Module):
     """A `dspy.Module` whose predictions have their `spend`, and whose LM errors are PersonaAgent's.
+
+    What a module asks the LM is recorded with the user whose memory the module has, as its attribute `memory` or as an
+    argument of that name.
 
     Subclasses write `forward` with named arguments and call their predictors with `ask`. Where no adapter is
     configured, answers are asked for as JSON: every LM that can be held to a schema then is.
@@ -116,7 +121,9 @@ async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> R
 def _measured(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Prediction]:
     @wraps(forward)
     def measured(self: Module, **inputs: Any) -> dspy.Prediction:
-        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE), lm_errors():
+        memory: Memory | None = inputs.get("memory", getattr(self, "memory", None))
+        whose = within(user_key=memory and memory.user_key)
+        with whose, measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE), lm_errors():
             prediction = forward(self, **inputs)
         prediction.spend = meter.spend
         return prediction

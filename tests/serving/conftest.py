@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import dspy
 import httpx
 import pytest
 import uvicorn
@@ -44,7 +45,7 @@ class Server(NamedTuple):
 
     client: httpx.Client
     store: Store
-    lm: ScriptedLM
+    lm: dspy.LM
 
     def key_of(self, user: str, tenant: str = "") -> dict[str, str]:
         """Return the headers of a user's new key."""
@@ -53,9 +54,15 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(lm: ScriptedLM, how: Serving = QUICK, tracker: AnswerTracker = UNTRACED) -> Generator[Server]:
+def serving(
+    lm: dspy.LM, how: Serving = QUICK, tracker: AnswerTracker = UNTRACED, price: str | None = None
+) -> Generator[Server]:
     """Serve while the block runs."""
-    with in_memory_store() as store, open_run(store.journal, new_run("serve"), {AGENT: lm}) as run, tracker.ready():
+    with (
+        in_memory_store() as store,
+        open_run(store.journal, new_run("serve"), {AGENT: lm}, price=price) as run,
+        tracker.ready(),
+    ):
 
         def erase(user_id: str) -> Receipt:
             return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
