@@ -17,7 +17,7 @@ class _Line:
 
 
 class Turns:
-    """Lets so many go on at once. A key that has just had a turn comes after all others. Used in one event loop.
+    """Lets so many go on at once. A key that gets a turn goes behind all that wait. Used in one event loop.
 
     Args:
         at_once: How many in all.
