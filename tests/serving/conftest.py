@@ -19,6 +19,7 @@ from personaagent.programs import AgentSettings
 from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
+from personaagent.serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 from personaagent.serving.deployment import Deployment
 from personaagent.serving.tracing import AnswerTracker
 from personaagent.testing import ScriptedLM, in_memory_store
@@ -76,9 +77,20 @@ def serving(
 
 
 @contextmanager
-def listening(app: FastAPI) -> Generator[str]:
+def listening(app: FastAPI, most_connections: int = MOST_CONNECTIONS) -> Generator[str]:
     """Listen at a free port while the block runs, and yield the URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=5))
+    bounds = uvicorn.Config(
+        app,
+        port=0,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+        http=BoundedProtocol,
+        ws="none",
+        limit_concurrency=most_connections,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+    )
+    server = uvicorn.Server(bounds)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -68,7 +68,7 @@ class Problem(Exception):
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of an endpoint that may end in these problems, beside those that any may end in."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    every = {400, 401, 403, 404, 413, 422, 429, 500, 503}
+    every = {400, 401, 403, 404, 408, 413, 422, 429, 500, 503}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted({*every, *statuses})
     }
