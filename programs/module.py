@@ -122,7 +122,7 @@ def _measured(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Pre
     @wraps(forward)
     def measured(self: Module, **inputs: Any) -> dspy.Prediction:
         memory: Memory | None = inputs.get("memory", getattr(self, "memory", None))
-        whose = within(user_key=memory and memory.user_key)
+        whose = within(user_key=None if memory is None else memory.user_key)
         with whose, measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE), lm_errors():
             prediction = forward(self, **inputs)
         prediction.spend = meter.spend

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dspy
 import httpx
@@ -31,6 +32,7 @@ from ..serving.conftest import listening
 from .made_up import ERASED, WORD, interactions
 from .test_erasure import found_in
 
+_DSPY: Any = dspy
 QUESTION = f"made-up question {WORD}"
 PAPER = AgentSettings(preset="paper", action=False)
 
@@ -64,12 +66,12 @@ async def ask_awaited(home: Home, user: User) -> None:
 
 def ask_in_threads(home: Home, user: User) -> None:
     agent, example = home.agent(user), dspy.Example(query=QUESTION).with_inputs("query")
-    dspy.Parallel(num_threads=2, disable_progress_bar=True)([(agent, example)] * 2)
+    _DSPY.Parallel(num_threads=2, disable_progress_bar=True)([(agent, example)] * 2)
 
 
 def evaluate(home: Home, user: User) -> None:
     devset = examples(user.interactions.all())[:2]
-    dspy.Evaluate(devset=devset, metric=lambda *_: 1.0, num_threads=2)(home.agent(user))
+    _DSPY.Evaluate(devset=devset, metric=lambda *_: 1.0, num_threads=2)(home.agent(user))
 
 
 def ask_a_copy(home: Home, user: User) -> None:
@@ -138,7 +140,7 @@ def without_words(home: Home) -> Iterator[User]:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_what_is_asked_in_python_is_recorded_with_the_user(
-    opened: Callable[[], Home], way: Callable[[Home, User], object]
+    opened: Callable[[], Home], way: Callable[[Home, User], Any]
 ) -> None:
     with opened() as home, without_words(home) as user, home.run():
         waiting = way(home, user)

@@ -7,7 +7,7 @@ first request of a connection, and for the rest of a head.
 import asyncio
 from typing import cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEAD_BYTES = 16_384
 """Of the request line and the headers together."""
@@ -47,7 +47,8 @@ class BoundedProtocol(H11Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether it has no request."""
-        return self.cycle is None or self.cycle.response_complete
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
 
     def _wait_for_head(self) -> None:
         self._wait_no_longer()
