@@ -12,7 +12,7 @@ from ..interaction import Interaction
 from ..memory.rows import contents_of
 from . import schema
 from .database import Database
-from .direct import DirectTransaction, Fetch, Prepared
+from .direct import DirectTransaction, Fetch, Prepared, Values
 from .handle import Handle
 from .rows import check_id, read, written
 from .statements import retract
@@ -23,25 +23,19 @@ if TYPE_CHECKING:
 _TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
-_READ_AT_ONCE = 100
+_READ_AT_ONCE, _READ_BYTES = 200, 2**20
 _table = schema.interactions
 _mine = _table.c.user_key == bindparam("user_key")
 _ALL = Prepared(select(_table.c.noun).where(_mine).order_by(_table.c.position))
 _COUNT = Prepared(select(func.count()).where(_mine))
 _COUNT_KNOWN = Prepared(select(func.count()).where(_mine, _table.c.known == 1))
-_SIZES = Prepared(
-    "SELECT size FROM interactions WHERE user_key = :user_key "
-    "ORDER BY moment DESC, position DESC LIMIT :most OFFSET :skipped"
-)
-_PAGE = Prepared(
-    "SELECT noun FROM interactions WHERE user_key = :user_key "
-    "ORDER BY moment DESC, position DESC LIMIT :most OFFSET :skipped"
-)
-_LATER = Prepared(
-    "SELECT moment, position, noun FROM interactions "
-    "WHERE user_key = :user_key AND (moment, position) > (:moment, :position) "
+_NEWEST = "FROM interactions WHERE user_key = :user_key ORDER BY moment DESC, position DESC LIMIT :most OFFSET :skipped"
+_LATER = (
+    "FROM interactions WHERE user_key = :user_key AND (moment, position) > (:moment, :position) "
     "ORDER BY moment, position LIMIT :most"
 )
+_NEWEST_SIZES, _NEWEST_NOUNS = Prepared(f"SELECT size {_NEWEST}"), Prepared(f"SELECT noun {_NEWEST}")
+_LATER_SIZES, _LATER_NOUNS = Prepared(f"SELECT size {_LATER}"), Prepared(f"SELECT moment, position, noun {_LATER}")
 _SIZE = Prepared(
     "SELECT (SELECT COALESCE(SUM(size), 0) FROM interactions WHERE user_key = :user_key) + "
     "(SELECT COALESCE(SUM(LENGTH(noun)), 0) FROM persona_versions WHERE user_key = :user_key)"
@@ -90,21 +84,25 @@ class InteractionLog(Handle):
     def newest(self, most: int, skipped: int = 0, *, most_bytes: int = 2**62) -> tuple[Interaction, ...]:
         """Return at most so many interactions and bytes, at least one, newest first, after those that are skipped."""
         page = {"user_key": self._user_key, "most": most, "skipped": skipped}
-        sums = accumulate(size for (size,) in self._database.fetch(_SIZES, page))
-        fitting = max(1, sum(total <= most_bytes for total in sums))
-        rows = self._database.fetch(_PAGE, {**page, "most": fitting})
+        fitting = self._fitting(_NEWEST_SIZES, page, most_bytes)
+        rows = self._database.fetch(_NEWEST_NOUNS, {**page, "most": fitting})
         return tuple(read(Interaction, text) for (text,) in rows)
 
     def each(self) -> Iterator[Interaction]:
         """Yield every interaction, oldest first; only a few are in memory at once."""
         moment, position = "", -1
         while True:
-            after = {"user_key": self._user_key, "moment": moment, "position": position, "most": _READ_AT_ONCE}
-            rows = self._database.fetch(_LATER, after)
-            yield from (read(Interaction, text) for _, _, text in rows)
-            if len(rows) < _READ_AT_ONCE:
+            later = {"user_key": self._user_key, "moment": moment, "position": position, "most": _READ_AT_ONCE}
+            fitting = self._fitting(_LATER_SIZES, later, _READ_BYTES)
+            rows = self._database.fetch(_LATER_NOUNS, {**later, "most": fitting})
+            if not rows:
                 return
+            yield from (read(Interaction, text) for _, _, text in rows)
             moment, position, _ = rows[-1]
+
+    def _fitting(self, sizes: Prepared, page: Values, most_bytes: int) -> int:
+        sums = accumulate(size for (size,) in self._database.fetch(sizes, page))
+        return max(1, sum(total <= most_bytes for total in sums))
 
     def check_room(self) -> None:
         """Return if the user may store more.

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
 _Noun = TypeVar("_Noun", bound=Noun)
-_READ_AT_ONCE = 100
+_READ_AT_ONCE = 5
+"""Rows that are in memory at once: one may have a megabyte."""
 
 
 class _Log(NamedTuple):

@@ -16,7 +16,7 @@ from .idempotency import IdempotentRoute
 from .interactions import InteractionId, Text, found
 from .problems import documented
 
-_PAGE_BYTES = 4 * 2**20
+_PAGE_BYTES = 2**20
 """Of the interactions of one page, unless one of them alone has more."""
 
 router = APIRouter(tags=["Memory"], route_class=IdempotentRoute)
