@@ -22,9 +22,18 @@ class KeyLimits(Noun):
     """What a key may use. None is no limit."""
 
     calls_per_minute: int | None = Field(default=None, ge=0)
+    """Requests that ask the LM: questions, and alignments that are asked for."""
     calls_per_day: int | None = Field(default=None, ge=0)
-    """Days are UTC."""
+    """Calls to the LM, those of alignments included. Days are UTC."""
     dollars_per_day: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What those calls cost."""
+    requests_per_minute: int | None = Field(default=None, ge=0)
+    """Requests of any kind."""
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether calls to the LM are counted."""
+        return self.calls_per_day is not None or self.dollars_per_day is not None
 
 
 class ApiKey(Noun):

@@ -3,6 +3,7 @@
     PersonaAgentError
     ├── InputError             fix the call or the data that it names
     │   ├── RecordError          one field of one record of one file
+    │   ├── QuotaError           the user has stored as much as may be
     │   ├── UnknownUserError     no such user in this home
     │   │   └── ErasedUserError      the user was erased meanwhile
     │   ├── UnknownNameError     no such task, method, model, tool or persona version
@@ -14,6 +15,7 @@
     │       └── FullError            there is no room on the disk
     ├── StoppedError           a run must not go on as it is; what it has is kept
     │   ├── BudgetError          its budget does not allow another call
+    │   │   └── LimitError             an API key may not make it, now or today
     │   └── DivergenceError      a replay came to a call that was not recorded
     └── ServiceError           try again: something outside did not answer as it should
         ├── LMError              the language model failed
@@ -55,6 +57,10 @@ class RecordError(InputError):
         self.file, self.record, self.field, self.problem = str(file), record, field, problem
         where = f"{file}: {record}" + (f", field {field!r}" if field else "")
         super().__init__(f"{where}: {problem}")
+
+
+class QuotaError(InputError):
+    """The user has stored as much as may be."""
 
 
 class UnknownUserError(InputError):
@@ -117,6 +123,19 @@ class StoppedError(PersonaAgentError):
 
 class BudgetError(StoppedError):
     """The budget does not allow another call."""
+
+
+class LimitError(BudgetError):
+    """An API key may not do this now.
+
+    Args:
+        retry_after_seconds: How long until it may, if nothing else uses the key.
+        detail: Why, in one sentence for the client.
+    """
+
+    def __init__(self, retry_after_seconds: int, detail: str) -> None:
+        self.retry_after_seconds, self.detail = retry_after_seconds, detail
+        super().__init__(detail)
 
 
 class DivergenceError(StoppedError):

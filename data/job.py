@@ -28,6 +28,8 @@ class Job(Noun):
     losses: int = 0
     known: int = 0
     """Ground truths that the user had given when it began."""
+    key_id: str = ""
+    """The API key that pays for it."""
     worker: str = ""
     """The run of the process that does it."""
     started_at: datetime

@@ -32,6 +32,11 @@ class Episode(Noun):
 class Memory(Protocol):
     """What a program may see of one user: the handle is the right to see it, there is no user id to pass."""
 
+    @property
+    def user_key(self) -> str:
+        """Whose memory it is; see `store.user_key`."""
+        ...
+
     def history(self) -> tuple[Interaction, ...]:
         """Return the visible interactions, oldest first."""
         ...

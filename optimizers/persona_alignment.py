@@ -16,6 +16,7 @@ from ..data.lm_names import as_written
 from ..programs import PersonaAgent
 from ..programs.lm_here import model_here
 from ..programs.module import in_thread
+from ..programs.scope import within
 from ..programs.spend import measure
 from .events import AlignmentEvent, IterationEnded, Listener
 from .evidence import EvidenceMode, EvidenceRound, Metric
@@ -104,7 +105,7 @@ class PersonaAlignment(Teleprompter):
         """
         program, started_at = student.deepcopy(), datetime.now(UTC)
         history, held_out = _interactions(trainset, student), _interactions(valset or (), student)
-        with measure() as meter:
+        with within(user_key=student.memory.user_key), measure() as meter:
             learn = self._by_paper if self.mode == "paper" else self._by_evidence
             found = learn(program, history, held_out)
         program.alignment = Alignment(

@@ -12,8 +12,9 @@ class Greet(Module):
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, TypeVar
 
@@ -21,9 +22,11 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ..data.errors import AnswerError, StoppedError
+from ..data.statement import Memory
 from .adapter import TerseJSONAdapter
 from .heard import cut_error, forget_heard, is_cut, last_heard, only_thoughts
 from .lm_errors import lm_errors
+from .scope import within
 from .spend import measure
 
 _TERSE = TerseJSONAdapter()
@@ -39,6 +42,9 @@ Result = TypeVar("Result")
 
 class Module(dspy.Module):
     """A `dspy.Module` whose predictions have their `spend`, and whose LM errors are PersonaAgent's.
+
+    What a module asks the LM is recorded with the user whose memory the module has, as its attribute `memory` or as an
+    argument of that name.
 
     Subclasses write `forward` with named arguments and call their predictors with `ask`. Where no adapter is
     configured, answers are asked for as JSON: every LM that can be held to a schema then is.
@@ -117,6 +123,16 @@ def stop_if_cancelled() -> None:
         raise StoppedError("this work was cancelled: it makes no more calls and records nothing more")
 
 
+@contextmanager
+def until(cancelled: threading.Event) -> Generator[None]:
+    """Let what is done inside make no more calls once an event is set."""
+    token = _cancelled.set(cancelled)
+    try:
+        yield
+    finally:
+        _cancelled.reset(token)
+
+
 async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> Result:
     """Do work in a thread, with the context of the caller.
 
@@ -136,7 +152,9 @@ async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> R
 def _measured(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Prediction]:
     @wraps(forward)
     def measured(self: Module, **inputs: Any) -> dspy.Prediction:
-        with measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE), lm_errors():
+        memory: Memory | None = inputs.get("memory", getattr(self, "memory", None))
+        whose = within(user_key=None if memory is None else memory.user_key)
+        with whose, measure() as meter, dspy.context(adapter=dspy.settings.adapter or _TERSE), lm_errors():
             prediction = forward(self, **inputs)
         prediction.spend = meter.spend
         return prediction

@@ -1,12 +1,13 @@
 """One user's memory: episodes by meaning, and statements. Masked, it is what it was when an interaction began."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, Self
 
 from ..errors import InputError
 from ..interaction import SAID, Interaction, normalised
 from ..statement import Episode, Statement
+from ..tasks import task_or_open
 from .chroma_index import EpisodeIndex
 from .lexical import likeness
 from .nearest import Match
@@ -19,6 +20,10 @@ class StoredHistory(StoredInteractions, Protocol):
 
     def among(self, interaction_ids: Sequence[str]) -> Mapping[str, Interaction]:
         """Return those that have one of these ids, by id."""
+        ...
+
+    def each(self) -> Iterator[Interaction]:
+        """Yield all of them, oldest first, without holding all of them in memory."""
         ...
 
 
@@ -89,7 +94,7 @@ class UserMemory:
         Counts are those of the visible history. Masked, another topic shows its newest statement from before; one
         without evidence is hidden, since nobody can say when it was known.
         """
-        visible = self.history()
+        visible = [_without_words(one) for one in self._interactions.each() if self._shows(one)]
         current = {one.topic: one for one in self._statements.current()}
         counts = {one.topic: one for one in _counts(visible)}
         seen = frozenset(one.interaction_id for one in visible)
@@ -98,7 +103,7 @@ class UserMemory:
 
     def said(self) -> tuple[Interaction, ...]:
         """Return what the user stated, oldest first."""
-        return tuple(one for one in self._interactions.all() if one.task == SAID)
+        return tuple(one for one in self._interactions.each() if one.task == SAID)
 
     def likeness(self, text: str, others: Sequence[str]) -> list[float]:
         """Return how near each of `others` is to `text` in meaning: the cosine of their vectors, -1 to 1."""
@@ -181,6 +186,13 @@ class UserMemory:
 
 def _rests_on(seen: frozenset[str], statement: Statement) -> bool:
     return bool(statement.evidence) and seen.issuperset(statement.evidence)
+
+
+def _without_words(one: Interaction) -> Interaction:
+    """Return what a count needs of an interaction."""
+    is_text = task_or_open(one.task).kind == "text"
+    truth = None if is_text else one.ground_truth
+    return one.model_copy(update={"query": "", "response": None, "metadata": {}, "ground_truth": truth})
 
 
 def _counts(history: Sequence[Interaction]) -> tuple[Statement, ...]:

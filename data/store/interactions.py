@@ -1,18 +1,19 @@
 """The log of what one user asked and did: the verbatim record that everything else is derived from."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
 
-from ..errors import InputError, PersonaAgentError
+from ..errors import InputError, PersonaAgentError, QuotaError
 from ..interaction import Interaction
 from ..memory.rows import contents_of
 from . import schema
 from .database import Database
-from .direct import DirectTransaction, Fetch, Prepared
+from .direct import DirectTransaction, Fetch, Prepared, Values
 from .forgotten import calls_quoting, take_out_words
 from .handle import Handle
 from .idempotency import forget_answers
@@ -27,10 +28,23 @@ _AHEAD = timedelta(days=1)
 _TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
+_READ_AT_ONCE, _READ_BYTES = 200, 2**20
 _table = schema.interactions
 _mine = _table.c.user_key == bindparam("user_key")
 _ALL = Prepared(select(_table.c.noun).where(_mine).order_by(_table.c.position))
 _COUNT = Prepared(select(func.count()).where(_mine))
+_COUNT_KNOWN = Prepared(select(func.count()).where(_mine, _table.c.known == 1))
+_NEWEST = "FROM interactions WHERE user_key = :user_key ORDER BY moment DESC, position DESC LIMIT :most OFFSET :skipped"
+_LATER = (
+    "FROM interactions WHERE user_key = :user_key AND (moment, position) > (:moment, :position) "
+    "ORDER BY moment, position LIMIT :most"
+)
+_NEWEST_SIZES, _NEWEST_NOUNS = Prepared(f"SELECT size {_NEWEST}"), Prepared(f"SELECT noun {_NEWEST}")
+_LATER_SIZES, _LATER_NOUNS = Prepared(f"SELECT size {_LATER}"), Prepared(f"SELECT moment, position, noun {_LATER}")
+_SIZE = Prepared(
+    "SELECT (SELECT COALESCE(SUM(size), 0) FROM interactions WHERE user_key = :user_key) + "
+    "(SELECT COALESCE(SUM(LENGTH(noun)), 0) FROM persona_versions WHERE user_key = :user_key)"
+)
 _NEXT = Prepared(select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine))
 _AMONG = Prepared(
     select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True))),
@@ -43,14 +57,66 @@ _log = logging.getLogger(__name__)
 
 
 class InteractionLog(Handle):
-    """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known."""
+    """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known.
 
-    def __init__(self, database: Database, user_key: str, index: "EpisodeIndex | None" = None) -> None:
+    Args:
+        database: Where they rest.
+        user_key: Whose.
+        index: Is told of them.
+        most_bytes: What the user may store, persona versions included; None is no limit. Who has reached it adds
+            nothing more.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        user_key: str,
+        index: "EpisodeIndex | None" = None,
+        most_bytes: int | None = None,
+    ) -> None:
         self._database, self._user_key, self._index = database, user_key, index
+        self._most_bytes = most_bytes
 
     def __len__(self) -> int:
         [(count,)] = self._database.fetch(_COUNT, {"user_key": self._user_key})
         return count
+
+    @property
+    def known(self) -> int:
+        """How many have a ground truth."""
+        [(count,)] = self._database.fetch(_COUNT_KNOWN, {"user_key": self._user_key})
+        return count
+
+    def newest(self, most: int, skipped: int = 0, *, most_bytes: int = 2**62) -> tuple[Interaction, ...]:
+        """Return at most so many interactions and bytes, at least one, newest first, after those that are skipped."""
+        page = {"user_key": self._user_key, "most": most, "skipped": skipped}
+        fitting = self._fitting(_NEWEST_SIZES, page, most_bytes)
+        rows = self._database.fetch(_NEWEST_NOUNS, {**page, "most": fitting})
+        return tuple(read(Interaction, text) for (text,) in rows)
+
+    def each(self) -> Iterator[Interaction]:
+        """Yield every interaction, oldest first; only a few are in memory at once."""
+        moment, position = "", -1
+        while True:
+            later = {"user_key": self._user_key, "moment": moment, "position": position, "most": _READ_AT_ONCE}
+            fitting = self._fitting(_LATER_SIZES, later, _READ_BYTES)
+            rows = self._database.fetch(_LATER_NOUNS, {**later, "most": fitting})
+            if not rows:
+                return
+            yield from (read(Interaction, text) for _, _, text in rows)
+            moment, position, _ = rows[-1]
+
+    def _fitting(self, sizes: Prepared, page: Values, most_bytes: int) -> int:
+        sums = accumulate(size for (size,) in self._database.fetch(sizes, page))
+        return max(1, sum(total <= most_bytes for total in sums))
+
+    def check_room(self) -> None:
+        """Return if the user may store more.
+
+        Raises:
+            QuotaError: The user may not.
+        """
+        _check_room(self._database.fetch, self._user_key, self._most_bytes)
 
     def all(self) -> tuple[Interaction, ...]:
         """Return every interaction, oldest first (`Interaction.moment`)."""
@@ -85,6 +151,7 @@ class InteractionLog(Handle):
 
         Raises:
             InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
+            QuotaError: The user has stored as much as may be.
             StorageError: The disk is full or refuses to write.
         """
         added = self.record(interactions)
@@ -94,6 +161,7 @@ class InteractionLog(Handle):
     def record(self, interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
         """Store as `add` does, and return what was newly stored; the index is told by `index_added`, or catches up."""
         with self._database.write_directly() as transaction:
+            _check_room(transaction.fetch, self._user_key, self._most_bytes)
             return add_interactions(transaction, self._user_key, interactions)
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
@@ -105,6 +173,7 @@ class InteractionLog(Handle):
         """
         learnt = self.get(interaction_id).model_copy(update={"ground_truth": ground_truth})
         _check([learnt])
+        self.check_room()
         with self._database.write() as connection:
             forgotten = connection.execute(delete(_table).where(self._is(interaction_id))).rowcount == 0
             if forgotten:
@@ -166,6 +235,14 @@ def add_interactions(
     return placed
 
 
+def _check_room(fetch: Fetch, user_key: str, most_bytes: int | None) -> None:
+    if most_bytes is None:
+        return
+    [(size,)] = fetch(_SIZE, {"user_key": user_key})
+    if size >= most_bytes:
+        raise QuotaError(f"{size:,} bytes are stored of this user, and {most_bytes:,} may be: forget something first")
+
+
 def _check(interactions: Sequence[Interaction]) -> None:
     seen: set[str] = set()
     latest = datetime.now(UTC) + _AHEAD
@@ -199,11 +276,27 @@ def _is_stored(one: Interaction, stored: dict[str, Interaction]) -> bool:
 
 
 def _row(user_key: str, one: Interaction) -> dict[str, object]:
+    text = written(one)
     return {
         "user_key": user_key,
         "interaction_id": one.interaction_id,
         "position": one.position,
-        "noun": written(one),
+        "noun": text,
+        **counts_of(one, text),
+    }
+
+
+def counts_of(one: Interaction, text: str) -> dict[str, object]:
+    """Return the columns by which an interaction is counted and ordered.
+
+    Args:
+        one: The interaction.
+        text: Its JSON.
+    """
+    return {
+        "moment": one.moment[0].isoformat(timespec="microseconds"),
+        "known": int(one.ground_truth is not None),
+        "size": len(text.encode()),
     }
 
 

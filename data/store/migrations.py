@@ -4,7 +4,9 @@ A step that has been released is never edited: the next change of the tables is 
 The SQL is what SQLite and PostgreSQL both understand.
 """
 
+import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, inspect, select, text
 
@@ -175,6 +177,33 @@ def m006_erasures(connection: Connection) -> None:
     )
 
 
+def m007_counts(connection: Connection) -> None:
+    """Put what is counted and ordered of an interaction into columns, so that no count reads every interaction."""
+    _execute(
+        connection,
+        "ALTER TABLE interactions ADD COLUMN moment TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE interactions ADD COLUMN known INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE interactions ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+    )
+    rows = connection.execute(text("SELECT user_key, interaction_id, noun FROM interactions")).all()
+    counted = text(
+        "UPDATE interactions SET moment = :moment, known = :known, size = :size "
+        "WHERE user_key = :user_key AND interaction_id = :interaction_id"
+    )
+    for user_key, interaction_id, noun in rows:
+        fields = json.loads(noun)
+        at = datetime.fromisoformat(fields.get("at") or "0001-01-01T00:00:00Z").astimezone(UTC)
+        values = {
+            "moment": at.isoformat(timespec="microseconds"),
+            "known": int(fields.get("ground_truth") is not None),
+            "size": len(noun.encode()),
+        }
+        connection.execute(counted, {"user_key": user_key, "interaction_id": interaction_id, **values})
+    _execute(
+        connection, "CREATE INDEX interactions_by_moment ON interactions (user_key, moment, position, known, size)"
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_history,
     m002_personas,
@@ -182,6 +211,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m004_serving,
     m005_tasks,
     m006_erasures,
+    m007_counts,
 )
 """All steps, oldest first."""
 

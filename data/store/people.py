@@ -1,6 +1,7 @@
 """Whole users: all that is stored of one person, taken out, taken in, and erased."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, TableClause, insert, select
@@ -15,6 +16,7 @@ from . import schema
 from .database import Database
 from .erasure import erase_rows
 from .handle import Handle
+from .interactions import counts_of
 from .personas import Promotion
 from .rows import check_id, read, written
 from .tombstones import Tombstone, Tombstones, strike
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
 _Noun = TypeVar("_Noun", bound=Noun)
+_READ_AT_ONCE = 5
+"""Rows that are in memory at once: one may have a megabyte."""
 
 
 class _Log(NamedTuple):
@@ -72,9 +76,13 @@ class People(Handle):
         """The erasures that are not finished."""
 
     def records(self, user_id: str) -> tuple[Noun, ...]:
-        """Return the records of a user, all as of one moment.
+        """Return what `each` yields."""
+        return tuple(self.each(user_id))
 
-        Returns:
+    def each(self, user_id: str) -> Iterator[Noun]:
+        """Yield the records of a user, all as of one moment; few of them are in memory at once.
+
+        Yields:
             Interactions, statements, alignments, persona versions and promotions, each in the order in which they were
             stored. A version has the status under which it was recorded: which is live is told by the promotions.
 
@@ -85,7 +93,7 @@ class People(Handle):
         with self._database.read() as connection:
             if connection.scalar(select(schema.users.c.key).where(schema.users.c.user_id == user_id)) is None:
                 raise UnknownUserError(user_id)
-            return _records(connection, user_key(user_id))
+            yield from _records(connection, user_key(user_id))
 
     def add(self, user_id: str, records: Sequence[Noun]) -> None:
         """Store what `records` returned, here or in another store, as a user of whom nothing is stored yet.
@@ -100,7 +108,7 @@ class People(Handle):
         _check(records)
         with self._database.write() as connection:
             self._add_user(connection, user_id)
-            if _records(connection, user_key(user_id)):
+            if tuple(_records(connection, user_key(user_id))):
                 raise InputError(f"user {user_id!r} has records here: erase them first, or choose another user id")
             for log in _LOGS:
                 rows = [_row(log, user_key(user_id), place, noun) for place, noun in enumerate(_of(log.kind, records))]
@@ -163,14 +171,12 @@ class People(Handle):
         self._database.settle()
 
 
-def _records(connection: Connection, key: str) -> tuple[Noun, ...]:
-    return tuple(noun for log in _LOGS for noun in _recorded(connection, log, key))
-
-
-def _recorded(connection: Connection, log: _Log, key: str) -> list[Noun]:
-    table = log.table.c
-    nouns = select(table.noun).where(table.user_key == key).order_by(table[log.place])
-    return [read(log.kind, noun) for noun in connection.scalars(nouns)]
+def _records(connection: Connection, key: str) -> Iterator[Noun]:
+    for log in _LOGS:
+        table = log.table.c
+        nouns = select(table.noun).where(table.user_key == key).order_by(table[log.place])
+        with closing(connection.scalars(nouns, execution_options={"yield_per": _READ_AT_ONCE})) as found:
+            yield from (read(log.kind, noun) for noun in found)
 
 
 def _row(log: _Log, key: str, place: int, noun: Noun) -> dict[str, object]:
@@ -178,7 +184,9 @@ def _row(log: _Log, key: str, place: int, noun: Noun) -> dict[str, object]:
     for name, value in columns.items():
         if isinstance(value, str):
             check_id(name, value)
-    return {"user_key": key, log.place: place, **columns, "noun": written(noun)}
+    text = written(noun)
+    counted = counts_of(noun, text) if isinstance(noun, Interaction) else {}
+    return {"user_key": key, log.place: place, **columns, **counted, "noun": text}
 
 
 def _of(kind: type[_Noun], records: Iterable[Noun]) -> list[_Noun]:

@@ -6,7 +6,8 @@ but for tasks and those of a server: an API key is revoked, usage is counted, a 
 was begun is answered.
 
     users               everyone of whom something is stored; `ordinal` is the order of creation
-    interactions        one row each; `position` is the place in the user's history
+    interactions        one row each; `position` is the place in the user's history, `moment` when it was, `known`
+                        whether there is a ground truth, `size` the bytes of the noun
     statements          one row each; the current one of a topic has the highest `ordinal`
     persona_versions    as recorded; whether one is live or retired is told by `promotions` alone
     promotions          append-only: which version became live; the last one is live now
@@ -27,7 +28,16 @@ was begun is answered.
 from sqlalchemy import column, table
 
 users = table("users", column("key"), column("user_id"), column("ordinal"))
-interactions = table("interactions", column("user_key"), column("interaction_id"), column("position"), column("noun"))
+interactions = table(
+    "interactions",
+    column("user_key"),
+    column("interaction_id"),
+    column("position"),
+    column("noun"),
+    column("moment"),
+    column("known"),
+    column("size"),
+)
 statements = table(
     "statements", column("user_key"), column("ordinal"), column("statement_id"), column("topic"), column("noun")
 )

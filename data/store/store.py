@@ -59,6 +59,8 @@ class Store:
 
     def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
         self._database, self._index = database, index
+        self.most_bytes_of_user: int | None = None
+        """What handles of users let each of them store from now on; None is no limit."""
         self.journal = Journal(database)
         self.keys = KeyRing(database, _add)
         self.usage = UsageLedger(database)
@@ -241,7 +243,7 @@ class Store:
         self.close()
 
     def _handle(self, user_id: str) -> User:
-        return User(user_id, self._database, self._index)
+        return User(user_id, self._database, self._index, self.most_bytes_of_user)
 
 
 def _add(connection: Connection, user_id: str) -> None:

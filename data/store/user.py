@@ -32,11 +32,13 @@ class User(Handle):
     jobs: JobLog
     """Which alignments a server was asked for."""
 
-    def __init__(self, user_id: str, database: Database, index: "EpisodeIndex | None") -> None:
+    def __init__(
+        self, user_id: str, database: Database, index: "EpisodeIndex | None", most_bytes: int | None = None
+    ) -> None:
         self._user_id, self._index = user_id, index
         self.key = user_key(user_id)
         """What the user is called wherever a name is needed: in indexes, MLflow, files and logs."""
-        self.interactions = InteractionLog(database, self.key, index)
+        self.interactions = InteractionLog(database, self.key, index, most_bytes)
         self.statements = StatementLog(database, self.key)
         self.personas = PersonaLog(database, self.key)
         self.alignments = AlignmentLog(database, self.key)

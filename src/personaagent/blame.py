@@ -59,10 +59,12 @@ def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
     shown = user.personas.live if version is None else user.personas.get(version)
     if shown is None:
         return ()
-    known = {one.interaction_id: one for one in user.interactions.all()}
     decisions = _decisions(user, shown)
+    decided = [one.change.line for one in decisions if one.change.line]
+    causes = {cause for line in (*shown.persona.lines, *decided) for cause in line.causes}
+    known = user.interactions.among(sorted(causes))
     lines = [_blamed(line, decisions, known) for line in shown.persona.lines]
-    weights = [] if shown.persona.weights is None else [_weights(shown.persona.weights, decisions, known)]
+    weights = [] if shown.persona.weights is None else [_weights(user, shown.persona.weights, decisions)]
     return (*lines, *weights, *_elsewhere(shown, decisions, known))
 
 
@@ -89,9 +91,9 @@ def _blamed(line: PersonaLine, decisions: Iterable[Decision], known: Mapping[str
     )
 
 
-def _weights(weights: AnswerWeights, decisions: Iterable[Decision], known: Mapping[str, Interaction]) -> Blamed:
+def _weights(user: User, weights: AnswerWeights, decisions: Iterable[Decision]) -> Blamed:
     decision = next((one for one in decisions if one.change.weights == weights), None)
-    answered = sum(one.task == weights.task and one.ground_truth is not None for one in known.values())
+    answered = sum(one.task == weights.task and one.ground_truth is not None for one in user.interactions.each())
     return Blamed(
         kind="weights",
         text=f"{as_written(weights.lm)} counts {weights.a:g}, the user's habits {weights.b:g}, "

@@ -78,22 +78,31 @@ class Home:
 
     @contextmanager
     def run(
-        self, name: str = "python", *, run_id: str | None = None, budget: "Budget | None" = None
+        self,
+        name: str = "python",
+        *,
+        user: User | None = None,
+        run_id: str | None = None,
+        budget: "Budget | None" = None,
     ) -> "Generator[OpenRun]":
         """Ask the LMs of the settings for what is done inside; every call is journalled in the store.
 
         Args:
             name: What is done, for whoever reads the ledger.
+            user: For whom all of it is done. Programs and alignments say so themselves; what else asks the run's LMs
+                about a user, another optimizer say, is erased with the user only if the run is for that user.
             run_id: The run to take up again, or a name for a new one.
             budget: What it may spend.
 
         Raises:
             StoppedError: The budget did not allow all of it; the message says how to go on.
         """
+        from .programs.scope import within
         from .runs import new_run, open_run, role_lms
 
         lms, price, journal = role_lms(self.settings), self.settings.price, self.store.journal.of_stored()
-        with open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price) as run:
+        begun = open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price)
+        with begun as run, within(user_key=user and user.key):
             yield run
 
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
@@ -132,8 +141,9 @@ class Home:
             InputError: The program is another user's, or the optimizer changed nothing.
 
         Example:
-            >>> gepa = dspy.GEPA(metric, max_metric_calls=40, reflection_lm=lm)
-            >>> better = gepa.compile(home.agent(user), trainset=trainset)
+            >>> with home.run(user=user) as run:
+            ...     gepa = dspy.GEPA(metric, max_metric_calls=40, reflection_lm=run.lm("revision"))
+            ...     better = gepa.compile(home.agent(user), trainset=trainset)
             >>> home.adopt(user, better, "GEPA")
         """
         from .personas import adopt

@@ -3,14 +3,16 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from pydantic import Field, ValidationError
 
 from .data.alignment import Alignment
-from .data.errors import PersonaAgentError, RecordError, StorageError
+from .data.errors import PersonaAgentError, RecordError, StorageError, writing
 from .data.interaction import Interaction
 from .data.nouns import Noun
 from .data.persona import PersonaVersion
@@ -101,11 +103,18 @@ def export_user(store: Store, user_id: str) -> Iterator[str]:
     The first line says whose they are, each other is one record: interactions, statements, alignments, persona versions
     and promotions. What was paid for stays in the journal, what opens a server stays here.
 
+    All of it is as of one moment, and none of it is held in memory: it waits in a temporary file without a name.
+
     Raises:
         UnknownUserError: Nobody of this id is stored.
+        StorageError: There is no room for the temporary file.
     """
-    records = store.people.records(user_id)
-    return _lines(_Header(user_id=user_id, records=len(records)), records)
+    with writing(Path(gettempdir())), ExitStack() as failing:
+        file = failing.enter_context(TemporaryFile("w+", encoding="utf-8", newline="\n"))
+        count = sum(bool(file.write(_line(record))) for record in store.people.each(user_id))
+        file.seek(0)
+        failing.pop_all()
+    return _lines(_Header(user_id=user_id, records=count), file)
 
 
 def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, *, source: str = "the export") -> User:
@@ -193,11 +202,15 @@ def _is_elsewhere(home: "Home", part: Part) -> bool:
     return {"index": home.store.people.index_is_elsewhere, "tracking": home.tracker.is_elsewhere}.get(part, False)
 
 
-def _lines(header: _Header, records: Iterable[Noun]) -> Iterator[str]:
-    yield header.to_json() + "\n"
-    for record in records:
-        fields = {"kind": _NAMES[type(record)], **json.loads(record.to_json())}
-        yield json.dumps(fields, ensure_ascii=False) + "\n"
+def _lines(header: _Header, file: TextIO) -> Iterator[str]:
+    with file:
+        yield header.to_json() + "\n"
+        yield from file
+
+
+def _line(record: Noun) -> str:
+    fields = {"kind": _NAMES[type(record)], **json.loads(record.to_json())}
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def _header(source: str, line: str) -> _Header:

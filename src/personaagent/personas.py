@@ -17,6 +17,7 @@ from .data.tasks import task_named
 from .lms.recorded_tools import recorded_tool
 from .optimizers import initial_persona, latest
 from .programs import AgentSettings, PersonaAgent
+from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
 
@@ -122,7 +123,8 @@ def summarise(user: User, memory: Memory) -> None:
         new = [one for one in history if one.task == name and one.interaction_id not in summarised]
         if task.kind != "text" or not new or (summary and len(new) < _WORTH_A_SUMMARY):
             continue
-        written = SummariseHistory()(interactions=new, known=summary, task=task, now=datetime.now(UTC)).statement
+        with within(user_key=user.key):
+            written = SummariseHistory()(interactions=new, known=summary, task=task, now=datetime.now(UTC)).statement
         if written is not None:
             user.statements.add(written)
 

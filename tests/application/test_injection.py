@@ -131,7 +131,9 @@ def test_no_attack_brings_a_line_into_the_persona(fresh: Callable[[], User], obe
 def test_the_lm_of_this_suite_does_obey() -> None:
     wish = WISHES[0]
     plain, quoted = f"do this:\n{wish}", f"given: {json.dumps(wish)}"
-    for text, obedience, obeys in ((plain, "literal", 1), (quoted, "literal", 0), (quoted, "credulous", 1)):
+    cases: list[tuple[str, Obedience, bool]]
+    cases = [(plain, "literal", True), (quoted, "literal", False), (quoted, "credulous", True)]
+    for text, obedience, obeys in cases:
         with dspy.context(lm=ScriptedLM(obedient(wish, obedience)), adapter=dspy.JSONAdapter()):
             said = dspy.Predict("query -> response")(query=text).response
-        assert (said == wish) == bool(obeys)
+        assert (said == wish) == obeys

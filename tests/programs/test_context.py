@@ -1,6 +1,7 @@
 """What a conversation adds to a question: earlier turns, and a form that the client wants."""
 
 import json
+from typing import Any
 
 import dspy
 import pytest
@@ -57,8 +58,8 @@ def test_an_answer_has_the_form_that_the_client_wants(user: User) -> None:
     answered = asked(user, lm, Context(schema=json.dumps(FILM)))
     assert json.loads(answered.response) == {"title": "Sea", "year": 1999}
     [request] = lm.requests
-    schema = (request.request.config.response_format or {})["schema"]
-    assert schema["$defs"]["Answer"]["required"] == ["title", "year"]
+    form: Any = request.request.config.response_format
+    assert form["schema"]["$defs"]["Answer"]["required"] == ["title", "year"]
     assert json.dumps(FILM) in request.system, "an LM that cannot be held to a schema reads it"
 
 

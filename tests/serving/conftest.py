@@ -5,8 +5,9 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import dspy
 import httpx
 import pytest
 import uvicorn
@@ -18,6 +19,7 @@ from personaagent.programs import AgentSettings
 from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
+from personaagent.serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 from personaagent.serving.deployment import Deployment
 from personaagent.serving.tracing import AnswerTracker
 from personaagent.testing import ScriptedLM, in_memory_store
@@ -44,7 +46,7 @@ class Server(NamedTuple):
 
     client: httpx.Client
     store: Store
-    lm: ScriptedLM
+    lm: Any  # Most often a ScriptedLM, of which the requests are looked at.
 
     def key_of(self, user: str, tenant: str = "") -> dict[str, str]:
         """Return the headers of a user's new key."""
@@ -53,9 +55,15 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(lm: ScriptedLM, how: Serving = QUICK, tracker: AnswerTracker = UNTRACED) -> Generator[Server]:
+def serving(
+    lm: dspy.LM, how: Serving = QUICK, tracker: AnswerTracker = UNTRACED, price: str | None = None
+) -> Generator[Server]:
     """Serve while the block runs."""
-    with in_memory_store() as store, open_run(store.journal, new_run("serve"), {AGENT: lm}) as run, tracker.ready():
+    with (
+        in_memory_store() as store,
+        open_run(store.journal, new_run("serve"), {AGENT: lm}, price=price) as run,
+        tracker.ready(),
+    ):
 
         def erase(user_id: str) -> Receipt:
             return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
@@ -69,9 +77,20 @@ def serving(lm: ScriptedLM, how: Serving = QUICK, tracker: AnswerTracker = UNTRA
 
 
 @contextmanager
-def listening(app: FastAPI) -> Generator[str]:
+def listening(app: FastAPI, most_connections: int = MOST_CONNECTIONS) -> Generator[str]:
     """Listen at a free port while the block runs, and yield the URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=5))
+    bounds = uvicorn.Config(
+        app,
+        port=0,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+        http=BoundedProtocol,
+        ws="none",
+        limit_concurrency=most_connections,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+    )
+    server = uvicorn.Server(bounds)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

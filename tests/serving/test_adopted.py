@@ -65,6 +65,7 @@ def asked_of(server: Server) -> tuple[str, ScriptedRequest]:
     """Ask the server, and return its answer and what the LM was asked."""
     answered = server.client.post("/v1/chat/completions", json=ASKED, headers=server.key_of("maya"))
     assert answered.status_code == 200, answered.text
+    assert isinstance(server.lm, ScriptedLM)
     return answered.json()["choices"][0]["message"]["content"], server.lm.requests[-1]
 
 

@@ -20,14 +20,20 @@ from personaagent.programs import AgentSettings
 from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving
-from personaagent.serving.deployment import Deployment, Question
+from personaagent.serving.deployment import Deployment
 from personaagent.serving.others import worker_name
+from personaagent.serving.question import Question
 from personaagent.testing import HashEmbedder
 
 from ..journal.deterministic_lm import deterministic_lm
 from ..postgres import PostgresServer
 
 SHARED = Serving(align_every=0, agent=AgentSettings(action=False), alone=False)
+
+
+def asking(deployment: Deployment) -> Caller:
+    """Return the one user, with a new key."""
+    return Caller(deployment.store.keys.create("user", user_id="maya")[0], deployment.store.user("maya"))
 
 
 class Two(NamedTuple):
@@ -43,7 +49,7 @@ class Two(NamedTuple):
 
     async def begun_there(self) -> Job:
         """Begin a long alignment in the second process, and return it once it runs."""
-        job = await self.there.learner.begin(self.there.store.user("maya"), "asked", n=3, iterations=10)
+        job = await self.there.learner.begin(asking(self.there), "asked", n=3, iterations=10)
         while not self.here.store.journal.ledger(user_key=user_key("maya")):  # noqa: ASYNC110 - only the store can tell
             await asyncio.sleep(0.02)
         return job
@@ -86,14 +92,14 @@ async def test_an_alignment_of_another_process_is_cancelled(two: Two) -> None:
 
 
 def test_a_cancellation_just_before_an_alignments_turn_is_not_lost(two: Two) -> None:
-    job = two.there.learner._new(two.user, "asked", n=3, iterations=10)
+    job = two.there.learner._new(asking(two.there), "asked", n=3, iterations=10)
     two.here.learner._ask_to_end(two.user, job)
     assert two.there.learner._take_turn(two.user, job) is None
     assert two.user.jobs.get(job.job_id).state == "cancelling"
 
 
 def test_a_cancellation_of_what_has_just_ended_changes_nothing(two: Two) -> None:
-    job = two.there.learner._new(two.user, "asked", n=3, iterations=1)
+    job = two.there.learner._new(asking(two.there), "asked", n=3, iterations=1)
     ended = two.there.learner._settle(two.user, job.model_copy(update={"state": "finished"}))
     two.here.learner._ask_to_end(two.user, job)
     assert two.user.jobs.get(job.job_id) == ended
@@ -109,7 +115,7 @@ async def test_an_erasure_ends_the_alignment_of_another_process_first(two: Two) 
 
 
 async def test_two_processes_that_are_asked_at_once_align_one_after_the_other(two: Two) -> None:
-    asked = [each.learner.begin(each.store.user("maya"), "asked") for each in (two.here, two.there, two.here)]
+    asked = [each.learner.begin(asking(each), "asked") for each in (two.here, two.there, two.here)]
     jobs: Sequence[Job] = await asyncio.gather(*asked)
     running: list[int] = []
     while not all(job.is_over for job in jobs):
@@ -121,8 +127,7 @@ async def test_two_processes_that_are_asked_at_once_align_one_after_the_other(tw
 
 
 async def test_an_answer_that_another_process_gives_leaves_nothing_of_a_user_who_is_erased_meanwhile(two: Two) -> None:
-    caller = Caller(two.there.store.keys.create("user", user_id="maya")[0], two.there.store.user("maya"))
-    answering = asyncio.create_task(two.there.answer(caller, Question("a film?", OPEN)))
+    answering = asyncio.create_task(two.there.answer(asking(two.there), Question("a film?", OPEN)))
     journal = two.here.store.journal
     while not any(journal.calls(run.run_id) for run in journal.runs()):  # noqa: ASYNC110 - only the store can tell
         await asyncio.sleep(0.02)
@@ -180,7 +185,7 @@ async def test_a_store_that_is_away_when_an_alignment_ends_is_told_when_it_is_ba
 
     monkeypatch.setattr(two.there.learner, "_settle", away)
     monkeypatch.setattr("personaagent.serving.learning._SETTLES_AGAIN_SECONDS", 0.01)
-    job = two.there.learner._new(two.user, "asked", n=3, iterations=1)
+    job = two.there.learner._new(asking(two.there), "asked", n=3, iterations=1)
     ended = job.model_copy(update={"state": "finished"})
     assert await two.there.learner._settle_when_possible(two.user, ended) == ended
     assert two.user.jobs.get(job.job_id).state == "finished"

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from personaagent.data.api_key import ApiKey, KeyLimits
-from personaagent.data.store import Store, UsageLedger
-from personaagent.data.store.database import Database
-from personaagent.data.store.usage import Usage
+from personaagent.data.call import NOTHING, Cost
+from personaagent.data.errors import LimitError
+from personaagent.data.store import Store
 from personaagent.serving.limits import Limiter
 from personaagent.serving.window import MovingWindow
 
 NO_LIMITS = KeyLimits()
+FREE, UNKNOWN = Cost(), Cost(dollars=None)
 
 
 class Clock:
@@ -37,6 +38,10 @@ class Clock:
         self.at += timedelta(seconds=seconds)
 
 
+def dollars(amount: float) -> Cost:
+    return Cost(dollars=amount)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -50,8 +55,21 @@ def key(store: Store, **limits: float) -> ApiKey:
     return store.keys.create("admin", limits=KeyLimits.model_validate(limits))[0]
 
 
-def taken(limiter: Limiter, key: ApiKey, calls: int) -> list[bool]:
-    return [limiter.take(key) is None for _ in range(calls)]
+def refusal(act: Callable[[], object]) -> LimitError | None:
+    try:
+        act()
+    except LimitError as refused:
+        return refused
+    return None
+
+
+def taken(limiter: Limiter, key: ApiKey, times: int) -> list[bool]:
+    return [refusal(lambda: limiter.take(key)) is None for _ in range(times)]
+
+
+def called(limiter: Limiter, key: ApiKey, times: int, worst: Cost = FREE) -> list[bool]:
+    """Make calls to the LM, each of which costs its worst case."""
+    return [refusal(lambda: limiter.payer(key).reserve(worst)) is None for _ in range(times)]
 
 
 @pytest.fixture
@@ -63,111 +81,144 @@ def store(new_url: Callable[[], str]) -> Iterator[Store]:
 def test_without_a_limit_nothing_is_refused_or_counted(store: Store, clock: Clock) -> None:
     mine, limits = key(store), limiter(store, clock)
     assert taken(limits, mine, 200) == [True] * 200
-    limits.charge(mine, None)
+    assert called(limits, mine, 3, UNKNOWN) == [True] * 3
+    limits.payer(mine).reserve(UNKNOWN).settle(UNKNOWN)
     assert store.usage.of(mine.key_id, clock().date()) == (0, 0.0)
 
 
-def test_calls_a_minute_are_those_of_any_60_seconds(store: Store, clock: Clock) -> None:
-    mine, limits = key(store, calls_per_minute=2), limiter(store, clock)
-    assert limits.take(mine) is None
+@pytest.mark.parametrize(("limit", "what"), [("calls_per_minute", "calls"), ("requests_per_minute", "requests")])
+def test_what_is_counted_by_the_minute_is_that_of_any_60_seconds(
+    store: Store, clock: Clock, limit: str, what: str
+) -> None:
+    mine, limits = key(store, **{limit: 2}), limiter(store, clock)
+    act = partial(limits.take if what == "calls" else limits.admit, mine)
+    assert refusal(act) is None
     clock.pass_by(40.5)
-    assert limits.take(mine) is None
-    refusal = limits.take(mine)
-    assert refusal is not None
-    assert (refusal.retry_after_seconds, refusal.detail) == (
+    assert refusal(act) is None
+    refused = refusal(act)
+    assert refused is not None
+    assert (refused.retry_after_seconds, refused.detail) == (
         20,
-        "this key may make 2 calls a minute: try again in 20 s",
+        f"this key may make 2 {what} a minute: try again in 20 s",
     )
-    clock.pass_by(refusal.retry_after_seconds)
-    assert taken(limits, mine, 2) == [True, False]
+    clock.pass_by(refused.retry_after_seconds)
+    assert [refusal(act) is None for _ in range(2)] == [True, False]
 
 
 def test_calls_a_day_are_exactly_as_many_over_workers_and_restarts(store: Store, clock: Clock) -> None:
     mine, workers = key(store, calls_per_day=30), [limiter(store, clock) for _ in range(4)]
     with ThreadPoolExecutor(8) as threads:
-        took = list(threads.map(lambda number: workers[number % 4].take(mine) is None, range(60)))
-    assert sum(took) == 30
-    assert taken(limiter(store, clock), mine, 1) == [False]
+        made = list(threads.map(lambda number: called(workers[number % 4], mine, 1) == [True], range(60)))
+    assert sum(made) == 30
+    assert called(limiter(store, clock), mine, 1) == taken(limiter(store, clock), mine, 1) == [False]
     assert store.usage.of(mine.key_id, clock().date()).calls == 30
 
 
-def test_the_last_call_of_a_day_is_one_workers_even_if_several_saw_it_free(url: str, clock: Clock) -> None:
-    class Stale(UsageLedger):
-        def of(self, key_id: str, day: date) -> Usage:
-            return Usage(0, 0.0)
-
-    with Store.open(url) as store, closing(Database(url)) as database:
-        mine = key(store, calls_per_day=2)
-        assert taken(Limiter(Stale(database), NO_LIMITS, now=clock), mine, 4) == [True, True, False, False]
-        assert store.usage.of(mine.key_id, clock().date()).calls == 2
+def test_dollars_that_are_set_aside_at_once_are_never_more_than_there_are(store: Store, clock: Clock) -> None:
+    mine, workers = key(store, dollars_per_day=1), [limiter(store, clock) for _ in range(4)]
+    with ThreadPoolExecutor(8) as threads:
+        made = list(
+            threads.map(lambda number: called(workers[number % 4], mine, 1, dollars(0.25)) == [True], range(30))
+        )
+    assert (sum(made), store.usage.of(mine.key_id, clock().date())) == (4, (4, 1.0))
 
 
 def test_the_day_begins_at_midnight_utc_and_the_refusal_says_when(store: Store, clock: Clock) -> None:
     mine, limits = key(store, calls_per_day=1), limiter(store, clock)
-    assert limits.take(mine) is None
+    assert called(limits, mine, 1) == [True]
     clock.pass_by(60.5)
-    refusal = limits.take(mine)
-    assert refusal is not None
-    assert refusal.retry_after_seconds == 60
-    assert refusal.detail == "this key may make 1 calls a day, and has made them: try again tomorrow (UTC)"
-    clock.pass_by(refusal.retry_after_seconds)
-    assert taken(limits, mine, 2) == [True, False]
+    refused = refusal(lambda: limits.take(mine))
+    assert refused is not None
+    assert refused.retry_after_seconds == 60
+    assert refused.detail == "this key may make 1 calls a day, and has made them: try again tomorrow (UTC)"
+    clock.pass_by(refused.retry_after_seconds)
+    assert called(limits, mine, 2) == [True, False]
 
 
-def test_dollars_a_day_are_spent_until_they_are_gone(store: Store, clock: Clock) -> None:
+def test_a_call_that_may_cost_more_than_is_left_is_not_made(store: Store, clock: Clock) -> None:
     mine, limits = key(store, dollars_per_day=0.75), limiter(store, clock)
-    for dollars in (0.5, 0.125, 0.25):
-        assert limits.take(mine) is None
-        limits.charge(mine, dollars)
-    refusal = limiter(store, clock).take(mine)
-    assert refusal is not None
-    assert refusal.detail == "this key may spend 0.75 dollars a day, and has spent them: try again tomorrow (UTC)"
-    clock.pass_by(refusal.retry_after_seconds)
-    assert limits.take(mine) is None
+    for spent in (0.125, 0.25):
+        limits.payer(mine).reserve(dollars(0.5)).settle(dollars(spent))
+    assert store.usage.of(mine.key_id, clock().date()) == (2, 0.375)
+    refused = refusal(lambda: limits.payer(mine).reserve(dollars(0.5)))
+    assert refused is not None
+    assert refused.detail == (
+        "this key may spend 0.75 dollars a day, and the next call may cost more than is left: try again tomorrow (UTC)"
+    )
+    assert store.usage.of(mine.key_id, clock().date()) == (2, 0.375)
+    assert called(limits, mine, 1, dollars(0.375)) == [True]
+    clock.pass_by(refused.retry_after_seconds)
+    assert called(limits, mine, 1, dollars(0.5)) == [True]
 
 
-def test_under_a_limit_in_dollars_a_price_that_is_not_known_ends_the_day(store: Store, clock: Clock) -> None:
+def test_what_was_set_aside_yesterday_is_put_back_yesterday(store: Store, clock: Clock) -> None:
+    mine, limits = key(store, dollars_per_day=1), limiter(store, clock)
+    before, reserved = clock().date(), limits.payer(mine).reserve(dollars(1.0))
+    clock.pass_by(600)
+    reserved.settle(dollars(0.25))
+    assert store.usage.of(mine.key_id, before) == (1, 0.25)
+    assert store.usage.of(mine.key_id, clock().date()) == (0, 0.0)
+
+
+def test_a_call_that_was_never_made_costs_nothing(store: Store, clock: Clock) -> None:
+    mine, limits = key(store, calls_per_day=1, dollars_per_day=1), limiter(store, clock)
+    limits.payer(mine).reserve(dollars(0.5)).settle(NOTHING)
+    assert store.usage.of(mine.key_id, clock().date()) == (0, 0.0)
+
+
+def test_a_request_whose_shortest_call_cannot_be_paid_is_refused_before_any_work(store: Store, clock: Clock) -> None:
+    limits = Limiter(store.usage, NO_LIMITS, least=dollars(0.5), now=clock, clock=clock.seconds)
+    assert taken(limits, key(store, dollars_per_day=0.25), 1) == [False]
+    assert taken(limits, key(store, dollars_per_day=0.5), 1) == [True]
+
+
+def test_under_a_limit_in_dollars_no_call_is_made_whose_price_is_not_known(store: Store, clock: Clock) -> None:
+    mine = key(store, dollars_per_day=5)
+    limits = Limiter(store.usage, NO_LIMITS, least=UNKNOWN, now=clock, clock=clock.seconds)
+    for act in (lambda: limits.take(mine), lambda: limits.payer(mine).reserve(UNKNOWN)):
+        refused = refusal(act)
+        assert refused is not None
+        assert refused.detail.startswith("this key may spend 5 dollars a day, and what a call costs is not known")
+        assert "PERSONAAGENT_PRICE" in refused.detail
+    assert store.usage.of(mine.key_id, clock().date()) == (0, 0.0)
+
+
+def test_a_day_of_which_an_older_release_did_not_know_the_dollars_is_over(store: Store, clock: Clock) -> None:
     mine, limits = key(store, dollars_per_day=5), limiter(store, clock)
-    limits.charge(mine, None)
-    limits.charge(mine, 0.5)
-    refusal = limits.take(mine)
-    assert refusal is not None
-    assert refusal.detail.startswith("this key may spend 5 dollars a day, and what one of its calls has cost is not")
-    assert "PERSONAAGENT_PRICE" in refusal.detail
-    clock.pass_by(refusal.retry_after_seconds)
-    assert limits.take(mine) is None
+    store.usage.add(mine.key_id, clock().date(), 1, None)
+    assert called(limits, mine, 1, dollars(0.5)) == taken(limits, mine, 1) == [False]
 
 
 def test_a_price_that_is_not_known_is_no_matter_without_a_limit_in_dollars(store: Store, clock: Clock) -> None:
     mine, limits = key(store, calls_per_day=2), limiter(store, clock)
-    limits.charge(mine, None)
-    assert taken(limits, mine, 3) == [True, True, False]
+    assert called(limits, mine, 3, UNKNOWN) == [True, True, False]
 
 
 def test_a_key_that_says_nothing_has_the_servers_limits(store: Store, clock: Clock) -> None:
     limits = limiter(store, clock, KeyLimits(calls_per_minute=2))
     assert taken(limits, key(store), 3) == [True, True, False]
     assert taken(limits, key(store, calls_per_minute=3), 4) == [True, True, True, False]
-    assert taken(limits, key(store, calls_per_day=1), 2) == [True, False]
+    assert called(limits, key(store, calls_per_day=1), 2) == [True, False]
 
 
 @pytest.mark.parametrize("limit", ["calls_per_minute", "calls_per_day", "dollars_per_day"])
 def test_a_limit_of_nothing_lets_nothing_through(store: Store, clock: Clock, limit: str) -> None:
-    refusal = limiter(store, clock).take(key(store, **{limit: 0}))
-    assert refusal is not None
-    assert refusal.retry_after_seconds > 0
+    refused = refusal(lambda: limiter(store, clock).take(key(store, **{limit: 0})))
+    assert refused is not None
+    assert refused.retry_after_seconds > 0
 
 
 def test_keys_do_not_use_up_each_others_limits(store: Store, clock: Clock) -> None:
     limits = limiter(store, clock)
     for _ in range(3):
-        assert taken(limits, key(store, calls_per_minute=1, calls_per_day=1), 2) == [True, False]
+        mine = key(store, calls_per_minute=1, calls_per_day=1)
+        assert taken(limits, mine, 2) == called(limits, mine, 2) == [True, False]
 
 
 def test_a_refusal_holds_nothing_of_the_key(tmp_path: Path, clock: Clock) -> None:
     with Store.open(tmp_path / "store.db") as store:
         mine, token = store.keys.create("admin", limits=KeyLimits(calls_per_minute=0))
-        shown = repr(limiter(store, clock).take(mine))
+        shown = repr(refusal(lambda: limiter(store, clock).take(mine)))
     assert [part for part in (token, token[-43:], mine.secret_hash) if part in shown] == []
 
 

@@ -20,11 +20,18 @@ app = typer.Typer(help="Create, list and revoke the API keys of a server.", no_a
 class Limits:
     """What a key may use; an option that is not given leaves it to the server."""
 
-    calls_per_minute: Annotated[int | None, typer.Option(help="Calls in any 60 seconds.", min=0)] = None
-    calls_per_day: Annotated[int | None, typer.Option(help="Calls on a day (UTC).", min=0)] = None
+    calls_per_minute: Annotated[
+        int | None, typer.Option(help="Questions, and alignments asked for, in any 60 seconds.", min=0)
+    ] = None
+    calls_per_day: Annotated[
+        int | None, typer.Option(help="Calls to the LM on a day (UTC), those of alignments included.", min=0)
+    ] = None
     dollars_per_day: Annotated[
         float | None, typer.Option(help="Dollars on a day (UTC); the price must be known.", min=0)
     ] = None
+    requests_per_minute: Annotated[int | None, typer.Option(help="Requests of any kind in any 60 seconds.", min=0)] = (
+        None
+    )
 
     def of_key(self) -> "KeyLimits":
         """Return them as a key holds them.
@@ -40,6 +47,7 @@ class Limits:
             calls_per_minute=self.calls_per_minute,
             calls_per_day=self.calls_per_day,
             dollars_per_day=self.dollars_per_day,
+            requests_per_minute=self.requests_per_minute,
         )
 
 

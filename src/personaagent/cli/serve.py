@@ -56,6 +56,10 @@ class Learning:
     calls_per_minute: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
     calls_per_day: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
     dollars_per_day: Annotated[float | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
+    requests_per_minute: Annotated[
+        int, typer.Option(help="Of any kind, of a key with no limits of its own.", min=0)
+    ] = 6_000
+    user_megabytes: Annotated[int, typer.Option(help="What one user may store.", min=0)] = 64
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def serve(
     import uvicorn
 
     from ..home import is_shared
+    from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
     configured = settings_asking(context, asking)
     shared = is_shared(configured)
@@ -98,6 +103,10 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
+            http=BoundedProtocol,
+            ws="none",
+            limit_concurrency=MOST_CONNECTIONS,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
 
 
@@ -142,7 +151,9 @@ def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Servin
             calls_per_minute=learning.calls_per_minute,
             calls_per_day=learning.calls_per_day,
             dollars_per_day=learning.dollars_per_day,
+            requests_per_minute=learning.requests_per_minute,
         ),
+        user_bytes=learning.user_megabytes * 2**20,
     )
 
 

@@ -106,7 +106,7 @@ class JournalEngine:
         self.supports_function_calling, self.supports_response_schema = asked.function_calling, asked.response_schema
         self.supported_params = frozenset(asked.params)
         self.leaves_out_what_is_refused = True
-        self._recorder, self._line = recorder, line
+        self._recorder, self._line, self.price = recorder, line, line.price
         self._key = key_of(lm) if lm else ""
         self.lm = lm and PlainLM(with_its_key(lm))
 

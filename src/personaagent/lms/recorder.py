@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
-from ..data.errors import ErasedUserError
+from ..data.errors import ErasedUserError, SetupError
 from ..data.store.journal import now
 from ..programs.scope import current_scope
 from .budget import Budget, Purse
+from .payer import Reservation, payer_here
 from .prices import FREE, Price
 from .replaying import divergence
 from .writer import JournalWriter, Turn
@@ -67,6 +68,8 @@ class Recorder:
         self._ordinals: Counter[str] = Counter()
         self.repeated = 0
         """Calls that were answered from the journal."""
+        self.needs_payer = False
+        """Whether a call that nobody pays for is refused; see `paid_by`."""
         self._lock = threading.Lock()
         self.writer = JournalWriter(journal)
         before = journal.all_attempts(run_id) if part is None else ()
@@ -122,6 +125,7 @@ class OpenCall:
         self._recorder, self._call, self._attempts = recorder, call, attempts
         self._answered = answered
         self._begun: Turn | None = None
+        self._reservation: Reservation | None = None
 
     def recorded(self, *, failed_too: bool = False) -> Attempt | None:
         """Return how the call ended when it was made before; None if it is to be made.
@@ -143,8 +147,20 @@ class OpenCall:
         return None
 
     def reserve(self) -> "Future[None]":
-        """Set aside what the call may cost; see `Purse.reserve`."""
-        return self._recorder.purse.reserve(self._call.worst)
+        """Set aside what the call may cost, with whoever pays and in the purse; see `Purse.reserve`.
+
+        Raises:
+            LimitError: Whoever pays may not make the call.
+            SetupError: Nobody pays, where somebody must.
+        """
+        payer = payer_here()
+        if payer is not None:
+            self._reservation = payer.reserve(self._call.worst)
+        elif self._recorder.needs_payer:
+            raise SetupError("a call to the LM would be made that no API key pays for")
+        reserved = self._recorder.purse.reserve(self._call.worst)
+        reserved.add_done_callback(lambda allowed: self._settle(NOTHING) if allowed.exception() else None)
+        return reserved
 
     def begin(self) -> Turn:
         """Write down that another attempt is made."""
@@ -183,7 +199,13 @@ class OpenCall:
     def _end(self, attempt: Attempt) -> Turn:
         written = self._recorder.writer.put(attempt)
         self._recorder.purse.settle(self._call.worst, attempt.charged)
+        self._settle(attempt.charged)
         return written
+
+    def _settle(self, charged: Cost) -> None:
+        reservation, self._reservation = self._reservation, None
+        if reservation is not None:
+            reservation.settle(charged)
 
 
 def _lost(call: Call, why: str) -> Attempt:

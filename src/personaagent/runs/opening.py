@@ -50,6 +50,20 @@ class OpenRun:
         """What it has spent until now, in all its stretches."""
         return self._recorder.purse.spent
 
+    @property
+    def least_worst_case(self) -> Cost:
+        """What a call to the `agent` LM may cost at most if its prompt is empty."""
+        from ..lms.journal import LONGEST_ANSWER, JournalEngine, most_tokens
+
+        lm = self.lms[AGENT]
+        price = lm.engine.price if isinstance(lm.engine, JournalEngine) else None
+        answer = most_tokens(lm) or LONGEST_ANSWER
+        return Cost(tokens=answer, dollars=price and price.of(0, answer))
+
+    def refuse_unpaid_calls(self) -> None:
+        """Refuse from now on every call to an LM that nobody pays for; see `lms.payer.paid_by`."""
+        self._recorder.needs_payer = True
+
     @contextmanager
     def inside(self) -> Generator[None]:
         """Let what is done inside ask the LMs of the run, in a task or thread that did not begin inside `open_run`."""

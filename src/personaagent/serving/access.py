@@ -36,11 +36,13 @@ def api_key(deployed: Deployed, credentials: Credentials) -> ApiKey:
 
     Raises:
         Problem: There is no key, or it is not one of ours.
+        LimitError: The key has made as many requests as it may in this minute.
     """
     key = deployed.store.keys.find(credentials.credentials) if credentials else None
     if key is None:
         detail = "Send an API key of this server as `Authorization: Bearer KEY`."
         raise Problem(401, detail, {"WWW-Authenticate": "Bearer"})
+    deployed.limiter.admit(key)
     return key
 
 
@@ -104,14 +106,13 @@ Leaving = Annotated[User, Depends(leaver)]
 
 
 def charged(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:
-    """Return the caller, who may make one more call to an LM.
+    """Return the caller, who can pay for one more call to an LM.
 
     Raises:
-        Problem: A limit of the key is reached.
+        LimitError: A limit of the key is reached.
     """
     called = caller(request, deployed, credentials, named)
-    if (refusal := deployed.limiter.take(called.key)) is not None:
-        raise Problem(429, refusal.detail, {"Retry-After": str(refusal.retry_after_seconds)})
+    deployed.limiter.take(called.key)
     return called
 
 

@@ -12,7 +12,6 @@ from ..data.store import User
 from .access import Called, Charged, Deployed
 from .deployment import Deployment
 from .idempotency import IdempotentRoute
-from .learning import known_of
 from .problems import Problem, documented
 
 router = APIRouter(tags=["Alignments"], route_class=IdempotentRoute)
@@ -37,9 +36,9 @@ class Alignments(BaseModel):
 @router.post("/v1/alignments", status_code=202, responses=documented(409))
 async def begin_alignment(new: NewAlignment, called: Charged, deployed: Deployed) -> Job:
     """Begin to align the persona with what the user really did; answers go on under the old one meanwhile."""
-    if not await asyncio.to_thread(known_of, called.user):
+    if not await asyncio.to_thread(_known, called.user):
         raise Problem(409, "No ground truth is known of this user: add interactions with one, or correct an answer.")
-    return await deployed.learner.begin(called.user, "the user asked for it", new.n, new.iterations)
+    return await deployed.learner.begin(called, "the user asked for it", new.n, new.iterations)
 
 
 @router.get("/v1/alignments", responses=documented())
@@ -62,6 +61,10 @@ async def cancel_alignment(job_id: JobId, called: Called, deployed: Deployed) ->
     if job.is_over:
         raise Problem(409, f"This alignment is {job.state} already.")
     return await deployed.learner.cancel(called.user, job)
+
+
+def _known(user: User) -> int:
+    return user.interactions.known
 
 
 async def _as_it_stands(deployed: Deployment, user: User, job: Job) -> Job:

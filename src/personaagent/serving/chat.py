@@ -15,10 +15,10 @@ from ..data.tasks import known_tasks
 from ..programs.context import Context
 from .access import Charged, Deployed, Key
 from .completions import MODEL, ChatCompletion, ModelCard, ModelList, chunks_of, completion_of
-from .deployment import Answer, Question
 from .idempotency import IdempotentRoute
 from .messages import Message, ResponseFormat, is_chore, question_of, schema_of
 from .problems import Problem, explained, openai_documented, openai_error
+from .question import Answer, Question
 
 _SECONDS_OF_SILENCE = 5.0
 """After which a stream that has nothing to say yet says so: proxies cut what is silent."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from .deployment import Answer
+from .question import Answer
 
 MODEL = "personaagent"
 _WORDS_A_CHUNK = 8

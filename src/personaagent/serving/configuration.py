@@ -27,9 +27,11 @@ class Serving(Noun):
     """A certificate of one's own, which goes before those of the package."""
     alone: bool = True
     """Whether no other process serves the same store."""
-    limits: KeyLimits = KeyLimits()
+    limits: KeyLimits = KeyLimits(requests_per_minute=6_000)
     """Of a key that has none of its own."""
     origins: tuple[str, ...] = ()
     """Of web pages that may call the API from a browser; none by default."""
+    user_bytes: int = Field(default=64 * 2**20, ge=0)
+    """What a user may store."""
     trace_share: float = Field(default=0.0, ge=0, le=1)
     """How many of the answers are traced to MLflow; see `tracing`."""

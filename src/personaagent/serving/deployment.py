@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,15 @@ import dspy
 
 from ..certificates import Certificates
 from ..data.alignment import Spend
-from ..data.api_key import ApiKey
-from ..data.errors import ErasedUserError, PersonaAgentError, StorageError, UnknownUserError
+from ..data.api_key import Role
+from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
-from ..lms.prices import Price, price_of
+from ..lms.payer import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase, finish_erasures
-from ..programs.context import NO_CONTEXT, Context
+from ..programs.module import stop_if_cancelled, until
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
@@ -35,7 +34,9 @@ from .idempotency import Claim, claim_here, new_id
 from .learning import Learner
 from .limits import Limiter
 from .others import NoOthers, Others, worker_name
+from .question import Answer, Question
 from .tracing import AnswerTracker
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -49,31 +50,12 @@ _PROGRAMS = 2_000
 _AT_ONCE = 256
 """Answers under way at most; others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
 times, which takes longer than anything else that is done for it here."""
+_AT_ONCE_OF_KEY: dict[Role, int] = {"user": 8, "tenant": 64, "admin": 64}
+"""Of these, answers under way for one key."""
+_WAITING_PER_TURN = 4
+"""Times as many answers of a key may wait for their turn; the next is refused."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of the server."""
-
-    query: str
-    task: Task
-    """In which form the answer comes."""
-    context: Context = NO_CONTEXT
-    remembered: bool = True
-    """Whether memory is used, and the exchange stored."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer, stored if it is to be remembered."""
-
-    interaction: Interaction
-    spend: Spend
-    remembered: bool = True
-    without_memory: bool = False
-    """Whether it was given without the user's episodes, which could not be reached or were not wanted."""
 
 
 class Deployment:
@@ -83,7 +65,6 @@ class Deployment:
         store: Everything about the users.
         run: The run that pays for the answers.
         serving: How it is done.
-        price: Dollars for the LM's tokens; None if not known.
         mirror: Copies a user's new persona versions to MLflow.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
@@ -95,24 +76,26 @@ class Deployment:
         run: OpenRun,
         serving: "Serving",
         *,
-        price: Price | None = None,
         mirror: Callable[[User], object] = lambda _user: None,
         trace: Callable[[str], AbstractContextManager[None]] = lambda _interaction_id: nullcontext(),
         erase: "Callable[[str], Receipt]",
     ) -> None:
-        self.store, self.run, self.serving, self._price = store, run, serving, price
+        self.store, self.run, self.serving = store, run, serving
         self._trace = trace
-        self.limiter = Limiter(store.usage, serving.limits)
+        self.limiter = Limiter(store.usage, serving.limits, least=run.least_worst_case)
+        run.refuse_unpaid_calls()
+        store.most_bytes_of_user = serving.user_bytes
         self.others: Others = NoOthers() if serving.alone else store
         certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
-        self.learner = Learner(run, serving, mirror, self.others, certificates)
+        self.learner = Learner(run, serving, mirror, self.others, self.limiter, certificates)
         self.is_draining = False
+        self._turns = Turns(_AT_ONCE)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self._erasures = Erasures(store, self.learner, erase)
         self._answering: dict[str, dict[str, Future[Answer]]] = {}
         self._leaving: set[str] = set()
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
-        self._first_personas: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
+        self._first_personas: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
     @property
@@ -123,12 +106,16 @@ class Deployment:
     async def answer(self, caller: "Caller", question: Question) -> Answer:
         """Answer under the live persona and store the exchange, which the next question can recall.
 
+        Cancelled while it waits for its turn, it is not begun. Cancelled later, it makes no further call to the LM, and
+        is stored only if it needs none.
+
         Args:
             caller: For whom, and whose key pays; also for what failed.
             question: What is asked.
 
         Raises:
             AnswerError: The LM did not answer in the form of the task.
+            LimitError: The key may not pay for it, or too many of its answers wait.
             LMError: The LM failed.
             StorageError: The exchange could not be stored.
             ErasedUserError: The user is being erased, or was meanwhile.
@@ -136,14 +123,32 @@ class Deployment:
         user, claim, interaction_id = caller.user, claim_here(), new_id()
         if claim is not None and claim.was_begun and (known := await self._known(user, interaction_id)) is not None:
             return known
+        key_id, most, gone = caller.key.key_id, _AT_ONCE_OF_KEY[caller.key.role], threading.Event()
+        if self._turns.waiting(key_id) >= _WAITING_PER_TURN * most:
+            raise LimitError(1, f"{most} answers of this key are under way, and more wait than may: try again later")
+        await self._turns.take(key_id, most)
+        try:
+            answering = asyncio.wrap_future(self._begun(caller, question, interaction_id, gone))
+        except BaseException:
+            self._turns.give_back(key_id)
+            raise
+        answering.add_done_callback(lambda _: self._turns.give_back(key_id))
+        try:
+            return await asyncio.shield(answering)
+        finally:
+            gone.set()
+
+    def _begun(
+        self, caller: "Caller", question: Question, interaction_id: str, gone: threading.Event
+    ) -> "Future[Answer]":
+        user, here = caller.user, contextvars.copy_context()
         with self._guard:
             if user.key in self._leaving:
                 raise ErasedUserError(user.user_id)
-            work = contextvars.copy_context().run
-            begun = self._threads.submit(work, self._answered, caller, question, interaction_id)
+            begun = self._threads.submit(here.run, self._answered, caller, question, interaction_id, gone)
             self._answering.setdefault(user.key, {})[interaction_id] = begun
-        begun.add_done_callback(partial(self._over, user.key, interaction_id, claim))
-        return await asyncio.wrap_future(begun)
+        begun.add_done_callback(partial(self._over, user.key, interaction_id, claim_here()))
+        return begun
 
     async def _known(self, user: User, interaction_id: str) -> Answer | None:
         """Return the answer to a question that was sent before, whether it is under way or stored; None if neither."""
@@ -163,24 +168,22 @@ class Deployment:
             with suppress(PersonaAgentError):
                 claim.give_up()
 
-    def _answered(self, caller: "Caller", question: Question, interaction_id: str) -> Answer:
+    def _answered(self, caller: "Caller", question: Question, interaction_id: str, gone: threading.Event) -> Answer:
         try:
-            return self._remembered(caller, question, interaction_id)
+            with until(gone), paid_by(self.limiter.payer(caller.key)):
+                stop_if_cancelled()
+                caller.user.interactions.check_room()  # What would not be stored is not paid for.
+                return self._remembered(caller.user, question, interaction_id)
         except UnknownUserError:
             # The user was erased meanwhile, and the index may have been brought up to date with what was stored before.
             with suppress(PersonaAgentError):
                 self.store.people.erase_episodes(caller.user.key)
             raise
 
-    def _remembered(self, caller: "Caller", question: Question, interaction_id: str) -> Answer:
-        user = caller.user
-        with measure() as meter:
-            try:
-                place = within(f"request {interaction_id}", user_key=user.key)
-                with self.run.inside(), place, self._trace(interaction_id):
-                    prediction, without_memory = self._predict(user, question)
-            finally:
-                self._charge(caller.key, meter.spend)
+    def _remembered(self, user: User, question: Question, interaction_id: str) -> Answer:
+        place = within(f"request {interaction_id}", user_key=user.key)
+        with measure() as meter, self.run.inside(), place, self._trace(interaction_id):
+            prediction, without_memory = self._predict(user, question)
         exchange = Interaction(
             interaction_id=interaction_id,
             query=question.query,
@@ -222,9 +225,6 @@ class Deployment:
         await self.learner.stop()
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _charge(self, key: ApiKey, spend: Spend) -> None:
-        self.limiter.charge(key, self._price and self._price.of(spend.prompt_tokens, spend.completion_tokens))
-
     def _predict(self, user: User, question: Question) -> tuple[dspy.Prediction, bool]:
         """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
         agent = self._agent(user, question.task)
@@ -261,22 +261,9 @@ class Deployment:
     def _first_persona(self, user: User) -> Generator[None]:
         """Let nobody else make the user's first persona meanwhile, neither here nor in another process."""
         with self._guard:
-            here = self._first_personas.setdefault(user.key, _Lock())
+            here = self._first_personas.setdefault(user.key, threading.Lock())
         with here, self.others.alone(f"first persona of {user.key}"):
             yield
-
-
-class _Lock:
-    """A lock that nobody holds on to once nobody waits for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 @contextmanager
@@ -288,7 +275,6 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
             home.store,
             run,
             serving.model_copy(update={"certificate": home.settings.certificate}),
-            price=price_of(run.lms[AGENT], home.settings.price),
             mirror=home.mirror,
             trace=tracker.trace,
             erase=partial(erase, home),

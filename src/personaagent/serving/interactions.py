@@ -122,7 +122,7 @@ async def add_interaction(new: NewInteraction, called: Called, deployed: Deploye
     interaction = _interaction_of(new)
     stored = await asyncio.to_thread(_stored, called.user, interaction, dated=new.at is not None)
     if stored.ground_truth is not None:
-        await deployed.learner.notice(called.user)
+        await deployed.learner.notice(called)
     return stored
 
 
@@ -135,7 +135,7 @@ async def add_interactions(new: NewInteractions, called: Called, deployed: Deplo
     dated = [one.at is not None for one in new.interactions]
     stored = await asyncio.to_thread(_all_stored, called.user, interactions, dated)
     if stored:
-        await deployed.learner.notice(called.user)
+        await deployed.learner.notice(called)
     return Stored(stored=stored)
 
 
@@ -150,7 +150,7 @@ async def give_feedback(feedback: Feedback, called: Called, deployed: Deployed) 
     """Take what the user says of an answer: a correction is the ground truth, and a good answer was it already."""
     learnt = await asyncio.to_thread(_learn, called.user, feedback)
     if learnt.learnt or feedback.text is not None:
-        await deployed.learner.notice(called.user)
+        await deployed.learner.notice(called)
     return learnt
 
 

@@ -6,56 +6,40 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from ..data.errors import ErasedUserError, PersonaAgentError, StorageError, UnknownNameError
+from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownNameError
 from ..data.job import Job
 from ..data.store import User
+from ..lms.payer import paid_by
 from ..optimizers import PersonaAlignment
 from ..runs import LOSS, REVISION, OpenRun
+from .due import AlignmentPolicy, EveryN
 from .idempotency import claim_here, new_id
+from .limits import Limiter
 from .others import Others, is_alive
 from .problems import explained
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..certificates import Certificates
+    from ..data.api_key import ApiKey
+    from .access import Caller
     from .configuration import Serving
+
+MOST_OPEN = 4
+"""Alignments of one user that may wait or go on at once, if they were asked for."""
 
 _LOOK_SECONDS = 0.5
 """How often a process looks whether an alignment of its own may begin, or was cancelled by another."""
 _LOOKS = 20
 """How often the other looks whether it has ended."""
+_LATER_SECONDS = 30
+"""When an alignment that finds too many others may be asked for again."""
 
 _SETTLES_AGAIN_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class AlignmentPolicy(Protocol):
-    """Decides when a user's persona is aligned without being asked."""
-
-    def due(self, user: User) -> str | None:
-        """Return why it is to be aligned now, in one sentence; None if it is not."""
-        ...
-
-
-class EveryN:
-    """When the user has given n more ground truths than there were when the last alignment began.
-
-    Args:
-        n: How many; 0 is never.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-
-    def due(self, user: User) -> str | None:
-        """Return why."""
-        if self._n == 0:
-            return None
-        counted = [job.known for job in user.jobs.all() if job.state not in {"failed", "interrupted", "cancelled"}]
-        new = known_of(user) - max(counted, default=0)
-        return f"{new} ground truths are new" if new >= self._n else None
 
 
 class Learner:
@@ -66,6 +50,7 @@ class Learner:
         serving: How many at once, with how large a batch, how often.
         mirror: Copies a user's new persona versions elsewhere.
         others: The other processes of this server.
+        limiter: Says what the key may use for which an alignment is made.
         certificates: Say which changes go live at once.
         policy: When a user is aligned without being asked; by default as `serving` says.
     """
@@ -76,53 +61,78 @@ class Learner:
         serving: "Serving",
         mirror: Callable[[User], object],
         others: Others,
+        limiter: Limiter,
         certificates: "Certificates | None" = None,
         policy: AlignmentPolicy | None = None,
     ) -> None:
         self._run, self._serving, self._mirror, self._others = run, serving, mirror, others
-        self._certificates = certificates
+        self._limiter, self._certificates = limiter, certificates
         self._policy = policy or EveryN(serving.align_every)
-        self._turns = asyncio.Semaphore(serving.alignments_at_once)
+        self._turns = Turns(serving.alignments_at_once)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._taking = threading.Lock()
 
-    async def notice(self, user: User) -> Job | None:
-        """Begin an alignment if one is due, since the user has said something new."""
-        if self._is_busy(user):
+    async def notice(self, caller: "Caller") -> Job | None:
+        """Begin an alignment if one is due, since the user has said something new, and the caller's key can pay."""
+        if self._is_busy(caller.user):
             return None
-        job = await asyncio.to_thread(self._new_if_due, user)
-        return job and self._begun(user, job)
+        job = await asyncio.to_thread(self._new_if_due, caller)
+        return job and self._begun(caller, job)
 
-    async def begin(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
-        """Begin an alignment, which waits until the user's earlier ones are over, here and elsewhere; return it."""
+    async def begin(self, caller: "Caller", reason: str, n: int | None = None, iterations: int = 1) -> Job:
+        """Begin an alignment, which waits until the user's earlier ones are over, here and elsewhere; return it.
+
+        Raises:
+            LimitError: As many as may be (`MOST_OPEN`) wait or go on already.
+        """
         claim = claim_here()
         if claim is not None and claim.was_begun:
-            known = {job.job_id: job for job in await asyncio.to_thread(user.jobs.all)}
+            known = {job.job_id: job for job in await asyncio.to_thread(caller.user.jobs.all)}
             if new_id(16) in known:
                 return known[new_id(16)]
-        return self._begun(user, await asyncio.to_thread(self._new, user, reason, n, iterations))
+        return self._begun(caller, await asyncio.to_thread(self._new_if_room, caller, reason, n, iterations))
 
-    def _new_if_due(self, user: User) -> Job | None:
+    def _new_if_due(self, caller: "Caller") -> Job | None:
         # What one process begins here, another sees when its turn comes: so it is paid once.
-        with self._others.alone(f"what is due for {user.key}"):
-            reason = self._policy.due(user)
-            return None if reason is None else self._new(user, reason)
+        with self._others.alone(f"what is due for {caller.user.key}"):
+            reason = self._policy.due(caller.user)
+            return None if reason is None or not self._can_pay(caller.key) else self._new(caller, reason)
 
-    def _new(self, user: User, reason: str, n: int | None = None, iterations: int = 1) -> Job:
+    def _can_pay(self, key: "ApiKey") -> bool:
+        try:
+            self._limiter.check(key)
+        except LimitError:
+            return False
+        return True
+
+    def _new_if_room(self, caller: "Caller", reason: str, n: int | None, iterations: int) -> Job:
+        with self._turn_of(caller.user):
+            under_way = [job for job in caller.user.jobs.all() if not job.is_over and self._may_go_on(job)]
+            if len(under_way) >= MOST_OPEN:
+                detail = f"{len(under_way)} alignments of this user wait or are under way: cancel one, or wait for one"
+                raise LimitError(_LATER_SECONDS, detail)
+            return self._new(caller, reason, n, iterations)
+
+    def _may_go_on(self, job: Job) -> bool:
+        return job.worker == self._run.run_id or is_alive(self._others, job.worker)
+
+    def _new(self, caller: "Caller", reason: str, n: int | None = None, iterations: int = 1) -> Job:
         job = Job(
             job_id=new_id(16),
             reason=reason,
             n=n or self._serving.n,
             iterations=iterations,
-            known=known_of(user),
+            known=caller.user.interactions.known,
+            key_id=caller.key.key_id,
             worker=self._run.run_id,
             started_at=datetime.now(UTC),
         )
-        return user.jobs.put(job)
+        return caller.user.jobs.put(job)
 
-    def _begun(self, user: User, job: Job) -> Job:
-        name = (user.key, job.job_id)
-        self._tasks[name] = task = asyncio.create_task(self._align(user, job))
+    def _begun(self, caller: "Caller", job: Job) -> Job:
+        user, name = caller.user, (caller.user.key, job.job_id)
+        with paid_by(self._limiter.payer(caller.key)):
+            self._tasks[name] = task = asyncio.create_task(self._align(user, job))
         task.add_done_callback(lambda _task: self._tasks.pop(name, None))
         if not self._serving.alone:
             heeding = asyncio.create_task(self._heed(user, job, task))
@@ -188,7 +198,7 @@ class Learner:
 
     async def _aligned_in_turn(self, user: User, job: Job) -> Job | None:
         """Align, and return how it ended; None if it is not this job's turn yet."""
-        async with self._turns:
+        async with self._turns.turn(user.key, most=1):
             if await asyncio.to_thread(_is_to_end, user, job):
                 raise asyncio.CancelledError
             running = await asyncio.to_thread(self._take_turn, user, job)
@@ -255,11 +265,6 @@ class Learner:
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
         )
         return await self._settle_when_possible(user, done)
-
-
-def known_of(user: User) -> int:
-    """Return how many ground truths a user has given."""
-    return sum(one.ground_truth is not None for one in user.interactions.all())
 
 
 def _place(job: Job) -> tuple[datetime, str]:

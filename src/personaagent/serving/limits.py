@@ -1,12 +1,14 @@
-"""What an API key may use: calls a minute, calls and dollars a day."""
+"""What an API key may use: requests and questions a minute, calls and dollars a day."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
 from ..data.api_key import ApiKey, KeyLimits
+from ..data.call import NOTHING, Cost
+from ..data.errors import LimitError
 from ..data.store import UsageLedger
 from ..data.store.usage import Usage
 from .window import MovingWindow
@@ -14,32 +16,25 @@ from .window import MovingWindow
 _MINUTE_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A call that a key may not make now."""
-
-    retry_after_seconds: int
-    """How long until it may be made, if nothing else uses the key."""
-    detail: str
-    """Why, in one sentence for the client."""
-
-
 class Limiter:
     """Holds each key to its limits.
 
-    Calls a minute are counted in this process alone and forgotten with it: with several workers a key may make as many
-    in each. Calls and dollars a day (UTC) are counted in the store: over all workers, and over restarts.
+    Requests and questions a minute are counted in this process alone and forgotten with it: with several workers a key
+    may make as many in each. Calls to the LM and dollars a day (UTC) are counted in the store: over all workers, and
+    over restarts. Each call is counted before it is made, at what it may cost at most, and corrected after it. A call
+    that was under way when its process was killed stays counted so.
 
     Args:
         ledger: Where days are counted.
         default: What a key may use that says nothing of its own. None is no limit.
+        least: What any call may cost, however short its prompt.
         now: The time, in UTC.
         clock: Seconds that never go back, for minutes.
 
     Example:
-        >>> refusal = limiter.take(key)
-        >>> if refusal is None:
-        ...     limiter.charge(key, answer(question).spend.dollars)
+        >>> limiter.take(key)
+        >>> with paid_by(limiter.payer(key)):
+        ...     answer(question)
     """
 
     def __init__(
@@ -47,81 +42,134 @@ class Limiter:
         ledger: UsageLedger,
         default: KeyLimits,
         *,
+        least: Cost = NOTHING,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger, self._default, self._now = ledger, default, now
-        self._minutes = MovingWindow(_MINUTE_SECONDS, clock)
+        self._ledger, self._default, self._least, self._now = ledger, default, least, now
+        self._requests = MovingWindow(_MINUTE_SECONDS, clock)
+        self._questions = MovingWindow(_MINUTE_SECONDS, clock)
 
-    def take(self, key: ApiKey) -> Refusal | None:
-        """Count a call that is about to be made, or say why it may not be: a refused call is not counted for the day.
-
-        Dollars are known only after a call: those that are under way together can come to more than the limit.
-
-        Raises:
-            StorageError: The store could not be read or written.
-        """
-        limits = self._limits(key)
-        return self._refused_by_minute(key, limits) or self._refused_by_day(key, limits)
-
-    def charge(self, key: ApiKey, dollars: float | None) -> None:
-        """Count what a call has cost.
-
-        Args:
-            key: Whose call it was.
-            dollars: Its cost; None if that is not known, and then a key with a limit in dollars makes no other call on
-                this day.
+    def admit(self, key: ApiKey) -> None:
+        """Count a request of any kind.
 
         Raises:
-            StorageError: The store could not be written.
+            LimitError: The key has made as many as it may in this minute.
         """
-        if self._limits(key).dollars_per_day is not None:
-            self._ledger.add(key.key_id, self._now().date(), 0, dollars)
+        _take(self._requests, key, self._limits(key).requests_per_minute, "requests")
+
+    def take(self, key: ApiKey) -> None:
+        """Count a request that asks the LM.
+
+        Raises:
+            LimitError: The key has made as many as it may in this minute, or cannot pay for another call today.
+            StorageError: The store could not be read.
+        """
+        _take(self._questions, key, self._limits(key).calls_per_minute, "calls")
+        self.check(key)
+
+    def check(self, key: ApiKey) -> None:
+        """Return if a key can pay for another call to the LM today; nothing is counted.
+
+        Raises:
+            LimitError: It cannot.
+            StorageError: The store could not be read.
+        """
+        limits, now = self._limits(key), self._now()
+        if limits.is_metered:
+            used = self._ledger.of(key.key_id, now.date())
+            if (reason := _refused(limits, used, self._least)) is not None:
+                raise _tomorrow(reason, now)
+
+    def payer(self, key: ApiKey) -> "KeyPayer":
+        """Return what pays for the calls to the LM that are made for a key."""
+        return KeyPayer(self._ledger, key.key_id, self._limits(key), self._now)
 
     def _limits(self, key: ApiKey) -> KeyLimits:
         own = {name: limit for name, limit in key.limits if limit is not None}
         return self._default.model_copy(update=own)
 
-    def _refused_by_minute(self, key: ApiKey, limits: KeyLimits) -> Refusal | None:
-        if (most := limits.calls_per_minute) is None:
-            return None
-        if (wait := self._minutes.take(key.key_id, most)) is None:
-            return None
-        seconds = max(1, ceil(wait))
-        return Refusal(seconds, f"this key may make {most} calls a minute: try again in {seconds} s")
 
-    def _refused_by_day(self, key: ApiKey, limits: KeyLimits) -> Refusal | None:
-        if limits.calls_per_day is None and limits.dollars_per_day is None:
-            return None
-        now = self._now()
-        used = self._ledger.of(key.key_id, now.date())
-        reason = _out_of_dollars(used, limits.dollars_per_day)
-        if reason is None and limits.calls_per_day is not None:
-            reason = self._out_of_calls(key, now, used, limits.calls_per_day)
-        return None if reason is None else Refusal(_seconds_left(now), f"{reason}: try again tomorrow (UTC)")
+@dataclass(frozen=True)
+class KeyPayer:
+    """Pays for calls out of what a key may use in a day; see `lms.payer.Payer`."""
 
-    def _out_of_calls(self, key: ApiKey, now: datetime, used: Usage, most: int) -> str | None:
-        reason = f"this key may make {most} calls a day, and has made them"
-        if used.calls >= most:
-            return reason
-        # Another worker may have taken the last one meanwhile: the sum that comes back decides.
-        if self._ledger.add(key.key_id, now.date(), 1, 0.0).calls <= most:
-            return None
-        self._ledger.add(key.key_id, now.date(), -1, 0.0)
-        return reason
+    ledger: UsageLedger
+    key_id: str
+    limits: KeyLimits
+    now: Callable[[], datetime]
+
+    def reserve(self, worst: Cost) -> "_Reserved | _Free":
+        """Set aside what a call may cost at most.
+
+        Raises:
+            LimitError: That is more than is left of the key's day, or nobody knows what it is.
+            StorageError: The store could not be written.
+        """
+        if not self.limits.is_metered:
+            return _Free()
+        now, limits = self.now(), self.limits
+        capped = limits.dollars_per_day is not None
+        if capped and worst.dollars is None:
+            raise _tomorrow(_refused(limits, Usage(0, 0.0), worst) or "", now)
+        dollars = (worst.dollars or 0.0) if capped else 0.0
+        day = now.date()
+        if not self.ledger.reserve(self.key_id, day, dollars, limits.calls_per_day, limits.dollars_per_day):
+            used = self.ledger.of(self.key_id, day)
+            raise _tomorrow(_refused(limits, used, worst) or _out_of_dollars(limits.dollars_per_day), now)
+        return _Reserved(self.ledger, self.key_id, day, dollars, capped=capped)
 
 
-def _out_of_dollars(used: Usage, most: float | None) -> str | None:
+@dataclass(frozen=True)
+class _Reserved:
+    """What is set aside of a key's day for one call."""
+
+    ledger: UsageLedger
+    key_id: str
+    day: date
+    dollars: float
+    capped: bool
+
+    def settle(self, charged: Cost) -> None:
+        """Put back what the call did not cost."""
+        dollars = (charged.dollars or 0.0) - self.dollars if self.capped else 0.0
+        if charged.calls != 1 or dollars:
+            self.ledger.add(self.key_id, self.day, charged.calls - 1, dollars)
+
+
+class _Free:
+    """Nothing is set aside for a key that has no limit."""
+
+    def settle(self, charged: Cost) -> None:
+        """Charge nothing."""
+
+
+def _take(window: MovingWindow, key: ApiKey, most: int | None, what: str) -> None:
+    if most is None or (wait := window.take(key.key_id, most)) is None:
+        return
+    seconds = max(1, ceil(wait))
+    raise LimitError(seconds, f"this key may make {most} {what} a minute: try again in {seconds} s")
+
+
+def _refused(limits: KeyLimits, used: Usage, worst: Cost) -> str | None:
+    """Return why a key that has used so much may not make a call; None if it may."""
+    most = limits.dollars_per_day
+    if limits.calls_per_day is not None and used.calls >= limits.calls_per_day:
+        return f"this key may make {limits.calls_per_day} calls a day, and has made them"
     if most is None:
         return None
-    if used.dollars is None:
+    if used.dollars is None or worst.dollars is None:
         return (
-            f"this key may spend {most:g} dollars a day, and what one of its calls has cost is not known (whoever runs "
-            "the server can set PERSONAAGENT_PRICE)"
+            f"this key may spend {most:g} dollars a day, and what a call costs is not known (whoever runs the server "
+            "can set PERSONAAGENT_PRICE)"
         )
-    return f"this key may spend {most:g} dollars a day, and has spent them" if used.dollars >= most else None
+    return _out_of_dollars(most) if used.dollars >= most or used.dollars + worst.dollars > most else None
 
 
-def _seconds_left(now: datetime) -> int:
+def _out_of_dollars(most: float | None) -> str:
+    return f"this key may spend {most or 0:g} dollars a day, and the next call may cost more than is left"
+
+
+def _tomorrow(reason: str, now: datetime) -> LimitError:
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return ceil((midnight - now).total_seconds())
+    return LimitError(ceil((midnight - now).total_seconds()), f"{reason}: try again tomorrow (UTC)")

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from ..data.lm_names import as_written
 from ..people import Receipt, export_user
 from .access import Called, Deployed, Leaving
-from .learning import known_of
 from .problems import documented
 
 router = APIRouter(tags=["User"])
@@ -68,5 +67,5 @@ def get_me(called: Called, deployed: Deployed) -> Me:
         interactions=len(user.interactions),
         persona_version=live and live.number,
         lm=as_written(deployed.lm),
-        learning=Learning(every=deployed.serving.align_every, known=known_of(user)),
+        learning=Learning(every=deployed.serving.align_every, known=user.interactions.known),
     )

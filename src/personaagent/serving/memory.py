@@ -19,6 +19,9 @@ from .idempotency import IdempotentRoute, claim_here
 from .interactions import InteractionId, Text, found
 from .problems import documented
 
+_PAGE_BYTES = 2**20
+"""Of the interactions of one page, unless one of them alone has more."""
+
 router = APIRouter(tags=["Memory"], route_class=IdempotentRoute)
 
 
@@ -68,10 +71,9 @@ def list_memory(
     before: Annotated[int | None, Query(ge=0, le=2**53, description="`next` of the page before.")] = None,
 ) -> MemoryPage:
     """List what the user asked and did, and what memory concludes from it."""
-    newest_first = called.user.interactions.all()[::-1]
-    end = len(newest_first)
+    end = len(called.user.interactions)
     start = 0 if before is None else max(0, end - before)
-    page = newest_first[start : start + limit]
+    page = called.user.interactions.newest(limit, start, most_bytes=_PAGE_BYTES)
     left = end - start - len(page)
     statements = list(called.user.memory.statements()) if before is None else []
     return MemoryPage(interactions=list(page), statements=statements, next=left or None)

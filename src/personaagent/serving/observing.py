@@ -1,5 +1,6 @@
 """What can be seen of a server without seeing what it is asked: counts, times, and a line for each request."""
 
+import asyncio
 import json
 import logging
 import time
@@ -19,6 +20,8 @@ _ELSEWHERE = "(none)"
 """The route of a request for something that there is not: its path is the client's own words."""
 _THROWN_AWAY = 16
 """Times as many bytes as a request may have are read before its answer: a client that still sends would not see it."""
+_BODY_SECONDS = 30.0
+"""From the end of a request's head to the end of its body."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 _log = logging.getLogger("personaagent.requests")
@@ -56,7 +59,7 @@ class Metrics:
 
 
 class Observed:
-    """Counts and logs each request, gives it its id, and refuses bodies that are too large.
+    """Counts and logs each request, gives it its id, and refuses bodies that are too large or take too long to come.
 
     Args:
         app: What answers.
@@ -90,32 +93,18 @@ class Observed:
                 self._note(request, status, time.perf_counter() - began)
 
     async def _answered(self, request: Request, receive: Receive, send: Send) -> None:
-        """Let the app answer, unless more bytes come than it may read: these are thrown away, and refused."""
-        read, is_too_large = 0, False
-
-        async def received() -> Message:
-            nonlocal read, is_too_large
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read <= self._most_bytes:
-                return message
-            is_too_large = True
-            while message.get("more_body") and read <= _THROWN_AWAY * self._most_bytes:
-                message = await receive()
-                read += len(message.get("body", b""))
-            return {"type": "http.disconnect"}
+        """Let the app answer, unless its body is refused: what else comes of one too large is thrown away."""
+        body = _Body(receive, self._most_bytes)
 
         async def sent(message: Message) -> None:
-            if not is_too_large:
+            if body.refused is None:
                 await send(message)
 
-        await self._app(request.scope, received, sent)
-        if is_too_large:
-            await self._too_large(request)(request.scope, receive, send)
-
-    def _too_large(self, request: Request) -> Response:
-        detail = f"A request may have {self._most_bytes:,} bytes: send less at a time."
-        return problem_response(request, 413, detail)
+        await self._app(request.scope, body.received, sent)
+        if body.refused is not None:
+            status, detail = body.refused
+            refusal = problem_response(request, status, detail, {"Connection": "close"})
+            await refusal(request.scope, receive, send)
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         route = getattr(request.scope.get("route"), "path_format", _ELSEWHERE)
@@ -130,6 +119,44 @@ class Observed:
             "ms": round(seconds * 1000, 1),
         }
         _log.info("%s", json.dumps(line))
+
+
+class _Body:
+    """The body of a request as it comes."""
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive, self._most_bytes = receive, most_bytes
+        self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
+        self._read, self._is_whole = 0, False
+        self.refused: tuple[int, str] | None = None
+        """The status and why."""
+
+    async def received(self) -> Message:
+        """Return the next part, or what the server says after all of them."""
+        if self._is_whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._next()
+                while self._read > self._most_bytes and message.get("more_body") and self._read <= self._thrown_away:
+                    message = await self._next()
+        except TimeoutError:
+            self.refused = 408, f"The body of a request must come within {_BODY_SECONDS:g} s."
+            return {"type": "http.disconnect"}
+        if self._read > self._most_bytes:
+            self.refused = 413, f"A request may have {self._most_bytes:,} bytes: send less at a time."
+            return {"type": "http.disconnect"}
+        self._is_whole = not message.get("more_body")
+        return message
+
+    @property
+    def _thrown_away(self) -> int:
+        return _THROWN_AWAY * self._most_bytes
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        return message
 
 
 def add_observation(app: FastAPI, metrics: Metrics, *, shared: bool) -> None:

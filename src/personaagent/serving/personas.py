@@ -71,8 +71,9 @@ def get_persona(
     if if_none_match is not None and _names(if_none_match, live, weakly=True):
         return Response(status_code=304, headers={"ETag": _tag(live)})
     response.headers["ETag"] = _tag(live)
-    known = {one.interaction_id: one for one in called.user.interactions.all()}
-    return LivePersona(version=live, causes={cause: known.get(cause) for cause in sorted(live.persona.causes)})
+    causes = sorted(live.persona.causes)
+    known = called.user.interactions.among(causes)
+    return LivePersona(version=live, causes={cause: known.get(cause) for cause in causes})
 
 
 @router.get("/v1/persona/versions", responses=documented())

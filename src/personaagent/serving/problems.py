@@ -23,8 +23,10 @@ from ..data.errors import (
     ErasedUserError,
     FullError,
     InputError,
+    LimitError,
     LMError,
     PersonaAgentError,
+    QuotaError,
     ServiceError,
     TooLongError,
     UnknownNameError,
@@ -96,7 +98,7 @@ class Problem(Exception):
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of an endpoint that may end in these problems, beside those that any may end in."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    every = {400, 401, 403, 404, 413, 422, 429, 500, 503}
+    every = {400, 401, 403, 404, 408, 413, 422, 429, 500, 503}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted({*every, *statuses})
     }
@@ -132,7 +134,8 @@ def add_problems(app: FastAPI) -> None:
         status, detail, code = explained(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.warning("request %s: %s", request_id(request), type(error).__name__)
-        return problem_response(request, status, detail, code=code)
+        later = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, LimitError) else {}
+        return problem_response(request, status, detail, later, code)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -145,6 +148,10 @@ def add_problems(app: FastAPI) -> None:
 
 def explained(error: PersonaAgentError) -> tuple[int, str, str | None]:
     """Return the status, the sentence and OpenAI's code for one of our errors."""
+    if isinstance(error, LimitError):
+        return 429, error.detail, None
+    if isinstance(error, QuotaError):
+        return 413, f"{error}.", None
     if isinstance(error, UnknownNameError):
         return 404, f"There is no such {error.kind}.", None
     known = next((answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)), None)

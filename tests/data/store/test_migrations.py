@@ -57,7 +57,8 @@ def test_an_old_database_is_brought_up_to_date_and_keeps_its_rows(url: str) -> N
     assert "promotions" not in tables(url)
     with Store.open(url) as store:
         user = store.user("maya")
-        assert user.interactions.all() == (interaction(1),)
+        assert user.interactions.all() == tuple(user.interactions.each()) == (interaction(1),)
+        assert user.interactions.known == int(interaction(1).ground_truth is not None)
         assert user.personas.add(persona("a"), reason="made up", status="live").number == 1
 
 

@@ -1,0 +1,31 @@
+"""What the server is asked, and what it answers."""
+
+from dataclasses import dataclass
+
+from ..data.alignment import Spend
+from ..data.interaction import Interaction
+from ..data.task import Task
+from ..programs.context import NO_CONTEXT, Context
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the server."""
+
+    query: str
+    task: Task
+    """In which form the answer comes."""
+    context: Context = NO_CONTEXT
+    remembered: bool = True
+    """Whether memory is used, and the exchange stored."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, stored if it is to be remembered."""
+
+    interaction: Interaction
+    spend: Spend
+    remembered: bool = True
+    without_memory: bool = False
+    """Whether it was given without the user's episodes, which could not be reached or were not wanted."""
