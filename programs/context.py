@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import dspy
 import jsonschema
@@ -84,8 +84,9 @@ def inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
             others = {other: definition for other, definition in definitions.items() if other != name}
             return inlined(definitions[name], others)
         case dict():
-            return {name: inlined(value, definitions) for name, value in schema.items() if name != "$defs"}
+            parts = cast("dict[str, Any]", schema).items()
+            return {name: inlined(value, definitions) for name, value in parts if name != "$defs"}
         case list():
-            return [inlined(value, definitions) for value in schema]
+            return [inlined(value, definitions) for value in cast("list[Any]", schema)]
         case _:
             return schema

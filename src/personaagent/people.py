@@ -88,7 +88,7 @@ def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, .
     if not (stones := home.store.people.tombstones.all()):
         return ()
     home.store.use_reserve()
-    parts = PARTS if elsewhere else tuple(part for part in PARTS if not _is_elsewhere(home, part))
+    parts: tuple[Part, ...] = tuple(part for part in PARTS if elsewhere or not _is_elsewhere(home, part))
     return tuple(_go_on(home, stone, parts) for stone in stones if set(stone.parts).intersection(parts))
 
 

@@ -11,6 +11,7 @@ from personaagent.data.errors import AnswerError
 from personaagent.data.lamp import LampUser, task_named
 from personaagent.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.programs import PersonaAgent
+from personaagent.programs.context import NO_CONTEXT, Context
 from personaagent.testing import ScriptedLM, in_memory_store
 
 MOVIES = task_named("LaMP-2M")
@@ -88,7 +89,8 @@ class Telling(PersonaAgent):
 
     asked = 0
 
-    def forward(self, *, query: str) -> dspy.Prediction:
+    def forward(self, *, query: str, context: Context = NO_CONTEXT) -> dspy.Prediction:
+        del context
         lm = dspy.settings.lm
         assert lm is not None
         [text] = lm(prompt=query)
