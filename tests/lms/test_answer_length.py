@@ -1,13 +1,16 @@
 """How long an answer may be. One that is cut is asked for once more with twice the room; then it is said to be cut."""
 
 import json
+from datetime import UTC, datetime
 
 import dspy
 import pytest
 
 from personaagent.data.errors import AnswerError
+from personaagent.data.interaction import Interaction
 from personaagent.data.task import Task
 from personaagent.lms import open_lm
+from personaagent.optimizers.textual_loss import MeasureTextualLoss
 from personaagent.programs.respond import Respond
 from personaagent.runs import role_lms
 from personaagent.settings import Settings
@@ -110,6 +113,16 @@ def test_a_reply_that_stops_in_the_middle_of_its_json_is_no_answer(
         journalled(lm, "one")
     assert rooms(server) == [512, 512]
     assert "unreadable_answer" in server.asked[1].text
+
+
+@pytest.mark.parametrize(("finish", "again"), [("length", [512, 1024]), ("stop", [512, 512])])
+def test_a_critique_that_is_cut_is_none(
+    lm: dspy.LM, server: Loopback, journalled: Journalled, finish: str, again: list[int]
+) -> None:
+    server.answering = lambda _: Reply('{"critique": "c', finish=finish)
+    past = Interaction(interaction_id="m1", query="A film?", ground_truth="noir", at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert journalled.do(lm, lambda: MeasureTextualLoss()(interaction=past, response="classic").loss) is None
+    assert rooms(server) == again
 
 
 def test_the_length_of_an_answer_is_a_setting(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
