@@ -72,7 +72,8 @@ def strike(connection: Connection, stone: Tombstone, part: Part) -> None:
 
 
 def _parts_in(text: str) -> tuple[Part, ...]:
-    return tuple(part for part in PARTS if part in text.split())
+    known: list[Part] = [part for part in PARTS if part in text.split()]
+    return tuple(known)
 
 
 def is_leaving(connection: Connection, user_key: str) -> bool:

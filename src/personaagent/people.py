@@ -88,7 +88,7 @@ def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, .
     if not (stones := home.store.people.tombstones.all()):
         return ()
     home.store.use_reserve()
-    parts: tuple[Part, ...] = tuple(part for part in PARTS if elsewhere or not _is_elsewhere(home, part))
+    parts: list[Part] = [part for part in PARTS if elsewhere or not _is_elsewhere(home, part)]
     return tuple(_go_on(home, stone, parts) for stone in stones if set(stone.parts).intersection(parts))
 
 
@@ -158,7 +158,8 @@ def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
     people = home.store.people
     removed: dict[str, int] = {}
     left: list[str] = []
-    for part in (one for one in parts if one in stone.parts):
+    mine: list[Part] = [one for one in stone.parts if one in parts]
+    for part in mine:
         try:
             _REMOVE[part](home, stone, removed, left)
             if part != "rows":

@@ -1,10 +1,15 @@
 """Names, times and tags that are not what they seem: no two become one, and none is a fault of the server's."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
 
 import pytest
 
+from personaagent import telling
 from personaagent.data.persona import Persona, PersonaLine
+from personaagent.data.store.interactions import InteractionLog
 
 from .conftest import Server
 
@@ -49,16 +54,29 @@ def with_two_versions(server: Server) -> tuple[dict[str, str], str]:
     return key, server.client.get("/v1/persona", headers=key).headers["etag"]
 
 
-def test_of_many_rollbacks_of_one_version_one_is_done(server: Server) -> None:
+def together(work: Callable[..., Any], number: int) -> Callable[..., Any]:
+    """Let the first so many who do something begin at the same moment."""
+    begin, first = Barrier(number), iter(range(number))
+
+    def begun(*arguments: Any, **named: Any) -> Any:
+        if next(first, None) is not None:
+            begin.wait(20)
+        return work(*arguments, **named)
+
+    return begun
+
+
+def test_of_many_rollbacks_of_one_version_one_is_done(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     key, tag = with_two_versions(server)
+    monkeypatch.setattr(telling, "roll_back", together(telling.roll_back, 4))
     if_same = {**key, "If-Match": tag}
-    with ThreadPoolExecutor(8) as clients:
+    with ThreadPoolExecutor(4) as clients:
         sent = [
             clients.submit(server.client.post, "/v1/persona/rollback", json={"version": 1}, headers=if_same)
-            for _ in range(8)
+            for _ in range(4)
         ]
         statuses = sorted(one.result().status_code for one in sent)
-    assert statuses == [200] + [412] * 7
+    assert statuses == [200] + [412] * 3
     assert [one.number for one in server.store.user("maya").personas.promotions()] == [1, 2, 1]
 
 
@@ -86,12 +104,15 @@ def test_a_rollback_to_what_is_live_already_is_still_a_conflict(server: Server) 
     assert again.status_code == 409
 
 
-def test_two_interactions_of_one_id_that_are_sent_at_once_are_one(server: Server) -> None:
+def test_two_interactions_of_one_id_that_are_sent_at_once_are_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = server.key_of("maya")
-    with ThreadPoolExecutor(8) as clients:
+    monkeypatch.setattr(InteractionLog, "add", together(InteractionLog.add, 4))
+    with ThreadPoolExecutor(4) as clients:
         sent = [
             clients.submit(server.client.post, "/v1/interactions", json={"query": "q", "id": "1"}, headers=key)
-            for _ in range(8)
+            for _ in range(4)
         ]
         assert {one.result().status_code for one in sent} == {201}
     assert len(server.store.user("maya").interactions) == 1
