@@ -52,7 +52,7 @@ class Learning:
     n: Annotated[int, typer.Option(help="Latest interactions that an alignment simulates.", min=1)] = 3
     preset: Annotated[
         Literal["lean", "paper"],
-        typer.Option(help="lean: one call an answer; paper: three modules, and Wikipedia is asked."),
+        typer.Option(help="lean: one call an answer; paper: three, and Wikipedia."),
     ] = "lean"
     calls_per_minute: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
     calls_per_day: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
