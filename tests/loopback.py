@@ -6,7 +6,7 @@ runs end to end as it would with any server. A test that wants it to fail script
 
 import json
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -49,6 +49,10 @@ class Reply:
     """Sent in place of an answer or an error, whatever it is."""
     seconds: float = 0.0
     """Time until the server replies."""
+    streams: bool = True
+    """Whether it streams where that is asked for; if not, it refuses."""
+    goes_on: threading.Event | None = None
+    """Of a stream: the second half comes when this is set."""
     bytes_sent: int | None = None
     """How much of the reply is sent, head included, before the server cuts the connection; None is all of it."""
     drips_after: int | None = None
@@ -150,6 +154,26 @@ def _completion(body: Json, reply: Reply) -> Json:
     }
 
 
+def _stream(body: Json, reply: Reply) -> Generator[bytes]:
+    """Yield an answer as server-sent events, a few characters each."""
+    whole = _completion(body, reply)
+    [choice] = whole.pop("choices")
+    shared = {**whole, "object": "chat.completion.chunk", "usage": None}
+    content: str = choice["message"]["content"]
+    pieces = [content[place : place + 4] for place in range(0, len(content), 4)]
+    for number, piece in enumerate(pieces):
+        if number == len(pieces) // 2 and reply.goes_on is not None:
+            reply.goes_on.wait(10)
+        yield _event({**shared, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+    yield _event({**shared, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    yield _event({**shared, "choices": [], "usage": whole["usage"]})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(data: Json) -> bytes:
+    return f"data: {json.dumps(data)}\n\n".encode()
+
+
 def _embeddings(body: Json) -> Json:
     vectors = [{"object": "embedding", "index": index, "embedding": [3.0, 4.0]} for index in range(len(body["input"]))]
     usage = {"prompt_tokens": 1, "total_tokens": 1}
@@ -157,6 +181,8 @@ def _embeddings(body: Json) -> Json:
 
 
 def _said(request: Asked, reply: Reply) -> tuple[int, Json]:
+    if request.body.get("stream") and not reply.streams:
+        return 400, {"error": {"message": "stream is not supported", "type": "invalid_request_error"}}
     if reply.status != 200:
         return reply.status, {"error": {"message": f"status {reply.status}", "type": "made_up"}}
     if request.path == "/v1/chat/completions":
@@ -184,10 +210,18 @@ def _handler(up: Loopback) -> type[BaseHTTPRequestHandler]:
             up.asked.append(request)
             reply = up.answering(request)
             self.close_connection = reply.bytes_sent is not None or up.closing.wait(reply.seconds)
-            if reply.drips_after is not None:
+            if request.body.get("stream") and reply.streams and (reply.status, reply.body) == (200, None):
+                self._stream(_stream(request.body, reply))
+            elif reply.drips_after is not None:
                 self._drip(_on_the_wire(request, reply)[: reply.drips_after])
             elif not up.closing.is_set():
                 self.wfile.write(_on_the_wire(request, reply)[: reply.bytes_sent])
+
+        def _stream(self, events: Iterable[bytes]) -> None:
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+            for event in events:
+                self.wfile.write(event)
 
         def _drip(self, begun: bytes) -> None:
             self.close_connection = True

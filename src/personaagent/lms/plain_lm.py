@@ -11,6 +11,7 @@ from dspy.lm15 import Request, Response, TextPart, ThinkingPart
 
 from ..data.call import ANSWER_SECONDS
 from ..data.clean_text import clean
+from ..programs.pieces import Stream, stream_here
 from ..programs.refusals import awithout_refused, without_refused
 from .awaiting import awaited
 
@@ -25,6 +26,7 @@ class PlainLM:
     def __init__(self, lm: dspy.LM) -> None:
         self._lm = lm.copy()
         self._lm.num_retries, self._lm.cache = 0, False
+        self._streams = True
         self.timeout = _timeout(lm)
         """Seconds that one attempt may take; None for an engine in this process, which cannot be cut off."""
 
@@ -43,10 +45,23 @@ class PlainLM:
         """Do what a call does, awaited."""
         try:
             async with asyncio.timeout(self.timeout):
-                with _unobserved():
-                    return _cleaned(await awithout_refused(self._lm, request))
+                return _cleaned(await self._streamed(request, _stream_of(request)))
         except TimeoutError as error:
             raise dspy.LMTimeoutError(f"no whole answer within {self.timeout:g} s", model=self._lm.model) from error
+
+    async def _streamed(self, request: Request, stream: Stream | None) -> Response:
+        """Ask, and let `stream` hear the answer as it is written, unless the LM's server does not stream."""
+        if stream is not None and self._streams:
+            try:
+                with _unobserved(stream):
+                    return await awithout_refused(self._lm, request)
+            except (dspy.LMInvalidRequestError, dspy.LMProviderError):
+                if stream.began:
+                    raise
+        with _unobserved():
+            response = await awithout_refused(self._lm, request)
+        self._streams = self._streams and stream is None
+        return response
 
 
 def _timeout(lm: dspy.LM) -> float | None:
@@ -64,6 +79,12 @@ def _cleaned(response: Response) -> Response:
     return replace(response, message=replace(response.message, parts=parts))
 
 
-def _unobserved() -> AbstractContextManager[None]:
-    """Let DSPy count, keep and stream the outer call alone."""
-    return dspy.context(usage_tracker=None, disable_history=True, send_stream=None)
+def _unobserved(stream: Stream | None = None) -> AbstractContextManager[None]:
+    """Let DSPy count and keep the outer call alone, and stream where somebody listens."""
+    return dspy.context(usage_tracker=None, disable_history=True, send_stream=stream)
+
+
+def _stream_of(request: Request) -> Stream | None:
+    """Return what hears the answer; a decision is heard when it is weighed."""
+    decides = request.config.probabilities is not None or request.config.logprobs is not None
+    return None if decides else stream_here()

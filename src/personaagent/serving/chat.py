@@ -14,7 +14,7 @@ from ..data.task import OPEN, Task
 from ..data.tasks import known_tasks
 from ..programs.context import Context
 from .access import Charged, Deployed, Key
-from .completions import MODEL, ChatCompletion, ModelCard, ModelList, chunks_of, completion_of
+from .completions import MODEL, ChatCompletion, Chunks, ModelCard, ModelList, completion_of
 from .idempotency import IdempotentRoute
 from .messages import Message, ResponseFormat, is_chore, question_of, schema_of
 from .problems import Problem, explained, openai_documented, openai_error
@@ -80,17 +80,21 @@ async def chat_completions(
 ) -> Any:
     """Answer the user's last message as the user would want it, under the live persona, and remember the exchange."""
     query, conversation = question_of(body.messages)
+    pieces = _Pieces()
     question = Question(
         query=query,
         task=task_of(body.model),
         context=Context(conversation, schema_of(body.response_format)),
         remembered=stored is not False and body.store is not False and not is_chore(query),
+        tell=pieces.tell if body.stream else None,
     )
     work = asyncio.create_task(deployed.answer(called, question))
     work.add_done_callback(_taken)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
-        return StreamingResponse(_streamed(request, work, body.model, with_usage), media_type="text/event-stream")
+        chunks = Chunks(question.interaction_id, body.model)
+        events = _streamed(request, work, pieces, chunks, with_usage=with_usage)
+        return StreamingResponse(events, media_type="text/event-stream")
     answer = await work
     return JSONResponse(completion_of(answer, body.model).model_dump(mode="json"))
 
@@ -118,23 +122,49 @@ def _taken(work: "asyncio.Task[Answer]") -> None:
         work.exception()
 
 
-async def _streamed(request: Request, work: "asyncio.Task[Answer]", model: str, with_usage: bool) -> AsyncIterator[str]:
-    """Yield the answer as events, once it is stored: nobody sees what is not."""
+class _Pieces:
+    """Carries the pieces of an answer from the thread in which they come."""
+
+    def __init__(self) -> None:
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[str]()
+
+    def tell(self, piece: str) -> None:
+        """Take a piece, in any thread."""
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, piece)
+
+    async def next(self, work: "asyncio.Task[Answer]") -> str | None:
+        """Return the next piece; None if there is none for a while, or the work is done and all was returned."""
+        if not self._queue.empty() or work.done():
+            return None if self._queue.empty() else self._queue.get_nowait()
+        waiting = asyncio.ensure_future(self._queue.get())
+        await asyncio.wait([work, waiting], timeout=_SECONDS_OF_SILENCE, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        return None
+
+
+async def _streamed(
+    request: Request, work: "asyncio.Task[Answer]", pieces: _Pieces, chunks: Chunks, *, with_usage: bool
+) -> AsyncIterator[str]:
+    """Yield the answer as events: what is written as it comes, the end when it is stored."""
     try:
         while not work.done():
-            await asyncio.wait([work], timeout=_SECONDS_OF_SILENCE)
-            if not work.done():
+            piece = await pieces.next(work)
+            if piece is not None:
+                for chunk in chunks.of(piece):
+                    yield _event(chunk)
+            elif not work.done():
                 yield ": thinking\n\n"
     finally:
         work.cancel()  # Where the client is gone and the LM was not asked yet.
     try:
-        answer = work.result()
+        for chunk in chunks.rest(work.result(), with_usage=with_usage):
+            yield _event(chunk)
     except PersonaAgentError as error:
         status, detail, code = explained(error)
         yield _event(openai_error(request, status, detail, code))
         return
-    for chunk in chunks_of(answer, model, with_usage=with_usage):
-        yield _event(chunk)
     yield "data: [DONE]\n\n"
 
 

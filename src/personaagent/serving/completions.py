@@ -1,14 +1,15 @@
 """What OpenAI's API answers with."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ..data.errors import AnswerError
 from .question import Answer
 
 MODEL = "personaagent"
-_WORDS_A_CHUNK = 8
 
 
 class Usage(BaseModel):
@@ -90,20 +91,45 @@ def completion_of(answer: Answer, model: str) -> ChatCompletion:
     )
 
 
-def chunks_of(answer: Answer, model: str, *, with_usage: bool) -> Iterator[dict[str, Any]]:
-    """Yield an answer as the chunks of a stream."""
-    whole = completion_of(answer, model).model_dump(mode="json")
-    usage, choices = whole.pop("usage"), whole.pop("choices")
-    shared = {**whole, "object": "chat.completion.chunk"}
+class Chunks:
+    """An answer as the chunks of a stream.
 
-    def chunk(delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-        return {**shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+    Args:
+        interaction_id: Of the answer.
+        model: As the client named it.
+    """
 
-    yield chunk({"role": "assistant", "content": ""})
-    words = choices[0]["message"]["content"].split(" ")
-    for start in range(0, len(words), _WORDS_A_CHUNK):
-        more = " " if start + _WORDS_A_CHUNK < len(words) else ""
-        yield chunk({"content": " ".join(words[start : start + _WORDS_A_CHUNK]) + more})
-    yield chunk({}, "stop")
-    if with_usage:
-        yield {**shared, "choices": [], "usage": usage}
+    def __init__(self, interaction_id: str, model: str) -> None:
+        self._shared = {
+            "id": f"chatcmpl-{interaction_id}",
+            "object": "chat.completion.chunk",
+            "created": int(datetime.now(UTC).timestamp()),
+            "model": model,
+        }
+        self._said = ""
+
+    def of(self, piece: str) -> Iterator[dict[str, Any]]:
+        """Yield a piece of the answer, and before the first who says it."""
+        if not self._said:
+            yield self._chunk({"role": "assistant", "content": ""})
+        self._said += piece
+        yield self._chunk({"content": piece})
+
+    def rest(self, answer: Answer, *, with_usage: bool) -> Iterator[dict[str, Any]]:
+        """Yield what was not said yet, and the end.
+
+        Raises:
+            AnswerError: What was said is not how the answer begins.
+        """
+        whole = answer.interaction.response or ""
+        if not whole.startswith(self._said):
+            raise AnswerError("the answer was written anew while it was sent")
+        yield from self.of(whole[len(self._said) :]) if whole != self._said else ()
+        completion = completion_of(answer, self._shared["model"]).model_dump(mode="json")
+        origin = {"personaagent": completion["personaagent"]}
+        yield {**self._chunk({}, "stop"), **origin}
+        if with_usage:
+            yield {**self._shared, "choices": [], "usage": completion["usage"], **origin}
+
+    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+        return {**self._shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}

@@ -26,11 +26,12 @@ from ..lms.payer import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase, finish_erasures
 from ..programs.module import stop_if_cancelled, until
+from ..programs.pieces import telling
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
 from .erasing import Erasures, finishing
-from .idempotency import Claim, claim_here, new_id
+from .idempotency import Claim, claim_here
 from .learning import Learner
 from .limits import Limiter
 from .others import NoOthers, Others, worker_name
@@ -120,7 +121,7 @@ class Deployment:
             StorageError: The exchange could not be stored.
             ErasedUserError: The user is being erased, or was meanwhile.
         """
-        user, claim, interaction_id = caller.user, claim_here(), new_id()
+        user, claim, interaction_id = caller.user, claim_here(), question.interaction_id
         if claim is not None and claim.was_begun and (known := await self._known(user, interaction_id)) is not None:
             return known
         key_id, most, gone = caller.key.key_id, _AT_ONCE_OF_KEY[caller.key.role], threading.Event()
@@ -128,7 +129,7 @@ class Deployment:
             raise LimitError(1, f"{most} answers of this key are under way, and more wait than may: try again later")
         await self._turns.take(key_id, most)
         try:
-            answering = asyncio.wrap_future(self._begun(caller, question, interaction_id, gone))
+            answering = asyncio.wrap_future(self._begun(caller, question, gone))
         except BaseException:
             self._turns.give_back(key_id)
             raise
@@ -138,14 +139,12 @@ class Deployment:
         finally:
             gone.set()
 
-    def _begun(
-        self, caller: "Caller", question: Question, interaction_id: str, gone: threading.Event
-    ) -> "Future[Answer]":
-        user, here = caller.user, contextvars.copy_context()
+    def _begun(self, caller: "Caller", question: Question, gone: threading.Event) -> "Future[Answer]":
+        user, here, interaction_id = caller.user, contextvars.copy_context(), question.interaction_id
         with self._guard:
             if user.key in self._leaving:
                 raise ErasedUserError(user.user_id)
-            begun = self._threads.submit(here.run, self._answered, caller, question, interaction_id, gone)
+            begun = self._threads.submit(here.run, self._answered, caller, question, gone)
             self._answering.setdefault(user.key, {})[interaction_id] = begun
         begun.add_done_callback(partial(self._over, user.key, interaction_id, claim_here()))
         return begun
@@ -168,21 +167,22 @@ class Deployment:
             with suppress(PersonaAgentError):
                 claim.give_up()
 
-    def _answered(self, caller: "Caller", question: Question, interaction_id: str, gone: threading.Event) -> Answer:
+    def _answered(self, caller: "Caller", question: Question, gone: threading.Event) -> Answer:
         try:
             with until(gone), paid_by(self.limiter.payer(caller.key)):
                 stop_if_cancelled()
                 caller.user.interactions.check_room()  # What would not be stored is not paid for.
-                return self._remembered(caller.user, question, interaction_id)
+                return self._remembered(caller.user, question)
         except UnknownUserError:
             # The user was erased meanwhile, and the index may have been brought up to date with what was stored before.
             with suppress(PersonaAgentError):
                 self.store.people.erase_episodes(caller.user.key)
             raise
 
-    def _remembered(self, user: User, question: Question, interaction_id: str) -> Answer:
+    def _remembered(self, user: User, question: Question) -> Answer:
+        interaction_id = question.interaction_id
         place = within(f"request {interaction_id}", user_key=user.key)
-        with measure() as meter, self.run.inside(), place, self._trace(interaction_id):
+        with measure() as meter, self.run.inside(), place, self._trace(interaction_id), telling(question.tell):
             prediction, without_memory = self._predict(user, question)
         exchange = Interaction(
             interaction_id=interaction_id,

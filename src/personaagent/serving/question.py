@@ -1,11 +1,13 @@
 """What the server is asked, and what it answers."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..data.alignment import Spend
 from ..data.interaction import Interaction
 from ..data.task import Task
 from ..programs.context import NO_CONTEXT, Context
+from .idempotency import new_id
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,9 @@ class Question:
     context: Context = NO_CONTEXT
     remembered: bool = True
     """Whether memory is used, and the exchange stored."""
+    tell: Callable[[str], None] | None = None
+    """Hears the answer in pieces as it is written, in another thread."""
+    interaction_id: str = field(default_factory=new_id)
 
 
 @dataclass(frozen=True)
