@@ -56,6 +56,8 @@ _AT_ONCE_OF_KEY: dict[Role, int] = {"user": 8, "tenant": 64, "admin": 64}
 _WAITING_PER_TURN = 4
 """Times as many answers of a key may wait for their turn; the next is refused."""
 
+_EXPORTS_AT_ONCE = 16
+
 _log = logging.getLogger(__name__)
 
 
@@ -90,7 +92,7 @@ class Deployment:
         certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
         self.learner = Learner(run, serving, mirror, self.others, self.limiter, certificates)
         self.is_draining = False
-        self._turns = Turns(_AT_ONCE)
+        self._turns, self.exports = Turns(_AT_ONCE), Turns(_EXPORTS_AT_ONCE)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self._erasures = Erasures(store, self.learner, erase)
         self._answering: dict[str, dict[str, Future[Answer]]] = {}

@@ -1,14 +1,19 @@
 """The user as a whole: what there is, all of it to take along, and nothing any more."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from fastapi import APIRouter
+from fastapi.concurrency import iterate_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from ..data.lm_names import as_written
+from ..data.store import User
 from ..people import Receipt, export_user
 from .access import Called, Deployed, Leaving
+from .deployment import Deployment
 from .problems import documented
 
 router = APIRouter(tags=["User"])
@@ -41,10 +46,17 @@ class Me(BaseModel):
     response_class=StreamingResponse,
     responses={**documented(), 200: {"content": {"application/x-ndjson": {}}}},
 )
-def export_me(called: Called, deployed: Deployed) -> StreamingResponse:
+async def export_me(called: Called, deployed: Deployed) -> StreamingResponse:
     """Return all that is known of the user as JSON lines, which `personaagent user import` reads."""
-    lines = export_user(deployed.store, called.user.user_id)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return StreamingResponse(_exported(deployed, called.user), media_type="application/x-ndjson")
+
+
+async def _exported(deployed: Deployment, user: User) -> AsyncIterator[str]:
+    """Yield the lines; each export fills a file, so a user has one at a time."""
+    async with deployed.exports.turn(user.key, most=1):
+        lines = await asyncio.to_thread(export_user, deployed.store, user.user_id)
+        async for line in iterate_in_threadpool(lines):
+            yield line
 
 
 @router.delete("/v1/me", responses=documented())
