@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -17,15 +16,13 @@ from .direct import DirectTransaction, Fetch, Prepared, Values
 from .forgotten import calls_quoting, take_out_words
 from .handle import Handle
 from .idempotency import forget_answers
+from .new_interactions import check_new
 from .rows import check_id, read, written
 from .statements import retract
 
 if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
-_AHEAD = timedelta(days=1)
-"""How far in the future an interaction may be dated: clocks differ."""
-_TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
 _READ_AT_ONCE, _READ_BYTES = 200, 2**20
@@ -172,7 +169,7 @@ class InteractionLog(Handle):
             StorageError: The disk is full or refuses to write.
         """
         learnt = self.get(interaction_id).model_copy(update={"ground_truth": ground_truth})
-        _check([learnt])
+        check_new([learnt])
         self.check_room()
         with self._database.write() as connection:
             forgotten = connection.execute(delete(_table).where(self._is(interaction_id))).rowcount == 0
@@ -226,7 +223,7 @@ def add_interactions(
     Raises:
         InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
     """
-    _check(interactions)
+    check_new(interactions)
     stored = _stored_among(transaction.fetch, user_key, [one.interaction_id for one in interactions])
     [(start,)] = transaction.fetch(_NEXT, {"user_key": user_key})
     new = [one for one in interactions if not _is_stored(one, stored)]
@@ -241,21 +238,6 @@ def _check_room(fetch: Fetch, user_key: str, most_bytes: int | None) -> None:
     [(size,)] = fetch(_SIZE, {"user_key": user_key})
     if size >= most_bytes:
         raise QuotaError(f"{size:,} bytes are stored of this user, and {most_bytes:,} may be: forget something first")
-
-
-def _check(interactions: Sequence[Interaction]) -> None:
-    seen: set[str] = set()
-    latest = datetime.now(UTC) + _AHEAD
-    for one in interactions:
-        check_id("interaction id", one.interaction_id)
-        if one.interaction_id in seen:
-            raise InputError(f"interaction {one.interaction_id!r} occurs twice in what was added: ids must differ")
-        seen.add(one.interaction_id)
-        if one.at is not None and one.at > latest:
-            raise InputError(f"interaction {one.interaction_id!r}: it is dated {one.at:%Y-%m-%d}, in the future")
-        for field in _TEXTS:
-            if "\0" in (getattr(one, field) or ""):
-                raise InputError(f"interaction {one.interaction_id!r}: its {field} has a NUL character: remove it")
 
 
 def _stored_among(fetch: Fetch, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
