@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
 from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
-from ..errors import InputError, UnknownNameError
+from ..errors import ErasedUserError, InputError, StorageError, UnknownNameError
 from . import schema
 from .database import Database
 from .direct import ThroughSqlAlchemy
@@ -16,6 +16,15 @@ from .journal_rows import ADD_ATTEMPT, ADD_ATTEMPT_IF_CALLED, ADD_CALL, add_call
 from .rows import check_id, next_number, read, written
 
 _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, schema.attempts
+
+
+@contextmanager
+def _of_runs() -> Generator[None]:
+    """Say of a row that refers to nothing what it refers to here: a run, not a user."""
+    try:
+        yield
+    except ErasedUserError as error:
+        raise StorageError("the run was not begun: nothing of this call was stored") from error
 
 
 class Journal(Handle):
@@ -44,8 +53,12 @@ class Journal(Handle):
             _add_run(connection, run)
 
     def end(self, run_id: str, status: RunEnd) -> None:
-        """Record how a run, or this stretch of it, ended."""
-        with self._database.write() as connection:
+        """Record how a run, or this stretch of it, ended.
+
+        Raises:
+            StorageError: The run was not begun, or the disk is full.
+        """
+        with _of_runs(), self._database.write() as connection:
             _add_end(connection, run_id, status)
 
     def add_run(self, run: Run, ends: Sequence[RunEnd], entries: Sequence[Call | Attempt]) -> None:
@@ -56,7 +69,7 @@ class Journal(Handle):
             StorageError: The disk is full or refuses to write.
         """
         calls, attempts = rows_of(entries)
-        with self._database.write() as connection:
+        with _of_runs(), self._database.write() as connection:
             _add_run(connection, run)
             for end in ends:
                 _add_end(connection, run.run_id, end)
@@ -111,7 +124,8 @@ class Journal(Handle):
             StorageError: The disk is full or refuses to write.
         """
         calls, attempts = rows_of(entries)
-        with self._database.append(one_row=len(entries) == 1, noting=bool(calls) and not attempts) as transaction:
+        noting = bool(calls) and not attempts
+        with _of_runs(), self._database.append(one_row=len(entries) == 1, noting=noting) as transaction:
             gone = add_calls_of_stored(transaction, calls) if self._of_stored else frozenset[str]()
             if not self._of_stored:
                 transaction.change(ADD_CALL, calls)

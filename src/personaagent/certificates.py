@@ -14,6 +14,7 @@ from .data.answer_weights import AnswerWeights, prior_of, uniform
 from .data.certificate import Certificate
 from .data.errors import InputError
 from .data.interaction import Interaction
+from .data.lm_names import as_written
 from .data.store import Store, User
 from .data.task import Task
 from .optimizers.calibration import Observation, base_rate_of, fitted, leaning_of
@@ -122,7 +123,7 @@ def _said_of(user: User, lm: str, task: Task) -> "list[tuple[Interaction, Distri
     simulated = {
         one.interaction_id: one.lm_probabilities
         for alignment in user.alignments.all()
-        if alignment.settings.get("lm") == lm
+        if alignment.settings.get("lm") == as_written(lm)
         for one in alignment.simulations
     }
     found: list[tuple[Interaction, Distribution]] = []

@@ -53,9 +53,11 @@ def test_the_first_words_come_while_the_lm_still_writes() -> None:
 def test_a_server_that_does_not_stream_is_asked_without_and_remembered() -> None:
     reply = Reply(json.dumps({"response": SAID}), streams=False)
     with asking(lambda _: reply) as (server, up):
-        for _ in range(2):
-            assert "".join(map(text, chunks(server))) == SAID
-    assert ["stream" in body for body in up.received] == [True, False, False]
+        assert "".join(map(text, chunks(server))) == SAID
+        first = [body.get("stream") for body in up.received]
+        assert (first[0], first[-1]) == (True, None)
+        assert "".join(map(text, chunks(server))) == SAID
+    assert [body.get("stream") for body in up.received[len(first) :]] == [None]
 
 
 def test_an_answer_that_is_cut_and_written_anew_goes_on_where_it_was() -> None:

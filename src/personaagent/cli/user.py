@@ -11,7 +11,7 @@ from ..data.private import private_file
 from .context import Json, err, opened, out, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..people import Receipt
 
@@ -56,7 +56,8 @@ def export(
     from ..people import export_user
 
     with opened(context) as home:
-        _write(file, export_user(home.store, user))
+        known = home.store.user(user).user_id  # Before the file is made.
+        _write(file, lambda: export_user(home.store, known))
     if file != "-":
         out.print(f"user {user}: written to {file}", markup=False)
 
@@ -87,14 +88,14 @@ def _print(receipt: "Receipt") -> None:
         err.print(f"left: {what}; erase again", style="yellow", markup=False)
 
 
-def _write(name: str, lines: "Iterable[str]") -> None:
+def _write(name: str, exported: "Callable[[], Iterable[str]]") -> None:
     if name == "-":
-        sys.stdout.writelines(lines)
+        sys.stdout.writelines(exported())
         return
     with writing(Path(name)):
         private_file(Path(name))
         with Path(name).open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines)
+            file.writelines(exported())
 
 
 def _read(name: str) -> list[str]:

@@ -186,7 +186,7 @@ def test_what_others_wait_to_have_written_is_written_before_the_files_are_cleane
     assert found(index, OMAR) == []
     add(index, OMAR, [ask("omar-1", "quiet film")])
     add(index, ELSEWHERE, [ask("1", "loud film")])
-    assert holding(tmp_path, b"omar-1") == set()
+    assert DATABASE not in holding(tmp_path, b"omar-1"), "Chroma's own files may hold what its memory held"
     index.erase(ELSEWHERE)
     assert DATABASE in holding(tmp_path, b"omar-1")
     assert found(index, OMAR) == ["omar-1"]
