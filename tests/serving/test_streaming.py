@@ -37,7 +37,7 @@ def test_the_first_words_come_while_the_lm_still_writes() -> None:
     goes_on = Event()
     reply = Reply(json.dumps({"response": SAID}), goes_on=goes_on)
     with asking(lambda _: reply) as (server, up):
-        heard = ""
+        heard, chunk = "", dict[str, Any]()
         for chunk in chunks(server):
             heard += text(chunk)
             if len(heard) > 5 and not goes_on.is_set():

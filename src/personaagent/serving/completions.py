@@ -100,7 +100,8 @@ class Chunks:
     """
 
     def __init__(self, interaction_id: str, model: str) -> None:
-        self._shared = {
+        self._model = model
+        self._shared: dict[str, Any] = {
             "id": f"chatcmpl-{interaction_id}",
             "object": "chat.completion.chunk",
             "created": int(datetime.now(UTC).timestamp()),
@@ -125,7 +126,7 @@ class Chunks:
         if not whole.startswith(self._said):
             raise AnswerError("the answer was written anew while it was sent")
         yield from self.of(whole[len(self._said) :]) if whole != self._said else ()
-        completion = completion_of(answer, self._shared["model"]).model_dump(mode="json")
+        completion = completion_of(answer, self._model).model_dump(mode="json")
         origin = {"personaagent": completion["personaagent"]}
         yield {**self._chunk({}, "stop"), **origin}
         if with_usage:
