@@ -1,11 +1,12 @@
 """OpenAI's API."""
 
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from dspy.lm15 import RateLimitError
+from dspy.lm15 import AuthError, RateLimitError
 
 from personaagent.data.errors import StorageError
 from personaagent.data.memory.chroma_index import EpisodeIndex
@@ -108,6 +109,23 @@ def test_an_lm_that_fails_is_told_without_its_words(stream: bool) -> None:
     assert "could not be reached, or refused" in answered.text
     assert "secret reason" not in answered.text
     assert answered.status_code == (200 if stream else 502)
+
+
+def test_what_the_lm_says_of_an_answer_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    is_asked, may_fail = Event(), Event()
+
+    def fails(_: ScriptedRequest) -> Exception:
+        is_asked.set()
+        assert may_fail.wait(10)
+        return AuthError("the secret reason")
+
+    with serving(ScriptedLM(fails)) as server:
+        asked = {**ASKED, "stream": True}
+        with server.client.stream("POST", "/v1/chat/completions", json=asked, headers=server.key_of("maya")):
+            assert is_asked.wait(10)
+        may_fail.set()
+    gc.collect()  # With it asyncio logs an exception that nobody took.
+    assert "secret reason" not in caplog.text
 
 
 def test_without_its_index_it_answers_from_the_persona_alone_and_says_so(
