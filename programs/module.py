@@ -146,6 +146,8 @@ async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> R
     except asyncio.CancelledError:
         cancelled.set()
         await asyncio.wait([done])
+        if not done.cancelled():
+            done.exception()  # Where nobody takes it, asyncio logs it, with an LM's words in it.
         raise
 
 

@@ -136,6 +136,7 @@ class Deployment:
             self._turns.give_back(key_id)
             raise
         answering.add_done_callback(lambda _: self._turns.give_back(key_id))
+        answering.add_done_callback(_taken)
         try:
             return await asyncio.shield(answering)
         finally:
@@ -156,7 +157,9 @@ class Deployment:
         with self._guard:
             begun = self._answering.get(user.key, {}).get(interaction_id)
         if begun is not None:
-            return await asyncio.shield(asyncio.wrap_future(begun))
+            answering = asyncio.wrap_future(begun)
+            answering.add_done_callback(_taken)
+            return await asyncio.shield(answering)
         stored = await asyncio.to_thread(user.interactions.among, [interaction_id])
         return Answer(stored[interaction_id], Spend()) if interaction_id in stored else None
 
@@ -266,6 +269,12 @@ class Deployment:
             here = self._first_personas.setdefault(user.key, threading.Lock())
         with here, self.others.alone(f"first persona of {user.key}"):
             yield
+
+
+def _taken(answering: "asyncio.Future[Answer]") -> None:
+    """Take the exception of an answer that nobody waits for: asyncio would log it, with an LM's words in it."""
+    if not answering.cancelled():
+        answering.exception()
 
 
 @contextmanager
