@@ -18,7 +18,7 @@ from .completions import MODEL, ChatCompletion, Chunks, ModelCard, ModelList, co
 from .idempotency import IdempotentRoute
 from .messages import Message, ResponseFormat, is_chore, question_of, schema_of
 from .problems import Problem, explained, openai_documented, openai_error
-from .question import Answer, Question
+from .question import Answer, Question, taken
 
 _SECONDS_OF_SILENCE = 5.0
 """After which a stream that has nothing to say yet says so: proxies cut what is silent."""
@@ -89,7 +89,7 @@ async def chat_completions(
         tell=pieces.tell if body.stream else None,
     )
     work = asyncio.create_task(deployed.answer(called, question))
-    work.add_done_callback(_taken)
+    work.add_done_callback(taken)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
         chunks = Chunks(question.interaction_id, body.model)
@@ -114,12 +114,6 @@ def task_of(model: str) -> Task:
 
 def _with_a_form() -> dict[str, Task]:
     return {name: task for name, task in known_tasks().items() if task != OPEN}
-
-
-def _taken(work: "asyncio.Task[Answer]") -> None:
-    """Take the exception of an answer that nobody waits for: asyncio would log it with an LM's words in it."""
-    if not work.cancelled():
-        work.exception()
 
 
 class _Pieces:

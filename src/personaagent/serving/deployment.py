@@ -35,7 +35,7 @@ from .idempotency import Claim, claim_here
 from .learning import Learner
 from .limits import Limiter
 from .others import NoOthers, Others, worker_name
-from .question import Answer, Question
+from .question import Answer, Question, taken
 from .tracing import AnswerTracker
 from .turns import Turns
 
@@ -136,7 +136,7 @@ class Deployment:
             self._turns.give_back(key_id)
             raise
         answering.add_done_callback(lambda _: self._turns.give_back(key_id))
-        answering.add_done_callback(_taken)
+        answering.add_done_callback(taken)
         try:
             return await asyncio.shield(answering)
         finally:
@@ -158,7 +158,7 @@ class Deployment:
             begun = self._answering.get(user.key, {}).get(interaction_id)
         if begun is not None:
             answering = asyncio.wrap_future(begun)
-            answering.add_done_callback(_taken)
+            answering.add_done_callback(taken)
             return await asyncio.shield(answering)
         stored = await asyncio.to_thread(user.interactions.among, [interaction_id])
         return Answer(stored[interaction_id], Spend()) if interaction_id in stored else None
@@ -269,12 +269,6 @@ class Deployment:
             here = self._first_personas.setdefault(user.key, threading.Lock())
         with here, self.others.alone(f"first persona of {user.key}"):
             yield
-
-
-def _taken(answering: "asyncio.Future[Answer]") -> None:
-    """Take the exception of an answer that nobody waits for: asyncio would log it, with an LM's words in it."""
-    if not answering.cancelled():
-        answering.exception()
 
 
 @contextmanager

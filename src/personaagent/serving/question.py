@@ -1,5 +1,6 @@
 """What the server is asked, and what it answers."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,3 +35,9 @@ class Answer:
     remembered: bool = True
     without_memory: bool = False
     """Whether it was given without the user's episodes, which could not be reached or were not wanted."""
+
+
+def taken(answering: "asyncio.Future[Answer]") -> None:
+    """Take the exception of an answer that nobody waits for: asyncio would log it, with an LM's words in it."""
+    if not answering.cancelled():
+        answering.exception()
