@@ -19,7 +19,8 @@
     │   └── DivergenceError      a replay came to a call that was not recorded
     └── ServiceError           try again: something outside did not answer as it should
         ├── LMError              the language model failed
-        │   └── TooLongError       the prompt is longer than it reads
+        │   ├── LateError            it did not answer in time
+        │   └── TooLongError         the prompt is longer than it reads
         ├── AnswerError          the LM answered, but not in the form that was asked for
         └── TrackingError        MLflow could not be reached
 
@@ -150,6 +151,10 @@ class ServiceError(PersonaAgentError):
 
 class LMError(ServiceError):
     """The language model could not be reached, or refused the call."""
+
+
+class LateError(LMError):
+    """The language model did not answer in time."""
 
 
 class TooLongError(LMError):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dspy
 
-from ..data.errors import LMError, PersonaAgentError, TooLongError
+from ..data.errors import LateError, LMError, PersonaAgentError, TooLongError
 from ..data.lm_names import as_written
 from ..data.redact import without_secrets
 
@@ -21,6 +21,7 @@ _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
     (dspy.LMConfigurationError, "check the name of the model and its settings"),
 )
 """What to do about each kind; a kind stands before the kinds that it is a case of."""
+_KINDS = {dspy.ContextWindowExceededError: TooLongError, dspy.LMTimeoutError: LateError}
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def lm_error(error: dspy.LMError) -> LMError:
     first_paragraph = (error.message or type(error).__name__).partition("\n\n")[0]
     happened = " ".join(first_paragraph.split())
     name = as_written(error.model) if error.model else "the LM"
-    kind = TooLongError if isinstance(error, dspy.ContextWindowExceededError) else LMError
+    kind = next((ours for theirs, ours in _KINDS.items() if isinstance(error, theirs)), LMError)
     ours = kind(without_secrets(f"{name}: {happened.rstrip('.')}: {advice}"))
     ours.retryable = dspy.is_retryable_lm_error(error)
     return ours

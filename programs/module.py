@@ -11,19 +11,18 @@ class Greet(Module):
 
 import asyncio
 import contextvars
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, TypeVar
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from ..data.errors import AnswerError, StoppedError
+from ..data.errors import AnswerError
 from ..data.statement import Memory
 from .adapter import TerseJSONAdapter
+from .cancelling import Cancellation, cancellation_here
 from .heard import cut_error, forget_heard, is_cut, last_heard, only_thoughts
 from .lm_errors import lm_errors
 from .scope import within
@@ -35,7 +34,8 @@ _THREADS = ThreadPoolExecutor(64, thread_name_prefix="program")
 _SHOWN_CHARACTERS = 2000
 _REPAIR = "your earlier answer, which is not in the form that is asked for: answer again, in that form"
 
-_cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("cancelled", default=None)
+_GOODBYE_SECONDS = 10.0
+"""How long cancelled work may go on with the call that is under way: it is paid for, and worth recording."""
 
 Result = TypeVar("Result")
 
@@ -71,7 +71,7 @@ def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
         AnswerError: The second answer was cut, or cannot be read, either.
         StoppedError: The work that this is part of was cancelled; see `in_thread`.
     """
-    stop_if_cancelled()
+    cancellation_here().stop_if_cancelled()
     forget_heard()
     try:
         return predictor(**inputs)
@@ -113,38 +113,25 @@ def _no_answer(error: AdapterParseError) -> AnswerError:
     return AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}")
 
 
-def stop_if_cancelled() -> None:
-    """Go on, unless the work that this is part of was cancelled; see `in_thread`.
-
-    Raises:
-        StoppedError: It was.
-    """
-    if (cancelled := _cancelled.get()) is not None and cancelled.is_set():
-        raise StoppedError("this work was cancelled: it makes no more calls and records nothing more")
-
-
-@contextmanager
-def until(cancelled: threading.Event) -> Generator[None]:
-    """Let what is done inside make no more calls once an event is set."""
-    token = _cancelled.set(cancelled)
-    try:
-        yield
-    finally:
-        _cancelled.reset(token)
-
-
 async def in_thread(work: Callable[..., Result], *args: Any, **inputs: Any) -> Result:
     """Do work in a thread, with the context of the caller.
 
-    When the caller is cancelled, the LM call under way is waited for and recorded, and the work makes no other.
+    When the caller is cancelled, the work makes no other LM call. The one under way may end within some seconds, and is
+    recorded then.
     """
-    cancelled, context = threading.Event(), contextvars.copy_context()
-    context.run(_cancelled.set, cancelled)
-    done = asyncio.get_running_loop().run_in_executor(_THREADS, context.run, partial(work, *args, **inputs))
+    cancellation, context = Cancellation(), contextvars.copy_context()
+
+    def cancellable() -> Result:
+        with cancellation.inside():
+            return work(*args, **inputs)
+
+    done = asyncio.get_running_loop().run_in_executor(_THREADS, context.run, cancellable)
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        cancelled.set()
+        cancellation.cancel()
+        await asyncio.wait([done], timeout=_GOODBYE_SECONDS)
+        cancellation.cut()
         await asyncio.wait([done])
         if not done.cancelled():
             done.exception()  # Where nobody takes it, asyncio logs it, with an LM's words in it.

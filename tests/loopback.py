@@ -210,10 +210,10 @@ def _handler(up: Loopback) -> type[BaseHTTPRequestHandler]:
             up.asked.append(request)
             reply = up.answering(request)
             self.close_connection = reply.bytes_sent is not None or up.closing.wait(reply.seconds)
-            if request.body.get("stream") and reply.streams and (reply.status, reply.body) == (200, None):
-                self._stream(_stream(request.body, reply))
-            elif reply.drips_after is not None:
+            if reply.drips_after is not None:
                 self._drip(_on_the_wire(request, reply)[: reply.drips_after])
+            elif request.body.get("stream") and reply.streams and (reply.status, reply.body) == (200, None):
+                self._stream(_stream(request.body, reply))
             elif not up.closing.is_set():
                 self.wfile.write(_on_the_wire(request, reply)[: reply.bytes_sent])
 

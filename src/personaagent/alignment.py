@@ -22,8 +22,9 @@ from .optimizers.evidence import default_proposers
 from .optimizers.proposers import Proposer, ProposeRules, ProposeWeights
 from .personas import first_persona, keep_said, program, summarise
 from .programs import AgentSettings, PersonaAgent
+from .programs.cancelling import cancellation_here
 from .programs.lm_here import model_here
-from .programs.module import in_thread, stop_if_cancelled
+from .programs.module import in_thread
 from .programs.scope import within
 
 
@@ -71,7 +72,7 @@ def align(
         certified = _certified(student, certificates or Certificates())
         history = user.interactions.all()
         aligned = equipped(optimizer, certified).compile(student, trainset=examples(history))
-        stop_if_cancelled()
+        cancellation_here().stop_if_cancelled()
         kept = _keep(user, _noting(aligned.alignment, certified), alignment_id)
         _catch_up(user, history)
         return kept

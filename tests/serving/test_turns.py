@@ -17,7 +17,7 @@ from personaagent.data.task import OPEN
 from personaagent.people import Receipt
 from personaagent.programs import AgentSettings
 from personaagent.runs import AGENT, new_run, open_run
-from personaagent.serving import deployment as deploying
+from personaagent.serving import under_way
 from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment
@@ -140,9 +140,9 @@ def deployed(serving: Serving = QUICK) -> Iterator[Up]:
 @pytest.fixture
 def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
     """A deployment that gives two answers at once, one for each user's key, and lets two wait."""
-    monkeypatch.setattr(deploying, "_AT_ONCE", 2)
-    monkeypatch.setattr(deploying, "_AT_ONCE_OF_KEY", {"user": 1, "tenant": 2, "admin": 2})
-    monkeypatch.setattr(deploying, "_WAITING_PER_TURN", 2)
+    monkeypatch.setattr(under_way, "_AT_ONCE", 2)
+    monkeypatch.setattr(under_way, "_AT_ONCE_OF_KEY", {"user": 1, "tenant": 2, "admin": 2})
+    monkeypatch.setattr(under_way, "_WAITING_PER_TURN", 2)
     with deployed() as up:
         yield up
 
@@ -185,7 +185,7 @@ async def test_a_question_whose_client_is_gone_while_it_waits_is_never_asked(up:
 async def test_an_answer_whose_client_is_gone_makes_no_further_call_and_keeps_its_turn_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(deploying, "_AT_ONCE_OF_KEY", {"user": 1})
+    monkeypatch.setattr(under_way, "_AT_ONCE_OF_KEY", {"user": 1})
     paper = Serving(align_every=0, agent=AgentSettings(preset="paper", action=False, memory=True))
     with deployed(paper) as up:
         maya = up.caller("maya")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _CONFIGURED = "PERSONAAGENT_SERVING"
 """Tells the worker processes how to serve; settings travel as themselves."""
-_DRAIN_SECONDS = 30
+_DRAIN_SECONDS = 20
+"""How long answers may end after SIGTERM; what goes on is cut off, alignments some seconds later."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def serve(
     logging.getLogger("personaagent").setLevel(logging.INFO)
     with ExitStack() as stack:
         serving = _serving(learning, watching, shared=shared)
-        serving = serving.model_copy(update={"origins": tuple(place.cors_origin or ())})
+        update = {"origins": tuple(place.cors_origin or ()), "answer_seconds": 2 * configured.lm_timeout}
+        serving = serving.model_copy(update=update)
         _tell_workers(configured, serving, stack if place.workers > 1 else None)
         uvicorn.run(
             f"{__name__}:application",

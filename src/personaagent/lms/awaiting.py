@@ -8,8 +8,11 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from ..data.errors import StoppedError
+from ..programs.cancelling import cancellation_here
 
 Result = TypeVar("Result")
 
@@ -19,10 +22,17 @@ os.register_at_fork(after_in_child=_loops.clear)
 
 
 def awaited(work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what a coroutine comes to; it is awaited elsewhere, with the context of the caller."""
+    """Return what a coroutine comes to; it is awaited elsewhere, with the context of the caller.
+
+    Raises:
+        StoppedError: The work that this is part of was cut off; see `Cancellation`.
+    """
     doing = asyncio.run_coroutine_threadsafe(work, _loop())
     try:
-        return doing.result()
+        with cancellation_here().cutting(doing.cancel):
+            return doing.result()
+    except CancelledError:
+        raise StoppedError("this work was cut off: its call was not waited for") from None
     except BaseException:
         doing.cancel()
         raise

@@ -24,6 +24,7 @@ from ..data.clean_text import clean
 from ..data.errors import DivergenceError
 from ..data.lm_names import as_written
 from ..data.redact import without_secrets
+from ..programs.cancelling import cancellation_here
 from ..programs.heard import heard
 from ..programs.spend import Meter
 from .accounts import endpoint_of, key_of, with_its_key
@@ -141,7 +142,7 @@ class JournalEngine:
         if isinstance(step, Future | Turn):
             return step.result()
         if isinstance(step, float):
-            return time.sleep(step)
+            return cancellation_here().stop_if_cancelled(after_seconds=step)
         try:
             return _asked(self.lm)(request)
         except dspy.LMError as error:

@@ -23,6 +23,8 @@ from .question import Answer, Question, taken
 _SECONDS_OF_SILENCE = 5.0
 """After which a stream that has nothing to say yet says so: proxies cut what is silent."""
 
+_CLIENT_IS_GONE = 499
+
 router = APIRouter(tags=["OpenAI"], route_class=IdempotentRoute)
 
 
@@ -73,7 +75,7 @@ def model(_key: Key, model: Annotated[str, Path(max_length=200)]) -> ModelCard:
 @router.post(
     "/v1/chat/completions",
     response_model=ChatCompletion,
-    responses={**openai_documented(502), 200: {"content": {"text/event-stream": {}}}},
+    responses={**openai_documented(502, 504), 200: {"content": {"text/event-stream": {}}}},
 )
 async def chat_completions(
     request: Request, body: ChatRequest, called: Charged, deployed: Deployed, stored: Stored = None
@@ -95,7 +97,7 @@ async def chat_completions(
         chunks = Chunks(question.interaction_id, body.model)
         events = _streamed(request, work, pieces, chunks, with_usage=with_usage)
         return StreamingResponse(events, media_type="text/event-stream")
-    answer = await work
+    answer = await _unless_gone(request, work)
     return JSONResponse(completion_of(answer, body.model).model_dump(mode="json"))
 
 
@@ -114,6 +116,31 @@ def task_of(model: str) -> Task:
 
 def _with_a_form() -> dict[str, Task]:
     return {name: task for name, task in known_tasks().items() if task != OPEN}
+
+
+async def _unless_gone(request: Request, work: "asyncio.Task[Answer]") -> Answer:
+    """Return the answer; the client's leaving cancels it.
+
+    Raises:
+        Problem: The client has left, or the server stops.
+    """
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait([work, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Problem(_CLIENT_IS_GONE, "The client has closed the connection.")
+        return work.result()
+    except asyncio.CancelledError:
+        raise Problem(503, "The server is stopping: ask again in a moment.") from None
+    finally:
+        work.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Wait until the client of a request whose body was read has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Pieces:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ..data.api_key import KeyLimits
+from ..data.call import ANSWER_SECONDS
 from ..data.nouns import Noun
 from ..programs import AgentSettings
 
@@ -33,5 +34,7 @@ class Serving(Noun):
     """Of web pages that may call the API from a browser; none by default."""
     user_bytes: int = Field(default=64 * 2**20, ge=0)
     """What a user may store."""
+    answer_seconds: float = Field(default=2 * ANSWER_SECONDS, gt=0)
+    """How long an answer may take in all, its calls to the LM and their repetitions together."""
     trace_share: float = Field(default=0.0, ge=0, le=1)
     """How many of the answers are traced to MLflow; see `tracing`."""

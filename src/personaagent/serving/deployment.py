@@ -1,12 +1,10 @@
 """What all requests share: the store, the LMs, and the programs that answer."""
 
 import asyncio
-import contextvars
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -17,27 +15,26 @@ import dspy
 
 from ..certificates import Certificates
 from ..data.alignment import Spend
-from ..data.api_key import Role
-from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownUserError
+from ..data.errors import PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
 from ..lms.payer import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase, finish_erasures
-from ..programs.module import stop_if_cancelled, until
 from ..programs.pieces import telling
 from ..programs.scope import within
 from ..programs.spend import measure
 from ..runs import AGENT, OpenRun
 from .erasing import Erasures, finishing
-from .idempotency import Claim, claim_here
+from .idempotency import claim_here
 from .learning import Learner
 from .limits import Limiter
 from .others import NoOthers, Others, worker_name
 from .question import Answer, Question, taken
 from .tracing import AnswerTracker
 from .turns import Turns
+from .under_way import UnderWay
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -48,14 +45,6 @@ if TYPE_CHECKING:
 
 _PROGRAMS = 2_000
 """Programs that are kept ready; one takes about 50 kB."""
-_AT_ONCE = 256
-"""Answers under way at most; others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
-times, which takes longer than anything else that is done for it here."""
-_AT_ONCE_OF_KEY: dict[Role, int] = {"user": 8, "tenant": 64, "admin": 64}
-"""Of these, answers under way for one key."""
-_WAITING_PER_TURN = 4
-"""Times as many answers of a key may wait for their turn; the next is refused."""
-
 _EXPORTS_AT_ONCE = 16
 
 _log = logging.getLogger(__name__)
@@ -92,11 +81,9 @@ class Deployment:
         certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
         self.learner = Learner(run, serving, mirror, self.others, self.limiter, certificates)
         self.is_draining = False
-        self._turns, self.exports = Turns(_AT_ONCE), Turns(_EXPORTS_AT_ONCE)
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
-        self._erasures = Erasures(store, self.learner, erase)
-        self._answering: dict[str, dict[str, Future[Answer]]] = {}
-        self._leaving: set[str] = set()
+        self.exports = Turns(_EXPORTS_AT_ONCE)
+        self._under_way = UnderWay(self._answered, serving.answer_seconds)
+        self._erasures = Erasures(store, self.learner, self._under_way, erase)
         self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
         self._first_personas: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
@@ -119,63 +106,30 @@ class Deployment:
         Raises:
             AnswerError: The LM did not answer in the form of the task.
             LimitError: The key may not pay for it, or too many of its answers wait.
+            LateError: It took too long.
             LMError: The LM failed.
             StorageError: The exchange could not be stored.
             ErasedUserError: The user is being erased, or was meanwhile.
         """
-        user, claim, interaction_id = caller.user, claim_here(), question.interaction_id
-        if claim is not None and claim.was_begun and (known := await self._known(user, interaction_id)) is not None:
-            return known
-        key_id, most, gone = caller.key.key_id, _AT_ONCE_OF_KEY[caller.key.role], threading.Event()
-        if self._turns.waiting(key_id) >= _WAITING_PER_TURN * most:
-            raise LimitError(1, f"{most} answers of this key are under way, and more wait than may: try again later")
-        await self._turns.take(key_id, most)
-        try:
-            answering = asyncio.wrap_future(self._begun(caller, question, gone))
-        except BaseException:
-            self._turns.give_back(key_id)
-            raise
-        answering.add_done_callback(lambda _: self._turns.give_back(key_id))
-        answering.add_done_callback(taken)
-        try:
-            return await asyncio.shield(answering)
-        finally:
-            gone.set()
-
-    def _begun(self, caller: "Caller", question: Question, gone: threading.Event) -> "Future[Answer]":
-        user, here, interaction_id = caller.user, contextvars.copy_context(), question.interaction_id
-        with self._guard:
-            if user.key in self._leaving:
-                raise ErasedUserError(user.user_id)
-            begun = self._threads.submit(here.run, self._answered, caller, question, gone)
-            self._answering.setdefault(user.key, {})[interaction_id] = begun
-        begun.add_done_callback(partial(self._over, user.key, interaction_id, claim_here()))
-        return begun
+        claim = claim_here()
+        if claim is not None and claim.was_begun:
+            known = await self._known(caller.user, question.interaction_id)
+            if known is not None:
+                return known
+        return await self._under_way.answer(caller, question)
 
     async def _known(self, user: User, interaction_id: str) -> Answer | None:
         """Return the answer to a question that was sent before, whether it is under way or stored; None if neither."""
-        with self._guard:
-            begun = self._answering.get(user.key, {}).get(interaction_id)
-        if begun is not None:
+        if (begun := self._under_way.find(user.key, interaction_id)) is not None:
             answering = asyncio.wrap_future(begun)
             answering.add_done_callback(taken)
             return await asyncio.shield(answering)
         stored = await asyncio.to_thread(user.interactions.among, [interaction_id])
         return Answer(stored[interaction_id], Spend()) if interaction_id in stored else None
 
-    def _over(self, user_key: str, interaction_id: str, claim: Claim | None, answered: "Future[Answer]") -> None:
-        with self._guard:
-            del self._answering[user_key][interaction_id]
-            if not self._answering[user_key]:
-                del self._answering[user_key]
-        if claim is not None and (answered.cancelled() or answered.exception() is not None):
-            with suppress(PersonaAgentError):
-                claim.give_up()
-
-    def _answered(self, caller: "Caller", question: Question, gone: threading.Event) -> Answer:
+    def _answered(self, caller: "Caller", question: Question) -> Answer:
         try:
-            with until(gone), paid_by(self.limiter.payer(caller.key)):
-                stop_if_cancelled()
+            with paid_by(self.limiter.payer(caller.key)):
                 caller.user.interactions.check_room()  # What would not be stored is not paid for.
                 return self._remembered(caller.user, question)
         except UnknownUserError:
@@ -214,21 +168,17 @@ class Deployment:
 
     async def erase(self, user: User) -> "Receipt":
         """Remove a user with every trace; what is under way for the user may end first, but not for long."""
-        with self._guard:
-            self._leaving.add(user.key)
-            under_way = tuple(self._answering.get(user.key, {}).values())
-            for known in [one for one in self._programs if one[0] == user.key]:
-                del self._programs[known]
-        try:
-            return await self._erasures.erase(user, under_way)
-        finally:
-            self._leaving.discard(user.key)
+        with self._under_way.none_of(user.key):
+            with self._guard:
+                for known in [one for one in self._programs if one[0] == user.key]:
+                    del self._programs[known]
+            return await self._erasures.erase(user)
 
     async def drained(self) -> None:
-        """Stop the alignments, and wait until nothing is left to do."""
+        """Stop the alignments, and cut off what is under way still."""
         self.is_draining = True
         await self.learner.stop()
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._under_way.close)
 
     def _predict(self, user: User, question: Question) -> tuple[dspy.Prediction, bool]:
         """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""

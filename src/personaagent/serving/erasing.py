@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..data.errors import PersonaAgentError
 from ..data.store import Store, User
@@ -15,6 +15,7 @@ from ..people import unfinished
 if TYPE_CHECKING:
     from ..people import Receipt
     from .learning import Learner
+    from .under_way import UnderWay
 
 FIRST_LOOK_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 300.0
@@ -33,21 +34,20 @@ class Erasures:
     Args:
         store: Where it is noted.
         learner: Ends the user's alignments.
+        under_way: Ends the user's answers.
         erase: Removes the user of an id with every trace.
     """
 
-    def __init__(self, store: Store, learner: "Learner", erase: "Callable[[str], Receipt]") -> None:
-        self._store, self._learner, self._erase = store, learner, erase
+    def __init__(
+        self, store: Store, learner: "Learner", under_way: "UnderWay", erase: "Callable[[str], Receipt]"
+    ) -> None:
+        self._store, self._learner, self._under_way, self._erase = store, learner, under_way, erase
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="erasure")
 
-    async def erase(self, user: User, under_way: "Sequence[Future[Any]]") -> "Receipt":
+    async def erase(self, user: User) -> "Receipt":
         """Note that a user is to be erased, then do it; see `people.erase`.
 
-        What the user's alignments and answers would store later than in a few seconds is refused.
-
-        Args:
-            user: Whom.
-            under_way: The answers that this process is giving the user.
+        The user's alignments and answers may end within a few seconds. What goes on later is cut off, and stores nothing.
         """
         await asyncio.to_thread(self._store.people.announce, user.key)
         try:
@@ -55,7 +55,7 @@ class Erasures:
         except TimeoutError:
             _log.warning("user %s: erased while an alignment goes on", user.key)
         here = asyncio.get_running_loop()
-        await here.run_in_executor(self._threads, wait, under_way, _LONGEST_GOODBYE_SECONDS)
+        await here.run_in_executor(self._threads, self._under_way.end, user.key, _LONGEST_GOODBYE_SECONDS)
         going_on = here.run_in_executor(self._threads, self._erase, user.user_id)
         try:
             return await asyncio.wait_for(asyncio.shield(going_on), _LONGEST_ERASURE_SECONDS)

@@ -1,0 +1,75 @@
+"""Work that others may end: it begins no further call, and what takes too long is cut off.
+
+cancellation = Cancellation()
+with cancellation.inside():  # In one thread.
+    program(query="...")
+cancellation.cancel()  # In another.
+"""
+
+import contextvars
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from ..data.errors import StoppedError
+
+_here: contextvars.ContextVar["Cancellation | None"] = contextvars.ContextVar("cancellation", default=None)
+
+
+class Cancellation:
+    """Ends the work that is done inside of it. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._cancelled = threading.Event()
+        self._guard = threading.Lock()
+        self._cuts: set[Callable[[], object]] = set()
+        self._is_cut = False
+
+    def cancel(self) -> None:
+        """Let the work begin no further call. The one under way goes on: it is paid for, and is recorded."""
+        self._cancelled.set()
+
+    def cut(self) -> None:
+        """Cancel, and let nobody wait for the call under way."""
+        self.cancel()
+        with self._guard:
+            self._is_cut, cuts = True, tuple(self._cuts)
+        for cut in cuts:
+            cut()
+
+    @contextmanager
+    def inside(self) -> Generator[None]:
+        """Let this end what the block does."""
+        token = _here.set(self)
+        try:
+            yield
+        finally:
+            _here.reset(token)
+
+    @contextmanager
+    def cutting(self, cut: Callable[[], object]) -> Generator[None]:
+        """Have `cut` called if the work is cut off while the block waits."""
+        with self._guard:
+            self._cuts.add(cut)
+            is_cut = self._is_cut
+        try:
+            if is_cut:
+                cut()
+            yield
+        finally:
+            with self._guard:
+                self._cuts.discard(cut)
+
+    def stop_if_cancelled(self, after_seconds: float = 0) -> None:
+        """Go on, after a while, unless the work is cancelled by then.
+
+        Raises:
+            StoppedError: It is.
+        """
+        if self._cancelled.wait(after_seconds) if after_seconds else self._cancelled.is_set():
+            raise StoppedError("this work was cancelled: it makes no more calls and records nothing more")
+
+
+def cancellation_here() -> Cancellation:
+    """Return what ends the work that goes on here; nobody cancels what was not begun inside of one."""
+    return _here.get() or Cancellation()
