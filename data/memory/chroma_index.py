@@ -16,7 +16,7 @@ from . import lexical
 from .embedder import Embedder, is_unknown
 from .held import HeldRows
 from .nearest import NO_ROWS, Comparison, Match, UserRows, Wanted
-from .rows import Row, StoredInteractions, contents_of, hash_of, row_id, row_of, user_of
+from .rows import NO_MARK, Mark, Row, StoredInteractions, contents_of, hash_of, mark_of, row_id, row_of, user_of
 from .shard import batches, count_of, delete, make_equal, rows_in, write, write_again
 from .shards import Shards
 
@@ -48,7 +48,7 @@ class EpisodeIndex:
     def __init__(self, place: Path | str | None, embedder: Embedder, *, shards: int = 64) -> None:
         self._shards = Shards(place, embedder, shards)
         self._embedder = embedder
-        self._known_rows: dict[str, int] = {}
+        self._known_rows: dict[str, Mark] = {}
         self._held = HeldRows()
         self._gathered: dict[int, list[tuple[Row, list[float]]]] = {}
 
@@ -66,7 +66,9 @@ class EpisodeIndex:
             StorageError: Chroma cannot write. The next `heal` writes the rows.
         """
         number = self._shards.number_of(user_key)
+        added = 0
         for batch in batches(self._rows_of(user_key, interactions, contents)):
+            added += len(batch)
             vectors = self._vectors(batch)
             with self._shards.turn(number):
                 held = self._held.let_go(user_key)
@@ -77,7 +79,8 @@ class EpisodeIndex:
                         write(shard, batch, vectors)
                 else:
                     gathered.extend(zip(batch, vectors, strict=True))
-                self._count(user_key, len(batch))
+                if (known := self._known_rows.get(user_key)) is not None:
+                    self._known_rows[user_key] = (known[0] + len(batch), interactions[added - 1].interaction_id)
                 if more is not None:
                     self._held.hold(user_key, more)
 
@@ -90,7 +93,7 @@ class EpisodeIndex:
         with self._shard_of(user_key) as shard:
             self._held.let_go(user_key)
             delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
-            self._count(user_key, -len(interaction_ids))
+            self._known_rows.pop(user_key, None)
 
     def erase(self, user_key: str) -> int:
         """Drop the user's rows, those that were dropped before too, out of Chroma's files.
@@ -124,15 +127,15 @@ class EpisodeIndex:
     def heal(self, user_key: str, stored: StoredInteractions) -> None:
         """Make the user's rows equal to what is stored, unless they are known to be.
 
-        They are known to be once this process has compared them, and for as long as their number is the store's. So
-        what a crash left undone between store and index is done before anyone searches. A server's rows are counted
-        each time, since other processes write them too: what one of them left undone changes their number.
+        They are known to be once this process has compared them, and for as long as the store's mark is the same. So
+        what a crash left undone between store and index, or another process stored, is done before anyone searches. A
+        server's rows are counted each time, since other processes write them too.
 
         Raises:
             StorageError: Chroma cannot read or write.
         """
         with self._shards.turn(self._shards.number_of(user_key)):
-            if self._rows_now(user_key) == len(stored):
+            if self._is_known(user_key, stored.mark):
                 return
             self._held.let_go(user_key)
             with self._shard_of(user_key) as shard:
@@ -140,10 +143,10 @@ class EpisodeIndex:
                 found, interactions = rows_in(shard, user_key), stored.all()
                 wanted = self._rows_of(user_key, interactions, contents_of(interactions))
                 make_equal(shard, found, wanted, self._vectors)
-            self._known_rows[user_key] = len(interactions)
+            self._known_rows[user_key] = mark_of(interactions)
             if not interactions and not self._shards.are_shared:
                 self._held.hold(user_key, NO_ROWS)
-        if interactions and not len(stored):
+        if interactions and stored.mark == NO_MARK:
             self.erase(user_key)  # The user was erased between the store and the index.
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
@@ -156,7 +159,7 @@ class EpisodeIndex:
             self._held.let_go(user_key)
             wanted = self._rows_of(user_key, interactions, contents)
             make_equal(shard, rows_in(shard, user_key), wanted, self._vectors)
-            self._known_rows[user_key] = len(interactions)
+            self._known_rows[user_key] = mark_of(interactions)
 
     def search(
         self,
@@ -227,13 +230,12 @@ class EpisodeIndex:
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
-    def _rows_now(self, user_key: str) -> int | None:
-        """Return how many rows the user has; None if this process has not compared them yet."""
-        known = self._known_rows.get(user_key)
-        if known is None or not self._shards.are_shared:
-            return known
+    def _is_known(self, user_key: str, mark: Mark) -> bool:
+        """Return whether this process has compared the user's rows when the store was as it is."""
+        if not self._shards.are_shared or user_key not in self._known_rows:
+            return self._known_rows.get(user_key) == mark
         with self._shard_of(user_key) as shard:
-            return count_of(shard, user_key)
+            return count_of(shard, user_key) == mark[0]
 
     def _rows(self, user_key: str) -> UserRows:
         """Return a user's rows. Chroma takes 0.1 ms to hand one out; but to a server other processes write too."""
@@ -253,10 +255,6 @@ class EpisodeIndex:
 
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
         return self._embedder.embed([row.content for row in rows]).tolist()
-
-    def _count(self, user_key: str, change: int) -> None:
-        if user_key in self._known_rows:
-            self._known_rows[user_key] += change
 
     @property
     def is_elsewhere(self) -> bool:

@@ -14,10 +14,24 @@ Metadata = Mapping[str, object]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+Mark = tuple[int, str]
+"""How many interactions there are, and the id of the one that was stored last."""
+
+NO_MARK: Mark = (0, "")
+
+
+def mark_of(interactions: Sequence[Interaction]) -> Mark:
+    """Return the mark of interactions in the order in which they were stored."""
+    return (len(interactions), interactions[-1].interaction_id) if interactions else NO_MARK
+
+
 class StoredInteractions(Protocol):
     """One user's interactions in the store: the truth that the index follows."""
 
-    def __len__(self) -> int: ...
+    @property
+    def mark(self) -> "Mark":
+        """What tells one state of them from another."""
+        ...
 
     def all(self) -> tuple[Interaction, ...]:
         """Return all of them, oldest first."""

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
 
 from ..errors import InputError, PersonaAgentError, QuotaError
 from ..interaction import Interaction
-from ..memory.rows import contents_of
+from ..memory.rows import Mark, contents_of
 from . import schema
 from .database import Database
 from .direct import DirectTransaction, Fetch, Prepared, Values
@@ -30,6 +30,10 @@ _table = schema.interactions
 _mine = _table.c.user_key == bindparam("user_key")
 _ALL = Prepared(select(_table.c.noun).where(_mine).order_by(_table.c.position))
 _COUNT = Prepared(select(func.count()).where(_mine))
+_MARK = Prepared(
+    "SELECT COUNT(*), COALESCE((SELECT interaction_id FROM interactions WHERE user_key = :user_key "
+    "ORDER BY position DESC LIMIT 1), '') FROM interactions WHERE user_key = :user_key"
+)
 _COUNT_KNOWN = Prepared(select(func.count()).where(_mine, _table.c.known == 1))
 _NEWEST = "FROM interactions WHERE user_key = :user_key ORDER BY moment DESC, position DESC LIMIT :most OFFSET :skipped"
 _LATER = (
@@ -77,6 +81,12 @@ class InteractionLog(Handle):
     def __len__(self) -> int:
         [(count,)] = self._database.fetch(_COUNT, {"user_key": self._user_key})
         return count
+
+    @property
+    def mark(self) -> Mark:
+        """How many there are, and the id of the one that was stored last."""
+        [(count, last)] = self._database.fetch(_MARK, {"user_key": self._user_key})
+        return count, last
 
     @property
     def known(self) -> int:

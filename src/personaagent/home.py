@@ -33,14 +33,18 @@ _log = logging.getLogger(__name__)
 
 
 class Home:
-    """A home folder, open in this process alone unless nothing in it is written by several; see `is_shared`.
+    """A home folder. Who opens it first keeps the files of the index; who opens it meanwhile sees and stores the same.
+
+    A guest, who comes later, has the index in memory, made from the store as it is needed. What it stores the first one
+    indexes; whom it erases the first one removes from the files. See `is_shared` for a home that has no first one.
 
     Args:
         settings: Where things are; by default from the environment.
         embedder: By default that of the settings, in this process.
+        guest: Whether to be a guest if another has the folder open.
 
     Raises:
-        HomeLockedError: Another process has the folder open.
+        HomeLockedError: Another has the folder open, and this one would be no guest.
         SetupError: A model file, the store or what is shared is not as it must be.
 
     Example:
@@ -51,17 +55,25 @@ class Home:
         ...     home.agent(user)(query="...").response
     """
 
-    def __init__(self, settings: Settings | None = None, embedder: "Embedder | None" = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, embedder: "Embedder | None" = None, *, guest: bool = True
+    ) -> None:
         self.settings = settings or Settings()
         self.folder = self.settings.home.resolve()
         with ExitStack() as opening:
             private_folder(self.folder)
-            if not is_shared(self.settings):
-                _lock(self.folder, opening)
-            self.store = opening.enter_context(open_store(self.folder, self.settings, embedder))
-            self.mirrored = Mirror(self.store, shared=is_shared(self.settings))
-            self.store.use_reserve()
-            finish_erasures(self, elsewhere=False)
+            shared = is_shared(self.settings)
+            self.is_guest = not (shared or _is_first(self.folder, opening))
+            if self.is_guest and not guest:
+                raise HomeLockedError(
+                    f"home folder {self.folder} is open in another process: wait for it, or choose another with --home"
+                )
+            place = None if self.is_guest else self.folder / "chroma"
+            self.store = opening.enter_context(open_store(self.folder, self.settings, embedder, place))
+            self.mirrored = Mirror(self.store, None if shared else self.folder / "mirror.lock")
+            if not self.is_guest:
+                self.store.use_reserve()
+                finish_erasures(self, elsewhere=False)
             self._closing = opening.pop_all()
 
     def close(self) -> None:
@@ -268,26 +280,27 @@ def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int
 
 
 @contextmanager
-def open_store(folder: Path, settings: Settings, embedder: "Embedder | None" = None) -> Generator[Store]:
-    """Open a store and its index of episodes, each in `folder` or where the settings say, as the embedder too."""
+def open_store(
+    folder: Path, settings: Settings, embedder: "Embedder | None" = None, index_folder: Path | None = None
+) -> Generator[Store]:
+    """Open a store in `folder`, and its index in `index_folder` or in memory, or both where the settings say."""
     from .data.memory.chroma_index import EpisodeIndex
     from .lms import open_embedder
 
     embedder = embedder or open_embedder(settings.embedder)
     with (
-        EpisodeIndex(settings.chroma or folder / "chroma", embedder) as index,
+        EpisodeIndex(settings.chroma or index_folder, embedder) as index,
         Store.open(settings.database or folder / "store.db", index=index) as store,
     ):
         yield store
 
 
-def _lock(folder: Path, opening: ExitStack) -> None:
+def _is_first(folder: Path, opening: ExitStack) -> bool:
+    """Return whether nobody else has a folder open, and keep it open until `opening` is closed."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / "home.lock")
     try:
-        opening.enter_context(lock.acquire(timeout=0))
-    except Timeout as error:
-        raise HomeLockedError(
-            f"home folder {folder} is open in another process: wait for it, or choose another with --home"
-        ) from error
+        opening.enter_context(FileLock(folder / "home.lock").acquire(timeout=0))
+    except Timeout:
+        return False
+    return True

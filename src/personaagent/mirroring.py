@@ -1,7 +1,8 @@
 """The copy of users' personas in MLflow, which nobody makes while somebody else erases it."""
 
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,11 @@ class Mirror:
 
     Args:
         store: Whose users.
-        shared: Whether other processes do the same.
+        lock: The file by which processes of one home take turns; without one, they do through the store.
     """
 
-    def __init__(self, store: Store, *, shared: bool) -> None:
-        self._store, self._shared = store, shared
+    def __init__(self, store: Store, lock: Path | None) -> None:
+        self._store, self._lock = store, lock
         self._turns = [Lock() for _ in range(_AT_ONCE)]
 
     def sync(self, user: User, tracker: "PersonaTracker") -> int:
@@ -53,6 +54,8 @@ class Mirror:
 
     @contextmanager
     def _turn_of(self, user_key: str) -> Generator[None]:
-        everywhere = self._store.alone(f"mirror of {user_key}") if self._shared else nullcontext()
+        from filelock import FileLock
+
+        everywhere = FileLock(self._lock) if self._lock else self._store.alone(f"mirror of {user_key}")
         with self._turns[int(user_key, 16) % _AT_ONCE], everywhere:
             yield

@@ -75,7 +75,11 @@ def erase(home: "Home", user_id: str) -> Receipt:
     """
     check_id("user id", user_id)
     home.store.use_reserve()
-    return _go_on(home, home.store.people.announce(user_key(user_id)), PARTS)
+    stone = home.store.people.announce(user_key(user_id))
+    if not home.is_guest:
+        return _go_on(home, stone, PARTS)
+    receipt = _go_on(home, stone, [part for part in PARTS if part not in _FILES])
+    return receipt.model_copy(update={"left": (*receipt.left, _OF_THE_FIRST)})
 
 
 def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, ...]:
@@ -145,6 +149,8 @@ def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, 
     return store.user(user_id or header.user_id)
 
 
+_FILES: tuple[Part, ...] = ("index", "files")
+_OF_THE_FIRST = "what files hold: the process that has the home folder open removes it, a server within seconds"
 _WORDS: dict[Part, str] = {
     "rows": "rows of the store",
     "index": "vectors in the files of the index",

@@ -213,13 +213,13 @@ def locked(personaagent: CommandLine) -> Iterator[CommandLine]:
         holder.communicate("\n")
 
 
-def test_a_home_folder_that_another_process_has_open_is_named(locked: CommandLine, tmp_path: Path) -> None:
-    file = tmp_path / "omar.jsonl"
-    file.write_text(jsonl(LINE), encoding="utf-8")
-    line = said(locked("ingest", "--user", "omar", file))
-    assert str(locked.home) in line
-    assert "another process" in line
-    assert stored_users(locked.home) == []
+def test_a_home_folder_that_another_process_has_open_is_named_where_a_command_needs_it_alone(
+    locked: CommandLine,
+) -> None:
+    for finished in (locked("memory", "rebuild"), locked.in_a_process("serve")):
+        line = said(finished)
+        assert str(locked.home) in line
+        assert "another process" in line
 
 
 @pytest.mark.parametrize("size", [1000, MODELS["minilm"].files[0].size], ids=["wrong size", "wrong hash"])

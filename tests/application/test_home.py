@@ -10,9 +10,11 @@ from personaagent.data.errors import HomeLockedError, SetupError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.home import Home, copy_user, is_shared, scratch_store
+from personaagent.people import erase, finish_erasures
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder, ScriptedLM
 
+from ..people.made_up import live_through
 from ..postgres import PostgresServer
 
 POSTGRES, CHROMA, MLFLOW = "postgresql://nobody@127.0.0.1:9/store", "http://127.0.0.1:9", "http://127.0.0.1:9"
@@ -38,10 +40,39 @@ def recalled(home: Home) -> set[str]:
     return {one.interaction.interaction_id for one in episodes}
 
 
-def test_a_home_with_files_is_open_once(tmp_path: Path) -> None:
+def test_a_home_with_files_has_one_that_keeps_them(tmp_path: Path) -> None:
     with Home(Settings(home=tmp_path)), pytest.raises(HomeLockedError, match="another process"):
-        Home(Settings(home=tmp_path))
-    Home(Settings(home=tmp_path)).close()
+        Home(Settings(home=tmp_path), guest=False)
+    Home(Settings(home=tmp_path), guest=False).close()
+
+
+def test_a_guest_and_the_first_see_what_the_other_did(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with Home(settings, HashEmbedder()) as first, Home(settings, HashEmbedder()) as guest:
+        first.store.add_user("maya").interactions.add([asked("1", "a film"), asked("2", "a new film")])
+        assert recalled(first) == recalled(guest) == {"1", "2"}
+        guest.store.user("maya").interactions.add([asked("3", "a late film")])
+        guest.store.user("maya").interactions.forget("1")
+        assert recalled(guest) == recalled(first) == {"2", "3"}
+        guest.store.user("maya").interactions.forget("2")
+        guest.store.user("maya").interactions.add([asked("4", "a last film")])
+        assert recalled(guest) == recalled(first) == {"3", "4"}
+
+
+def test_whom_a_guest_erases_the_first_removes_from_the_files(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with Home(settings, HashEmbedder()) as first:
+        live_through(first, "maya", "canary")
+        recalled(first)
+        with Home(settings, HashEmbedder()) as guest:
+            receipt = erase(guest, "maya")
+            assert receipt.removed["interactions"]
+            assert "the process that has the home folder open" in " ".join(receipt.left)
+        assert first.store.users() == ()
+        [finished] = finish_erasures(first)
+        assert finished.left == ()
+        assert first.store.people.tombstones.all() == ()
+    assert all(b"canary" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
 def test_a_shared_home_is_open_several_times_and_each_sees_what_the_others_did(shared: Settings) -> None:

@@ -127,3 +127,36 @@ def test_it_answers_logs_no_words_and_ends_in_good_order(tmp_path: Path) -> None
     [chat] = [line for line in map(json.loads, lines) if line["route"] == "/v1/chat/completions"]
     assert (chat["status"], chat["method"]) == (200, "POST")
     assert "canary" not in "".join(lines)
+
+
+@pytest.mark.slow
+def test_the_command_line_works_beside_a_server(tmp_path: Path) -> None:
+    home, port, file = tmp_path / "home", free_port(), tmp_path / "maya.jsonl"
+    told = {"id": "1", "query": "A film about canaries?", "ground_truth": "noir", "at": "2024-01-01"}
+    file.write_text(json.dumps(told), encoding="utf-8")
+    with deterministic_lm(0.0) as api_base, served(home, port, api_base) as process:
+
+        def beside(*arguments: str) -> str:
+            command = [sys.executable, "-m", "personaagent", "--home", str(home), *arguments]
+            done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        beside("ingest", "--user", "maya", str(file))
+        url, key = f"http://127.0.0.1:{port}/v1", {"Authorization": f"Bearer {new_key(home, 'maya')}"}
+        found = httpx.post(f"{url}/memory/search", json={"query": "canaries"}, headers=key, timeout=60).json()
+        assert [one["interaction"]["interaction_id"] for one in found["episodes"]] == ["1"]
+        assert beside("ask", "--user", "maya", "Another?", "--lm", "openai/made-up", "--api-base", api_base).strip()
+        assert "v1" in beside("persona", "list", "--user", "maya")
+        command = [sys.executable, "-m", "personaagent", "--home", str(home), "user", "erase", "maya", "--yes"]
+        assert subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False).returncode == 1
+        assert httpx.get(f"{url}/me", headers=key).status_code == 401
+        for _ in range(100):
+            with Store.open(home / "store.db") as store:
+                if not store.people.tombstones.all():
+                    break
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    left = [file for file in home.rglob("*") if file.is_file() and b"canaries" in file.read_bytes()]
+    assert left == []

@@ -143,11 +143,11 @@ def dry_or_real(home: "Home", users: "Sequence[StoredUser]", spending: Spending)
         yield [copy_user(user, scratch, user.personas.live) for user in users]
 
 
-def opened(context: typer.Context) -> "Home":
-    """Open the home folder; use it in a `with`."""
+def opened(context: typer.Context, *, guest: bool = True) -> "Home":
+    """Open the home folder, as a guest if another process has it open; use it in a `with`."""
     from ..home import Home
 
-    return Home(settings(context))
+    return Home(settings(context), guest=guest)
 
 
 def settings_asking(context: typer.Context, asking: Asking) -> "Settings":

@@ -118,7 +118,7 @@ def rebuild(
     user: Annotated[str | None, typer.Option("--user", help="One user; by default all.")] = None,
 ) -> None:
     """Make the index anew from the store, with the present embedder; of all users, also if its files are damaged."""
-    with opened(context) as home:
+    with opened(context, guest=False) as home:
         if user is None:
             count = home.store.rebuild_index()
         else:

@@ -80,7 +80,7 @@ def serve(
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     import uvicorn
 
-    from ..home import is_shared
+    from ..home import Home, is_shared
     from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
     configured = settings_asking(context, asking)
@@ -91,6 +91,8 @@ def serve(
             "postgresql://USER@HOST/NAME and PERSONAAGENT_CHROMA to the URL of a Chroma server, or leave out --workers"
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
+    if place.workers > 1:
+        Home(configured).close()  # What is wrong is said once here, and not by every worker.
     with ExitStack() as stack:
         serving = _serving(learning, watching, shared=shared)
         update = {"origins": tuple(place.cors_origin or ()), "answer_seconds": 2 * configured.lm_timeout}
@@ -114,29 +116,38 @@ def serve(
 
 
 def application() -> "FastAPI":
-    """Return the application of this process, as the environment says."""
-    from ..home import Home
-    from ..lms import embedder_for_many
+    """Return the application of this process, as the environment says. What it needs is open when it is returned."""
     from ..serving.app import create_app
     from ..serving.configuration import Serving
-    from ..serving.deployment import deployed
-    from ..settings import Settings
 
     _log_lines()
     serving = Serving.from_json(os.environ[_CONFIGURED])
+    opened = ExitStack()
+    deployment = opened.enter_context(_deployed(serving))
+    keep_for_good()
 
     @contextmanager
     def deploy() -> "Generator[Deployment]":
-        settings = Settings()
-        with (
-            embedder_for_many(settings.embedder) as embedder,
-            Home(settings, embedder) as home,
-            deployed(home, serving) as deployment,
-        ):
-            keep_for_good()
+        with opened:
             yield deployment
 
     return create_app(deploy, serving.origins)
+
+
+@contextmanager
+def _deployed(serving: "Serving") -> "Generator[Deployment]":
+    from ..home import Home
+    from ..lms import embedder_for_many
+    from ..serving.deployment import deployed
+    from ..settings import Settings
+
+    settings = Settings()
+    with (
+        embedder_for_many(settings.embedder) as embedder,
+        Home(settings, embedder, guest=False) as home,
+        deployed(home, serving) as deployment,
+    ):
+        yield deployment
 
 
 def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Serving":

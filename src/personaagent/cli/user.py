@@ -85,7 +85,9 @@ def _print(receipt: "Receipt") -> None:
     if not any(receipt.removed.values()):
         out.print("nothing of this user was here")
     for what in receipt.left:
-        err.print(f"left: {what}; erase again", style="yellow", markup=False)
+        err.print(f"left: {what}", style="yellow", markup=False)
+    if receipt.left:
+        err.print("erase again later, to see that nothing is left", style="yellow")
 
 
 def _write(name: str, exported: "Callable[[], Iterable[str]]") -> None:

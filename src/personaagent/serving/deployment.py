@@ -84,7 +84,7 @@ class Deployment:
         self.exports = Turns(_EXPORTS_AT_ONCE)
         self._under_way = UnderWay(self._answered, serving.answer_seconds)
         self._erasures = Erasures(store, self.learner, self._under_way, erase)
-        self._programs: OrderedDict[tuple[str, int, str], PersonaAgent] = OrderedDict()
+        self._programs: OrderedDict[tuple[str, datetime, int, str], PersonaAgent] = OrderedDict()
         self._first_personas: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
@@ -199,7 +199,7 @@ class Deployment:
         if version is None:
             with self._first_persona(user):
                 version = live_persona(user, self.serving.agent)
-        name = (user.key, version.number, task.name)
+        name = (user.key, version.at, version.number, task.name)  # Erased and made anew, users count from 1 again.
         with self._guard:
             known = self._programs.get(name)
             if known is not None:

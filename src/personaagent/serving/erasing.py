@@ -47,7 +47,7 @@ class Erasures:
     async def erase(self, user: User) -> "Receipt":
         """Note that a user is to be erased, then do it; see `people.erase`.
 
-        The user's alignments and answers may end within a few seconds. What goes on later is cut off, and stores nothing.
+        The user's alignments and answers may end within a few seconds. What goes on longer is cut off and not stored.
         """
         await asyncio.to_thread(self._store.people.announce, user.key)
         try:

@@ -12,7 +12,7 @@ from personaagent.data.errors import StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.leftovers import DATABASE, remove_leftovers
-from personaagent.data.memory.rows import contents_of
+from personaagent.data.memory.rows import Mark, contents_of, mark_of
 from personaagent.testing import HashEmbedder
 
 Ask = Callable[..., Interaction]
@@ -128,8 +128,9 @@ class Stored:
     def __init__(self, interactions: list[Interaction]) -> None:
         self._interactions = interactions
 
-    def __len__(self) -> int:
-        return len(self._interactions)
+    @property
+    def mark(self) -> Mark:
+        return mark_of(self._interactions)
 
     def all(self) -> tuple[Interaction, ...]:
         return tuple(self._interactions)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.data.memory.rows import Row, contents_of
+from personaagent.data.memory.rows import Mark, Row, contents_of, mark_of
 from personaagent.data.memory.shard import write
 from personaagent.testing import HashEmbedder
 
@@ -48,8 +48,9 @@ class Stored:
     def __init__(self, *interactions: Interaction) -> None:
         self.interactions, self.reads = interactions, 0
 
-    def __len__(self) -> int:
-        return len(self.interactions)
+    @property
+    def mark(self) -> Mark:
+        return mark_of(self.interactions)
 
     def all(self) -> tuple[Interaction, ...]:
         self.reads += 1
