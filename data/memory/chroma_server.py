@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _DATABASE = "/api/v2/tenants/default_tenant/databases/default_database"
 _CONNECT_SECONDS = 3
-_ANSWER_SECONDS = 30
+_ANSWER_SECONDS = 10
 
 _Answer = TypeVar("_Answer")
 
@@ -41,7 +41,7 @@ _RECORD, _RECORDS = TypeAdapter(_Record), TypeAdapter(list[_Record])
 class ChromaServer:
     """A client of a Chroma server, with those calls of Chroma's own clients that the index needs. Threads may share it.
 
-    Nothing is sent before the first call, and no call waits for the server for more than half a minute.
+    Nothing is sent before the first call, and no call waits for the server for more than ten seconds.
 
     Args:
         url: `http://HOST:PORT`. The server asks nobody for a password, so nobody else may be able to reach it.

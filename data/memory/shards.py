@@ -8,13 +8,14 @@ import logging
 import shutil
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import PersonaAgentError, SetupError, StorageError, writing
 from .chroma_server import ChromaServer
+from .circuit_breaker import CircuitBreaker
 from .claims import claim, release
 from .embedder import Embedder
 from .leftovers import DATABASE, TO_CLEAN, remove_leftovers
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _LAYOUT = 2
 _HNSW = {"space": "cosine"}
+_LONGEST_TURN_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Shards:
     def __init__(self, place: Path | str | None, embedder: Embedder, number: int) -> None:
         self._folder = place.resolve() if isinstance(place, Path) else None
         self._server = ChromaServer(place) if isinstance(place, str) else None
+        self._breaker = CircuitBreaker(f"Chroma at {self._server.url}") if self._server else None
         self._embedder = embedder
         self._prefix = f"mem-{uuid4().hex}" if place is None else "mem"
         self._locks = [threading.RLock() for _ in range(number)]
@@ -70,9 +73,24 @@ class Shards:
         """Return the number of a user's shard."""
         return int(user_key, 16) % len(self._locks)
 
-    def turn(self, number: int) -> threading.RLock:
-        """Return the lock of a shard; who holds it may open the shard."""
-        return self._locks[number]
+    @contextmanager
+    def turn(self, number: int) -> Generator[None]:
+        """Let nobody else read or write a shard while the block runs.
+
+        Raises:
+            StorageError: A server has them, and is slow to answer somebody else.
+        """
+        with self._taken(self._locks[number]):
+            yield
+
+    @contextmanager
+    def _taken(self, lock: "threading.RLock | threading.Lock") -> Generator[None]:
+        if not lock.acquire(timeout=_LONGEST_TURN_SECONDS if self._server else -1):
+            raise StorageError("the memory index is slow: try again later")
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def held(self, number: int) -> "Generator[Collection]":
@@ -80,9 +98,9 @@ class Shards:
 
         Raises:
             SetupError: It is closed, or made by another embedder in another process.
-            StorageError: Chroma cannot read or write.
+            StorageError: Chroma cannot read or write, or is left alone since it does not answer.
         """
-        with self._locks[number], self._errors():
+        with self._breaker.closed() if self._breaker else nullcontext(), self.turn(number), self._errors():
             yield self._collection(number)
 
     @contextmanager
@@ -188,7 +206,7 @@ class Shards:
         return shard
 
     def _connected(self) -> "Client":
-        with self._connecting:
+        with self._taken(self._connecting):
             if self._closed:
                 raise SetupError("this memory index is closed: open a new one")
             if self._client is None:

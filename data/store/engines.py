@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from ..errors import SetupError
 
-BUSY_TIMEOUT_SECONDS = 30
+BUSY_TIMEOUT_SECONDS = 10
 """How long one writer waits for another, in this or another process."""
 
 _KEPT_OPEN = 16

@@ -4,15 +4,17 @@ import gc
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from ..data.errors import BudgetError
 from .show import plan_table
@@ -84,8 +86,21 @@ class Spending:
 _WIDE = 160
 """Columns where nobody says how many there are: a table in a file or a pipe is not cut."""
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
-err = Console(stderr=True, highlight=False)
+
+class Terminal(Console):
+    """A console on which text cannot act: users and LMs may have written it, and terminals obey control characters."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is to be shown, without control characters in it."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else _CONTROLS.sub("", text), style, control)
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""All but tabs and line breaks, and what turns the direction of writing round."""
+
+out = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
+err = Terminal(stderr=True, highlight=False)
 
 
 class Debug:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ _LOOKS = 20
 _LATER_SECONDS = 30
 """When an alignment that finds too many others may be asked for again."""
 
+_MIRRORED_AT_ONCE = 2
+"""In threads that do nothing else: when MLflow hangs, only they wait for it."""
 _SETTLES_AGAIN_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ class Learner:
         self._limiter, self._certificates = limiter, certificates
         self._policy = policy or EveryN(serving.align_every)
         self._turns = Turns(serving.alignments_at_once)
+        self._mirroring = ThreadPoolExecutor(_MIRRORED_AT_ONCE, thread_name_prefix="mirror")
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._taking = threading.Lock()
 
@@ -186,7 +190,7 @@ class Learner:
         try:
             while (ended := await self._aligned_in_turn(user, job)) is None:  # noqa: ASYNC110 - others are in the store
                 await asyncio.sleep(_LOOK_SECONDS)
-            await asyncio.to_thread(self._mirror, user)
+            await asyncio.get_running_loop().run_in_executor(self._mirroring, self._mirror, user)
         except asyncio.CancelledError:
             self._settle_cancelled(user, job)
             raise

@@ -10,7 +10,9 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
-from personaagent.data.memory import chroma_server
+from personaagent.data.memory import chroma_server, circuit_breaker
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.chroma_server import ChromaServer
 from personaagent.data.memory.rows import Mark, contents_of, mark_of
@@ -292,3 +294,22 @@ def test_erasing_a_user_leaves_the_others_of_the_shard(here: EpisodeIndex, there
     assert here.erase(MAYA) == 1
     there.heal(OMAR, stored)
     assert (found(there, OMAR), found(there, MAYA)) == (["1"], [])
+
+
+def test_a_server_that_hangs_holds_up_few_and_is_then_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chroma_server, "_ANSWER_SECONDS", 1.2)
+    monkeypatch.setattr(circuit_breaker, "_LEFT_ALONE_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with EpisodeIndex(url, HashEmbedder()) as index, ThreadPoolExecutor(24) as threads:
+
+            def waited(number: int) -> float:
+                began = time.monotonic()
+                with pytest.raises(StorageError):
+                    index.search(f"{number:064x}", "film", 1)
+                return time.monotonic() - began
+
+            assert sorted(threads.map(waited, range(24)))[15] < 1.1, "most are told after half a second"
+            assert waited(30) < 0.2, "it is left alone"
+            time.sleep(1.1)
+            assert waited(31) > 1.1, "one looks whether it is back"
