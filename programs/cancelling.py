@@ -23,7 +23,8 @@ class Cancellation:
         self._cancelled = threading.Event()
         self._guard = threading.Lock()
         self._cuts: set[Callable[[], object]] = set()
-        self._is_cut = False
+        self.is_cut = False
+        """Whether nobody waits for the call under way."""
 
     def cancel(self) -> None:
         """Let the work begin no further call. The one under way goes on: it is paid for, and is recorded."""
@@ -33,7 +34,7 @@ class Cancellation:
         """Cancel, and let nobody wait for the call under way."""
         self.cancel()
         with self._guard:
-            self._is_cut, cuts = True, tuple(self._cuts)
+            self.is_cut, cuts = True, tuple(self._cuts)
         for cut in cuts:
             cut()
 
@@ -51,7 +52,7 @@ class Cancellation:
         """Have `cut` called if the work is cut off while the block waits."""
         with self._guard:
             self._cuts.add(cut)
-            is_cut = self._is_cut
+            is_cut = self.is_cut
         try:
             if is_cut:
                 cut()

@@ -46,7 +46,11 @@ class Stream:
 
     async def send(self, chunk: Any) -> None:
         """Take a chunk."""
-        if piece := chunk.choices[0].delta.get("content"):
+        self.write(chunk.choices[0].delta.get("content") or "")
+
+    def write(self, piece: str) -> None:
+        """Take what the LM wrote next."""
+        if piece:
             self._written += piece
             self._pieces.hear(self._written)
 

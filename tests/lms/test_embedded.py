@@ -13,13 +13,15 @@ import dspy
 import pytest
 from dspy.lm15 import Config, Message, Request
 
-from personaagent.data.errors import LMError, ModelFileError, SetupError
+from personaagent.data.errors import LMError, ModelFileError, SetupError, StoppedError
 from personaagent.data.task import Task
 from personaagent.lms import open_lm
 from personaagent.lms.embedded import LlamaEngine, default_threads, shared_engine, usable_cores
 from personaagent.lms.llama_requests import raise_as_dspy
 from personaagent.lms.models import MODELS
+from personaagent.programs.cancelling import Cancellation
 from personaagent.programs.lm_errors import lm_errors
+from personaagent.programs.pieces import response_in, telling
 from personaagent.programs.respond import Respond
 
 MODEL = MODELS["smollm2"]
@@ -112,6 +114,47 @@ def test_a_cut_answer_says_so(path: Path) -> None:
     assert (response.finish_reason, response.usage.output_tokens) == ("length", 3)
     [*_, end] = shared_engine(path).stream(request)
     assert getattr(end, "finish_reason", None) == "length"
+
+
+RESPOND = {
+    "type": "json_schema",
+    "schema": {
+        "type": "object",
+        "properties": {"response": {"type": "string"}},
+        "required": ["response"],
+        "additionalProperties": False,
+    },
+}
+ASKED = Request(
+    model="m",
+    messages=(Message.user("Tell a story about an owl."),),
+    config=Config(max_tokens=60, response_format=RESPOND),
+)
+
+
+@pytest.mark.live
+def test_an_answer_is_heard_while_it_is_written(path: Path) -> None:
+    pieces: list[str] = []
+    with telling(pieces.append):
+        response = shared_engine(path, threads=1).complete(ASKED)
+    assert len(pieces) > 1
+    assert "".join(pieces) == response_in(response.text or "").strip()
+    unheard = shared_engine(path).complete(ASKED)
+    assert (unheard.text, unheard.usage.output_tokens) == (response.text, response.usage.output_tokens)
+
+
+@pytest.mark.live
+def test_an_answer_that_nobody_waits_for_is_cut_off(path: Path) -> None:
+    pieces: list[str] = []
+    cancellation = Cancellation()
+
+    def hear(piece: str) -> None:
+        pieces.append(piece)
+        cancellation.cut()
+
+    with telling(hear), cancellation.inside(), pytest.raises(StoppedError, match="cut off"):
+        shared_engine(path, threads=1).complete(ASKED)
+    assert len(pieces) == 1
 
 
 @pytest.mark.live

@@ -7,7 +7,7 @@ import math
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,9 +21,20 @@ from dspy.lm15 import (
     response_to_events,
 )
 
-from ..data.errors import ModelFileError, SetupError
+from ..data.errors import ModelFileError, SetupError, StoppedError
 from ..programs.answer_tokens import answer_probabilities
-from .llama_requests import body_of, choice_of, decision_of, next_tokens_of, raise_as_dspy, response_of
+from ..programs.cancelling import cancellation_here
+from ..programs.pieces import stream_here
+from .llama_requests import (
+    body_of,
+    choice_of,
+    decision_of,
+    next_tokens_of,
+    piece_of,
+    raise_as_dspy,
+    response_of,
+    whole_of,
+)
 
 if TYPE_CHECKING:
     from xllamacpp import Server
@@ -82,13 +93,30 @@ class LlamaEngine:
         body = body_of(request)
         if request.config.probabilities and (decided := self._decided(request, body)) is not None:
             return decided
-        return response_of(self._answered(body), request.model)
+        return response_of(self._heard(body), request.model)
 
-    def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _heard(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer that is heard while it is written, if somebody listens, and that can be cut off."""
+        chunks: list[dict[str, Any]] = []
+        stream, cancellation = stream_here(), cancellation_here()
+
+        def is_enough(chunk: dict[str, Any]) -> bool:
+            chunks.append(chunk)
+            if stream is not None:
+                stream.write(piece_of(chunk))
+            return cancellation.is_cut
+
+        self._answered({**body, "stream": True, "stream_options": {"include_usage": True}}, is_enough)
+        if cancellation.is_cut:
+            raise StoppedError("this work was cut off: its call was not waited for")
+        return whole_of(chunks)
+
+    def _answered(self, body: dict[str, Any], *is_enough: "Callable[[dict[str, Any]], bool]") -> dict[str, Any]:
+        """Return an answer, or nothing if it goes to a function in pieces until that says that it is enough."""
         if self._server is None:
             raise ConfigurationError("the embedded LM is closed: open it again with open_lm")
         try:
-            answer = self._server.handle_chat_completions(body)
+            answer = self._server.handle_chat_completions(body, *is_enough) or {}
         except ValueError as error:
             raise InvalidRequestError(f"llama.cpp cannot read the request: {error}") from error
         except RuntimeError as error:

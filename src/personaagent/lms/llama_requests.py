@@ -104,6 +104,25 @@ def response_of(answer: Mapping[str, Any], model: str) -> Response:
     )
 
 
+def piece_of(chunk: Mapping[str, Any]) -> str:
+    """Return the text of a chunk of a streamed chat completion."""
+    return "".join(choice["delta"].get("content") or "" for choice in chunk.get("choices", ()))
+
+
+def whole_of(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a streamed chat completion would be in one piece.
+
+    Raises:
+        dspy.lm15.LM15Error: A chunk says what went wrong.
+    """
+    for chunk in chunks:
+        if error := chunk.get("error"):
+            raise_as_dspy(error)
+    reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"] if choice["finish_reason"]]
+    message = {"content": "".join(map(piece_of, chunks))}
+    return {**chunks[-1], "choices": [{"message": message, "finish_reason": reasons[-1]}]}
+
+
 def next_tokens_of(answer: Mapping[str, Any]) -> dict[bytes, float]:
     """Return the likeliest next tokens with their probabilities, where one was asked for."""
     [position] = answer["choices"][0]["logprobs"]["content"]
