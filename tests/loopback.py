@@ -5,6 +5,7 @@ runs end to end as it would with any server. A test that wants it to fail script
 """
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -195,7 +196,8 @@ def _said(request: Asked, reply: Reply) -> tuple[int, Json]:
 def _on_the_wire(request: Asked, reply: Reply) -> bytes:
     status, said = (reply.status, {}) if reply.body is not None else _said(request, reply)
     body = json.dumps(said).encode() if reply.body is None else reply.body
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **reply.headers}
+    length = len(body) if reply.drips_after is None else sys.maxsize
+    headers = {"Content-Type": "application/json", "Content-Length": str(length), **reply.headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode() + body
 
