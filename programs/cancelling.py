@@ -61,6 +61,15 @@ class Cancellation:
             with self._guard:
                 self._cuts.discard(cut)
 
+    def stop_if_cut(self) -> None:
+        """Go on, unless nobody waits any longer.
+
+        Raises:
+            StoppedError: Nobody does.
+        """
+        if self.is_cut:
+            raise StoppedError("this work was cut off: it records nothing more")
+
     def stop_if_cancelled(self, after_seconds: float = 0) -> None:
         """Go on, after a while, unless the work is cancelled by then.
 

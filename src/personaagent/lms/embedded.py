@@ -21,7 +21,7 @@ from dspy.lm15 import (
     response_to_events,
 )
 
-from ..data.errors import ModelFileError, SetupError, StoppedError
+from ..data.errors import ModelFileError, SetupError
 from ..programs.answer_tokens import answer_probabilities
 from ..programs.cancelling import cancellation_here
 from ..programs.pieces import stream_here
@@ -107,8 +107,7 @@ class LlamaEngine:
             return cancellation.is_cut
 
         self._answered({**body, "stream": True, "stream_options": {"include_usage": True}}, is_enough)
-        if cancellation.is_cut:
-            raise StoppedError("this work was cut off: its call was not waited for")
+        cancellation.stop_if_cut()
         return whole_of(chunks)
 
     def _answered(self, body: dict[str, Any], *is_enough: "Callable[[dict[str, Any]], bool]") -> dict[str, Any]:

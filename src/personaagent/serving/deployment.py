@@ -22,6 +22,7 @@ from ..data.task import Task
 from ..lms.payer import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase, finish_erasures
+from ..programs.cancelling import cancellation_here
 from ..programs.pieces import telling
 from ..programs.scope import within
 from ..programs.spend import measure
@@ -154,6 +155,7 @@ class Deployment:
         )
         if not question.remembered:
             return Answer(exchange, meter.spend, remembered=False, without_memory=True)
+        cancellation_here().stop_if_cut()  # The user may be erased by now, and even be made anew.
         [stored] = user.interactions.record([exchange])
         if not without_memory:
             user.interactions.index_added([stored])
