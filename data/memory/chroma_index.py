@@ -36,13 +36,13 @@ class EpisodeIndex:
     user's rows back from the store. Threads may share it; copies of it are itself.
 
     Args:
-        place: A `Path` is the folder where Chroma keeps its files, a text the URL of a Chroma server that only the
-            processes of one store use; None keeps all in memory until this index is closed.
+        place: A `Path` is the folder where Chroma keeps its files: a home sees to it that one index has it open. A text
+            is the URL of a Chroma server that only the processes of one store use. None keeps all in memory.
         embedder: Makes the vectors. Nothing is asked of it before the first row or search.
         shards: How many collections the users are spread over.
 
     Raises:
-        SetupError: This process has the folder open already, or the URL cannot be used.
+        SetupError: The URL cannot be used.
     """
 
     def __init__(self, place: Path | str | None, embedder: Embedder, *, shards: int = 64) -> None:

@@ -1,13 +1,13 @@
 """Texts as vectors: the role of an embedder, and the small one that runs in this process."""
 
 import hashlib
+import threading
 from collections.abc import Generator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..errors import ModelFileError
-from .gathering import Gathered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ MINILM_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a
 MINILM_TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 
 _MAX_TOKENS = 256
-MAX_CHARACTERS = 10_000
+_MAX_CHARACTERS = 10_000
 _BATCH = 16
 _MOST_PADDING = 8
 """Tokens by which the texts of a batch may differ in length: each is computed as if it had as many as the longest."""
@@ -65,9 +65,8 @@ class MiniLmEmbedder:
     """The embedded embedder: all-MiniLM-L6-v2 as int8 ONNX, English, 384 dimensions, in this process.
 
     A text counts up to its first 256 tokens (and 10,000 characters). Its vector is the mean over its tokens, brought to
-    length 1. Vectors of the last 1,024 texts that were embedded alone (queries) are kept; those that threads want at
-    the same time are computed together, which takes two thirds of the time. The files are read, and compared with
-    their hashes, when the first vector or the fingerprint is asked for.
+    length 1. Vectors of the last 1,024 texts that were embedded alone (queries) are kept. The files are read, and
+    compared with their hashes, when the first vector or the fingerprint is asked for. Threads may share it.
 
     Args:
         model: The file with the hash `MINILM_SHA256`.
@@ -82,8 +81,8 @@ class MiniLmEmbedder:
 
     def __init__(self, model: Path, tokenizer: Path, *, threads: int = 1) -> None:
         self._model_path, self._tokenizer_path, self._threads = model, tokenizer, threads
-        self._embed_alone = lru_cache(_RECENT)(self._alone)
-        self._wanted_by_threads = Gathered(self._vectors, _BATCH)
+        self._embed_alone = lru_cache(_RECENT)(lambda text: self.embed_anew([text]))
+        self._computing = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
@@ -100,7 +99,7 @@ class MiniLmEmbedder:
         Those are tokens that are unknown, and letters outside ASCII that stand alone: Thai is unknown, and Cyrillic,
         which the model was not trained on, is spelled letter by letter.
         """
-        encoded = self._tokenizer.encode(text[:MAX_CHARACTERS], add_special_tokens=False)
+        encoded = self._tokenizer.encode(text[:_MAX_CHARACTERS], add_special_tokens=False)
         lengths = [end - start for start, end in encoded.offsets]
         unknown = sum(length for token, length in zip(encoded.tokens, lengths, strict=True) if _is_no_word(token))
         return unknown / (sum(lengths) or 1)
@@ -109,11 +108,8 @@ class MiniLmEmbedder:
         """Return what `embed` does; no vector is looked up, and none is kept."""
         return self._vectors(self._tokens(texts))
 
-    def _alone(self, text: str) -> "NDArray[np.float32]":
-        return self._wanted_by_threads.get(*self._tokens([text]))[None]
-
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoded.ids for encoded in self._tokenizer.encode_batch([text[:MAX_CHARACTERS] for text in texts])]
+        return [encoded.ids for encoded in self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])]
 
     def _vectors(self, texts: Sequence[Sequence[int]]) -> "NDArray[np.float32]":
         import numpy as np
@@ -131,7 +127,8 @@ class MiniLmEmbedder:
         for place, tokens in enumerate(texts):
             token_ids[place, : len(tokens)], mask[place, : len(tokens)] = tokens, 1
         inputs = {"input_ids": token_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(token_ids)}
-        hidden = self._session.run(["last_hidden_state"], inputs)[0]
+        with self._computing:  # Side by side, threads would only wait for each other in the middle of their work.
+            hidden = self._session.run(["last_hidden_state"], inputs)[0]
         mean = (hidden * mask[:, :, np.newaxis]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
         return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
 

@@ -16,7 +16,6 @@ from uuid import uuid4
 from ..errors import PersonaAgentError, SetupError, StorageError, writing
 from .chroma_server import ChromaServer
 from .circuit_breaker import CircuitBreaker
-from .claims import claim, release
 from .embedder import Embedder
 from .leftovers import DATABASE, TO_CLEAN, remove_leftovers
 
@@ -39,7 +38,7 @@ class Shards:
         number: How many.
 
     Raises:
-        SetupError: This process has the folder open already, or the URL cannot be used.
+        SetupError: The URL cannot be used.
     """
 
     def __init__(self, place: Path | str | None, embedder: Embedder, number: int) -> None:
@@ -56,7 +55,6 @@ class Shards:
         self.have_erased = False
         """Whether this process remembers somebody whom it erased, and may leave some of that in new files."""
         if self._folder:
-            claim(self._folder, self)
             self._clean_after_a_kill(self._folder)
 
     @property
@@ -178,8 +176,6 @@ class Shards:
                 self.drop()
             client.close()
         self._closed, self._client = True, None
-        if self._folder:
-            release(self._folder, self)
 
     @contextmanager
     def _all(self) -> "Generator[Client]":

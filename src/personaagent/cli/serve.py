@@ -137,16 +137,14 @@ def application() -> "FastAPI":
 @contextmanager
 def _deployed(serving: "Serving") -> "Generator[Deployment]":
     from ..home import Home
-    from ..lms import embedder_for_many
+    from ..lms import open_embedder
     from ..serving.deployment import deployed
     from ..settings import Settings
 
     settings = Settings()
-    with (
-        embedder_for_many(settings.embedder) as embedder,
-        Home(settings, embedder, guest=False) as home,
-        deployed(home, serving) as deployment,
-    ):
+    embedder = open_embedder(settings.embedder)
+    _ = embedder.fingerprint  # A file that is missing is said now, and not at the first question.
+    with Home(settings, embedder, guest=False) as home, deployed(home, serving) as deployment:
         yield deployment
 
 

@@ -1,8 +1,7 @@
 """An embedder by its name."""
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..data.call import ANSWER_SECONDS
@@ -39,26 +38,6 @@ def open_embedder(name: str = _MINILM) -> "Embedder":
     from ..data.memory.embedder import MiniLmEmbedder
 
     return MiniLmEmbedder(*MODELS[_MINILM].locations)
-
-
-@contextmanager
-def embedder_for_many(name: str) -> "Generator[Embedder]":
-    """Give the embedder of this name to a process whose many threads do much else, while the block runs.
-
-    Args:
-        name: As in `open_embedder`; `minilm` runs in a process of its own.
-
-    Raises:
-        ModelFileError: A file of it is missing, or is not what its hash says.
-        UnknownNameError: There is none of this name.
-    """
-    if name != _MINILM:
-        yield open_embedder(name)
-        return
-    from ..data.memory.embedder_process import EmbedderProcess
-
-    with EmbedderProcess(*MODELS[_MINILM].locations) as embedder:
-        yield embedder
 
 
 class DspyEmbedder:

@@ -335,12 +335,6 @@ def test_indexes_in_memory_share_nothing(embedder: Recorder, ask: Ask) -> None:
         assert found(other, MAYA) == []
 
 
-def test_a_folder_is_open_once_in_a_process(embedder: Recorder, tmp_path: Path) -> None:
-    with EpisodeIndex(tmp_path, embedder), pytest.raises(SetupError, match="has the memory index open already"):
-        EpisodeIndex(tmp_path / ".." / tmp_path.name, embedder, shards=3)
-    EpisodeIndex(tmp_path, embedder).close()
-
-
 def test_a_closed_index_says_so(embedder: Recorder) -> None:
     index = EpisodeIndex(None, embedder)
     index.close()
