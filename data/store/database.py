@@ -2,20 +2,19 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, Executable, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import ErasedUserError, SetupError, StorageError
 from ..private import close_to_others, private_file
 from .compacting import compacted, settled
-from .direct import DirectTransaction, Prepared, Values, direct_transaction
-from .engines import HOLD_NAME, SHARING, TRY_NAME, WRITING, address_of, engines_at
+from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, engines_at
 from .failures import explained, is_full, refers_to_nothing
 from .handle import Handle
 from .lease import Lease
@@ -67,27 +66,19 @@ class Database(Handle):
         with self._writing, self._transaction(self._engines.writing) as connection:
             yield connection
 
-    def fetch(self, prepared: Prepared, values: Values) -> Sequence[Sequence[Any]]:
+    def fetch(self, statement: Executable, values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """Return the rows of one statement that reads; raises what `read` raises."""
-        with self._explained(), direct_transaction(self._engines.reading) as transaction:
-            return transaction.fetch(prepared, values)
+        with self.read() as connection:
+            return connection.execute(statement, values).all()
 
     @contextmanager
-    def write_directly(self) -> Generator[DirectTransaction]:
-        """Give a transaction as `write` does, for prepared statements."""
-        with self._writing, self._explained(), direct_transaction(self._engines.writing, WRITING) as transaction:
-            yield transaction
-
-    @contextmanager
-    def append(self, *, one_row: bool = False, noting: bool = False) -> Generator[DirectTransaction]:
-        """Give a transaction that writes as `write_directly` does, but may overlap others where the database lets it.
+    def append(self, *, noting: bool = False) -> Generator[Connection]:
+        """Give a transaction that writes as `write` does, but may overlap others where the database lets it.
 
         It is for rows that depend on no other row: no number that follows another, no check of what is there. Those
         that several writers may add at once must be added in one order, or two could wait for each other.
 
         Args:
-            one_row: Whether one row is all of it. In SQLite it needs no transaction around it then: each statement more
-                lets other threads in, which takes longer than the statement.
             noting: Whether a power cut may take it until another write that is no note has ended. SQLite does not wait
                 for the disk then, which takes twice as long as all the rest. What is noted is about to be paid for, so
                 there must be room for what comes of it.
@@ -99,10 +90,9 @@ class Database(Handle):
         """
         if noting:
             self.room.check()
-        begin = None if one_row else WRITING
         engine = self._engines.noting if noting else self._engines.appending
-        with self._writing, self._explained(), direct_transaction(engine, begin) as transaction:
-            yield transaction
+        with self._writing, self._transaction(engine) as connection:
+            yield connection
 
     @contextmanager
     def alone(self, name: str) -> Generator[None]:

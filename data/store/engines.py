@@ -15,7 +15,7 @@ BUSY_TIMEOUT_SECONDS = 10
 _KEPT_OPEN = 16
 """SQLite's connections that are kept for the next to come: to open one takes 10 ms."""
 _BEGIN = "personaagent_begin"
-WRITING = "BEGIN IMMEDIATE"
+_WRITING = "BEGIN IMMEDIATE"
 """How SQLite begins what may write."""
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
@@ -105,11 +105,12 @@ def _sqlite(address: URL) -> Engines:
     engine = create_engine(address, **options)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
-    noting = engine
+    writing = noting = engine.execution_options(**{_BEGIN: _WRITING})
     if not is_in_memory:
         noting = create_engine(address, **options)
         event.listen(noting, "connect", _prepare_for_notes)
-    writing = engine.execution_options(**{_BEGIN: WRITING})
+        event.listen(noting, "begin", _begin)
+        noting = noting.execution_options(**{_BEGIN: _WRITING})
     reading = engine.execution_options(**{_BEGIN: "BEGIN"})
     return Engines(reading=reading, writing=writing, appending=writing, noting=noting, maintaining=engine)
 

@@ -1,18 +1,17 @@
 """The log of what one user asked and did: the verbatim record that everything else is derived from."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, delete, func, insert, select, text
 
 from ..errors import InputError, PersonaAgentError, QuotaError
 from ..interaction import Interaction
 from ..memory.rows import Mark, contents_of
 from . import schema
 from .database import Database
-from .direct import DirectTransaction, Fetch, Prepared, Values
 from .forgotten import calls_quoting, take_out_words
 from .handle import Handle
 from .idempotency import forget_answers
@@ -28,32 +27,27 @@ _AT_ONCE = 500
 _READ_AT_ONCE, _READ_BYTES = 200, 2**20
 _table = schema.interactions
 _mine = _table.c.user_key == bindparam("user_key")
-_ALL = Prepared(select(_table.c.noun).where(_mine).order_by(_table.c.position))
-_COUNT = Prepared(select(func.count()).where(_mine))
-_MARK = Prepared(
+_ALL = select(_table.c.noun).where(_mine).order_by(_table.c.position)
+_COUNT = select(func.count()).where(_mine)
+_MARK = text(
     "SELECT COUNT(*), COALESCE((SELECT interaction_id FROM interactions WHERE user_key = :user_key "
     "ORDER BY position DESC LIMIT 1), '') FROM interactions WHERE user_key = :user_key"
 )
-_COUNT_KNOWN = Prepared(select(func.count()).where(_mine, _table.c.known == 1))
+_COUNT_KNOWN = select(func.count()).where(_mine, _table.c.known == 1)
 _NEWEST = "FROM interactions WHERE user_key = :user_key ORDER BY moment DESC, position DESC LIMIT :most OFFSET :skipped"
 _LATER = (
     "FROM interactions WHERE user_key = :user_key AND (moment, position) > (:moment, :position) "
     "ORDER BY moment, position LIMIT :most"
 )
-_NEWEST_SIZES, _NEWEST_NOUNS = Prepared(f"SELECT size {_NEWEST}"), Prepared(f"SELECT noun {_NEWEST}")
-_LATER_SIZES, _LATER_NOUNS = Prepared(f"SELECT size {_LATER}"), Prepared(f"SELECT moment, position, noun {_LATER}")
-_SIZE = Prepared(
+_NEWEST_SIZES, _NEWEST_NOUNS = text(f"SELECT size {_NEWEST}"), text(f"SELECT noun {_NEWEST}")
+_LATER_SIZES, _LATER_NOUNS = text(f"SELECT size {_LATER}"), text(f"SELECT moment, position, noun {_LATER}")
+_SIZE = text(
     "SELECT (SELECT COALESCE(SUM(size), 0) FROM interactions WHERE user_key = :user_key) + "
     "(SELECT COALESCE(SUM(LENGTH(noun)), 0) FROM persona_versions WHERE user_key = :user_key)"
 )
-_NEXT = Prepared(select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine))
-_AMONG = Prepared(
-    select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True))),
-    "SELECT noun FROM interactions "
-    "WHERE user_key = :user_key AND interaction_id IN (SELECT value FROM json_each(:ids))",
-)
-_ADD = Prepared(insert(_table))
-_IS_STORED = Prepared("SELECT 1 FROM users WHERE key = :user_key")
+_NEXT = select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine)
+_AMONG = select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True)))
+_IS_STORED = text("SELECT 1 FROM users WHERE key = :user_key")
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +93,7 @@ class InteractionLog(Handle):
         page = {"user_key": self._user_key, "most": most, "skipped": skipped}
         fitting = self._fitting(_NEWEST_SIZES, page, most_bytes)
         rows = self._database.fetch(_NEWEST_NOUNS, {**page, "most": fitting})
-        return tuple(read(Interaction, text) for (text,) in rows)
+        return tuple(read(Interaction, noun) for (noun,) in rows)
 
     def each(self) -> Iterator[Interaction]:
         """Yield every interaction, oldest first; only a few are in memory at once."""
@@ -110,10 +104,10 @@ class InteractionLog(Handle):
             rows = self._database.fetch(_LATER_NOUNS, {**later, "most": fitting})
             if not rows:
                 return
-            yield from (read(Interaction, text) for _, _, text in rows)
+            yield from (read(Interaction, noun) for _, _, noun in rows)
             moment, position, _ = rows[-1]
 
-    def _fitting(self, sizes: Prepared, page: Values, most_bytes: int) -> int:
+    def _fitting(self, sizes: TextClause, page: Mapping[str, object], most_bytes: int) -> int:
         sums = accumulate(size for (size,) in self._database.fetch(sizes, page))
         return max(1, sum(total <= most_bytes for total in sums))
 
@@ -123,12 +117,13 @@ class InteractionLog(Handle):
         Raises:
             QuotaError: The user may not.
         """
-        _check_room(self._database.fetch, self._user_key, self._most_bytes)
+        with self._database.read() as connection:
+            _check_room(connection, self._user_key, self._most_bytes)
 
     def all(self) -> tuple[Interaction, ...]:
         """Return every interaction, oldest first (`Interaction.moment`)."""
         rows = self._database.fetch(_ALL, {"user_key": self._user_key})
-        return tuple(sorted((read(Interaction, text) for (text,) in rows), key=lambda interaction: interaction.moment))
+        return tuple(sorted((read(Interaction, noun) for (noun,) in rows), key=lambda interaction: interaction.moment))
 
     def get(self, interaction_id: str) -> Interaction:
         """Return one interaction.
@@ -139,13 +134,14 @@ class InteractionLog(Handle):
         check_id("interaction id", interaction_id)
         row = select(_table.c.noun).where(self._is(interaction_id))
         with self._database.read() as connection:
-            if (text := connection.scalar(row)) is None:
+            if (noun := connection.scalar(row)) is None:
                 raise _unknown(interaction_id)
-        return read(Interaction, text)
+        return read(Interaction, noun)
 
     def among(self, interaction_ids: Sequence[str]) -> dict[str, Interaction]:
         """Return those interactions that have one of these ids, by id."""
-        return _stored_among(self._database.fetch, self._user_key, interaction_ids)
+        with self._database.read() as connection:
+            return _stored_among(connection, self._user_key, interaction_ids)
 
     def add(self, interactions: Sequence[Interaction]) -> int:
         """Store interactions after those that are stored, in the order given: all of them, or on any error none.
@@ -167,9 +163,9 @@ class InteractionLog(Handle):
 
     def record(self, interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
         """Store as `add` does, and return what was newly stored; the index is told by `index_added`, or catches up."""
-        with self._database.write_directly() as transaction:
-            _check_room(transaction.fetch, self._user_key, self._most_bytes)
-            return add_interactions(transaction, self._user_key, interactions)
+        with self._database.write() as connection:
+            _check_room(connection, self._user_key, self._most_bytes)
+            return add_interactions(connection, self._user_key, interactions)
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
         """Store what the user really did where only the query was known, or another answer was; return it all.
@@ -226,7 +222,7 @@ class InteractionLog(Handle):
 
 
 def add_interactions(
-    transaction: DirectTransaction, user_key: str, interactions: Sequence[Interaction]
+    connection: Connection, user_key: str, interactions: Sequence[Interaction]
 ) -> tuple[Interaction, ...]:
     """Insert those interactions that are not stored yet, and return them with their positions.
 
@@ -234,28 +230,29 @@ def add_interactions(
         InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
     """
     check_new(interactions)
-    stored = _stored_among(transaction.fetch, user_key, [one.interaction_id for one in interactions])
-    [(start,)] = transaction.fetch(_NEXT, {"user_key": user_key})
+    stored = _stored_among(connection, user_key, [one.interaction_id for one in interactions])
+    start = connection.execute(_NEXT, {"user_key": user_key}).scalar_one()
     new = [one for one in interactions if not _is_stored(one, stored)]
     placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
-    transaction.change(_ADD, [_row(user_key, one) for one in placed])
+    if placed:
+        connection.execute(insert(_table), [_row(user_key, one) for one in placed])
     return placed
 
 
-def _check_room(fetch: Fetch, user_key: str, most_bytes: int | None) -> None:
+def _check_room(connection: Connection, user_key: str, most_bytes: int | None) -> None:
     if most_bytes is None:
         return
-    [(size,)] = fetch(_SIZE, {"user_key": user_key})
+    size = connection.execute(_SIZE, {"user_key": user_key}).scalar_one()
     if size >= most_bytes:
         raise QuotaError(f"{size:,} bytes are stored of this user, and {most_bytes:,} may be: forget something first")
 
 
-def _stored_among(fetch: Fetch, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
+def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
     """Return those of the user's interactions that have one of `ids`, by id."""
     found: list[Interaction] = []
     for start in range(0, len(ids), _AT_ONCE):
         named = {"user_key": user_key, "ids": list(ids[start : start + _AT_ONCE])}
-        found.extend(read(Interaction, text) for (text,) in fetch(_AMONG, named))
+        found.extend(read(Interaction, noun) for noun in connection.scalars(_AMONG, named))
     return {one.interaction_id: one for one in found}
 
 
@@ -268,13 +265,13 @@ def _is_stored(one: Interaction, stored: dict[str, Interaction]) -> bool:
 
 
 def _row(user_key: str, one: Interaction) -> dict[str, object]:
-    text = written(one)
+    noun = written(one)
     return {
         "user_key": user_key,
         "interaction_id": one.interaction_id,
         "position": one.position,
-        "noun": text,
-        **counts_of(one, text),
+        "noun": noun,
+        **counts_of(one, noun),
     }
 
 

@@ -10,9 +10,8 @@ from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import ErasedUserError, InputError, StorageError, UnknownNameError
 from . import schema
 from .database import Database
-from .direct import ThroughSqlAlchemy
 from .handle import Handle
-from .journal_rows import ADD_ATTEMPT, ADD_ATTEMPT_IF_CALLED, ADD_CALL, add_calls_of_stored, rows_of
+from .journal_rows import add_attempts, add_attempts_if_called, add_calls, add_calls_of_stored, rows_of
 from .rows import check_id, next_number, read, written
 
 _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, schema.attempts
@@ -73,9 +72,8 @@ class Journal(Handle):
             _add_run(connection, run)
             for end in ends:
                 _add_end(connection, run.run_id, end)
-            transaction = ThroughSqlAlchemy(connection)
-            transaction.change(ADD_CALL, calls)
-            transaction.change(ADD_ATTEMPT, attempts)
+            add_calls(connection, calls)
+            add_attempts(connection, attempts)
 
     def run(self, run_id: str) -> Run:
         """Return one run.
@@ -125,11 +123,11 @@ class Journal(Handle):
         """
         calls, attempts = rows_of(entries)
         noting = bool(calls) and not attempts
-        with _of_runs(), self._database.append(one_row=len(entries) == 1, noting=noting) as transaction:
-            gone = add_calls_of_stored(transaction, calls) if self._of_stored else frozenset[str]()
+        with _of_runs(), self._database.append(noting=noting) as connection:
+            gone = add_calls_of_stored(connection, calls) if self._of_stored else frozenset[str]()
             if not self._of_stored:
-                transaction.change(ADD_CALL, calls)
-            transaction.change(ADD_ATTEMPT_IF_CALLED, attempts)
+                add_calls(connection, calls)
+            add_attempts_if_called(connection, attempts)
         return gone
 
     @contextmanager

@@ -2,49 +2,70 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import Connection, TextClause, text
+
 from ..call import Attempt, Call
 from ..errors import InputError
-from .direct import DirectTransaction, Prepared
-
-
-def _locking(statement: str) -> Prepared:
-    """Return a statement that waits in PostgreSQL for an erasure of what it reads; in SQLite, writers take turns."""
-    return Prepared(statement.format(lock=" FOR KEY SHARE"), statement.format(lock=""))
-
 
 # What is there already stays: adding it again does nothing.
-ADD_CALL = Prepared(
+_ADD_CALL = text(
     "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
     "VALUES (:run_id, :key, :number, :user_key, :role, :model, :at, :noun) ON CONFLICT DO NOTHING"
 )
-ADD_ATTEMPT = Prepared(
+_ADD_ATTEMPT = text(
     "INSERT INTO attempts (run_id, key, number, answered, noun) "
     "VALUES (:run_id, :key, :number, :answered, :noun) ON CONFLICT DO NOTHING"
 )
 # Whoever a call was made for may have been erased since: then nothing of it comes back, and what is appended together
 # with it is for others.
-ADD_ATTEMPT_IF_CALLED = _locking(
+_ADD_ATTEMPT_IF_CALLED = (
     "INSERT INTO attempts (run_id, key, number, answered, noun) "
     "SELECT run_id, key, number, CAST(:answered AS INTEGER), :noun FROM calls "
     "WHERE run_id = :run_id AND key = :key AND number = :number{lock} ON CONFLICT DO NOTHING"
 )
-_ADD_CALL_OF_STORED = _locking(
+_ADD_CALL_OF_STORED = (
     "INSERT INTO calls (run_id, key, number, user_key, role, model, at, noun) "
     "SELECT :run_id, :key, CAST(:number AS INTEGER), key, :role, :model, :at, :noun FROM users WHERE key = :user_key "
     "AND NOT EXISTS (SELECT 1 FROM erasures WHERE user_key = users.key AND parts LIKE '%rows%')"
     "{lock} ON CONFLICT DO NOTHING RETURNING key"
 )
-_IS_CALLED = Prepared("SELECT 1 FROM calls WHERE run_id = :run_id AND key = :key AND number = :number")
+_IS_CALLED = text("SELECT 1 FROM calls WHERE run_id = :run_id AND key = :key AND number = :number")
 
 
-def add_calls_of_stored(transaction: DirectTransaction, calls: Sequence[dict[str, object]]) -> frozenset[str]:
+Rows = Sequence[dict[str, object]]
+
+
+def add_calls(connection: Connection, calls: Rows) -> None:
+    """Insert calls, whoever they were made for."""
+    if calls:
+        connection.execute(_ADD_CALL, calls)
+
+
+def add_calls_of_stored(connection: Connection, calls: Rows) -> frozenset[str]:
     """Insert calls for users who are stored, and those for nobody; return the keys of the other users."""
-    transaction.change(ADD_CALL, [row for row in calls if not row["user_key"]])
+    add_calls(connection, [row for row in calls if not row["user_key"]])
     gone: set[str] = set()
     for row in calls:
-        if row["user_key"] and not transaction.fetch(_ADD_CALL_OF_STORED, row):
-            gone.update([] if transaction.fetch(_IS_CALLED, row) else [str(row["user_key"])])
+        if row["user_key"] and not connection.execute(_locking(connection, _ADD_CALL_OF_STORED), row).all():
+            gone.update([] if connection.execute(_IS_CALLED, row).all() else [str(row["user_key"])])
     return frozenset(gone)
+
+
+def add_attempts(connection: Connection, attempts: Rows) -> None:
+    """Insert attempts."""
+    if attempts:
+        connection.execute(_ADD_ATTEMPT, attempts)
+
+
+def add_attempts_if_called(connection: Connection, attempts: Rows) -> None:
+    """Insert attempts at calls that are there."""
+    if attempts:
+        connection.execute(_locking(connection, _ADD_ATTEMPT_IF_CALLED), attempts)
+
+
+def _locking(connection: Connection, statement: str) -> TextClause:
+    """Return a statement that waits in PostgreSQL for an erasure of what it reads; in SQLite, writers take turns."""
+    return text(statement.format(lock="" if connection.dialect.name == "sqlite" else " FOR KEY SHARE"))
 
 
 def rows_of(entries: Sequence[Call | Attempt]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:

@@ -9,14 +9,13 @@ from ..api_key import ApiKey, KeyLimits, Role, hash_of, new_token, split_token, 
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
-from .direct import Prepared
 from .handle import Handle
 from .journal import now
 from .rows import check_id, read, written
 from .user import user_key
 
 _table = schema.api_keys
-_OF_ID = Prepared(select(_table.c.noun).where(_table.c.key_id == bindparam("key_id")))
+_OF_ID = select(_table.c.noun).where(_table.c.key_id == bindparam("key_id"))
 _ID = re.compile("[0-9a-f]{12}")
 _OWNERS = {
     "user": "a user's key is for one user: name the user",

@@ -12,12 +12,11 @@ from ..nouns import Noun
 from ..persona import Persona, PersonaVersion
 from . import schema
 from .database import Database
-from .direct import Prepared
 from .handle import Handle
 from .rows import next_number, read, written
 
 _versions, _promotions = schema.persona_versions, schema.promotions
-_LIVE = Prepared(
+_LIVE = (
     select(_versions.c.noun)
     .join(
         _promotions,

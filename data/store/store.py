@@ -14,7 +14,6 @@ from ..task import OPEN, Task
 from ..tasks import register
 from . import schema
 from .database import Database
-from .direct import Prepared, ThroughSqlAlchemy
 from .idempotency import IdempotencyLog
 from .interactions import add_interactions
 from .journal import Journal
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 _table, _tasks = schema.users, schema.tasks
 _of_id = select(_table.c.key).where(_table.c.user_id == bindparam("user_id"))
 _leaving = exists().where(schema.erasures.c.user_key == _table.c.key, schema.erasures.c.parts.contains("rows"))
-_OF_ID = Prepared(_of_id.where(~_leaving))
+_OF_ID = _of_id.where(~_leaving)
 
 
 class Store:
@@ -147,7 +146,7 @@ class Store:
             for user_id in histories:
                 _add(connection, user_id)
             added = {
-                user_id: add_interactions(ThroughSqlAlchemy(connection), handles[user_id].key, interactions)
+                user_id: add_interactions(connection, handles[user_id].key, interactions)
                 for user_id, interactions in histories.items()
             }
         for user_id, interactions in added.items():

@@ -3,33 +3,30 @@
 from datetime import date
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, text
 
 from . import schema
 from .database import Database
-from .direct import Prepared
 from .handle import Handle
 
 _NO_LIMIT = 2**53
 _table = schema.usage
 # A sum with NULL is NULL: once a price was not known, the day's dollars are not known.
-_ADD = Prepared(
+_ADD = text(
     "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, :calls, :dollars) "
     "ON CONFLICT (key_id, day) DO UPDATE "
     "SET calls = usage.calls + excluded.calls, dollars = usage.dollars + excluded.dollars RETURNING calls, dollars"
 )
 # A sum with NULL is NULL, which is not below any cap.
-_RESERVE = Prepared(
+_RESERVE = text(
     "INSERT INTO usage (key_id, day, calls, dollars) VALUES (:key_id, :day, 1, :dollars) "
     "ON CONFLICT (key_id, day) DO UPDATE "
     "SET calls = usage.calls + 1, dollars = usage.dollars + excluded.dollars "
     "WHERE usage.calls < :most_calls AND usage.dollars + excluded.dollars <= :most_dollars "
     "RETURNING calls"
 )
-_OF_DAY = Prepared(
-    select(_table.c.calls, _table.c.dollars).where(
-        _table.c.key_id == bindparam("key_id"), _table.c.day == bindparam("day")
-    )
+_OF_DAY = select(_table.c.calls, _table.c.dollars).where(
+    _table.c.key_id == bindparam("key_id"), _table.c.day == bindparam("day")
 )
 
 
@@ -63,8 +60,8 @@ class UsageLedger(Handle):
             StorageError: The disk is full or refuses to write.
         """
         row = {"key_id": key_id, "day": day.isoformat(), "calls": calls, "dollars": dollars}
-        with self._database.append(one_row=True) as transaction:
-            [sums] = transaction.fetch(_ADD, row)
+        with self._database.append() as connection:
+            [sums] = connection.execute(_ADD, row).all()
         return Usage._make(sums)
 
     def reserve(
@@ -94,8 +91,8 @@ class UsageLedger(Handle):
         if most["most_calls"] < 1 or dollars > most["most_dollars"]:
             return False  # The first call of a day meets no row that it could be compared with.
         row = {"key_id": key_id, "day": day.isoformat(), "dollars": dollars, **most}
-        with self._database.append(one_row=True) as transaction:
-            return bool(transaction.fetch(_RESERVE, row))
+        with self._database.append() as connection:
+            return bool(connection.execute(_RESERVE, row).all())
 
     def of(self, key_id: str, day: date) -> Usage:
         """Return what a key has used on a day (UTC)."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,13 @@ def shown(error: BaseException | None) -> str:
         return ""
     behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return f"{error!r} {shown(behind)}"
+
+
+def test_another_process_that_writes_for_too_long_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("personaagent.data.store.engines.BUSY_TIMEOUT_SECONDS", 0.1)
+    with Store.open(file) as store, closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="another process has been writing for too long"):
+            store.usage.add("0", date(2024, 5, 1), 1, 0.0)
+        other.rollback()
+        assert store.usage.add("0", date(2024, 5, 1), 1, 0.0).calls == 1

@@ -11,7 +11,6 @@ from sqlalchemy import text
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.store import Store, engines
 from personaagent.data.store.database import Database
-from personaagent.data.store.direct import Prepared
 
 from ...postgres import PostgresServer
 from .conftest import interaction
@@ -110,7 +109,7 @@ def test_a_user_without_rights_is_told_so(postgres: PostgresServer, address: str
 def test_a_writer_that_waits_too_long_for_another_says_so(
     address: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_TAKE_LOCK", engines._TAKE_LOCK.replace("'30s'", "'100ms'"))
+    monkeypatch.setattr(engines, "_TAKE_LOCK", engines._TAKE_LOCK.replace("'10s'", "'100ms'"))
     with Store.open(address) as store, database.write():
         with pytest.raises(StorageError, match="another process has been writing for too long"):
             store.add_user("maya")
@@ -122,8 +121,8 @@ def test_an_append_waits_for_no_writer(address: str, database: Database) -> None
         intrude(address, "CREATE TABLE lines (number INTEGER)")
 
         def append() -> None:
-            with other.append() as transaction:
-                transaction.change(Prepared(text("INSERT INTO lines VALUES (:number)")), [{"number": 1}])
+            with other.append() as connection:
+                connection.execute(text("INSERT INTO lines VALUES (1)"))
 
         with database.write(), ThreadPoolExecutor(1) as thread:
             thread.submit(append).result(timeout=10)
