@@ -1,6 +1,7 @@
 """Chroma as a server, asked over its REST interface, version 2, for as much as the index needs.
 
-Chroma's own client waits without limit for a server that hangs, and raises bare exceptions for some of its errors.
+Chroma's own client waits without limit for a server that hangs, in its constructor already, where no timeout can be set
+yet, and raises bare exceptions for some of its errors.
 """
 
 from collections.abc import Mapping, Sequence
