@@ -26,8 +26,8 @@ bench: $(READY)  ## Measure speeds side by side
 check: $(READY)  ## Style, types, layers and sizes
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright --project .typing
-	PYTHONPATH=.typing $(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/lint-imports
 	$(BIN)/pytest tests/ground/test_sizes.py
 
 format: $(READY)  ## Put imports and layout right

@@ -81,7 +81,7 @@ class MiniLmEmbedder:
 
     def __init__(self, model: Path, tokenizer: Path, *, threads: int = 1) -> None:
         self._model_path, self._tokenizer_path, self._threads = model, tokenizer, threads
-        self._embed_alone = lru_cache(_RECENT)(lambda text: self.embed_anew([text]))
+        self._embed_alone = lru_cache(_RECENT)(self._anew)
         self._computing = threading.Lock()
 
     @property
@@ -107,6 +107,9 @@ class MiniLmEmbedder:
     def embed_anew(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return what `embed` does; no vector is looked up, and none is kept."""
         return self._vectors(self._tokens(texts))
+
+    def _anew(self, text: str) -> "NDArray[np.float32]":
+        return self.embed_anew([text])
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoded.ids for encoded in self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])]

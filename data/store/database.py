@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Executable, Row
+from sqlalchemy import URL, Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import ErasedUserError, SetupError, StorageError
@@ -66,7 +66,7 @@ class Database(Handle):
         with self._writing, self._transaction(self._engines.writing) as connection:
             yield connection
 
-    def fetch(self, statement: Executable, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+    def fetch(self, statement: Executable, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """Return the rows of one statement that reads; raises what `read` raises."""
         with self.read() as connection:
             return connection.execute(statement, values).all()

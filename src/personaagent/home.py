@@ -4,7 +4,6 @@ import logging
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from .data.errors import HomeLockedError, SetupError, TrackingError
@@ -254,29 +253,6 @@ def is_shared(settings: Settings) -> bool:
             "PERSONAAGENT_TRACKING_URI to the URL of an MLflow server"
         )
     return True
-
-
-@contextmanager
-def scratch_store(settings: Settings) -> Generator[Store]:
-    """Open an empty store that is gone afterwards."""
-    with TemporaryDirectory(prefix="personaagent-") as folder:
-        elsewhere = settings.model_copy(update={"database": None, "chroma": None})
-        with open_store(Path(folder), elsewhere) as store:
-            yield store
-
-
-def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int | None = None) -> User:
-    """Copy a user to another store: the first `most` interactions, what is known from them, one persona version."""
-    copy = store.add_user(user.user_id)
-    history = user.interactions.all()[:most]
-    copy.interactions.add(history)
-    seen = {one.interaction_id for one in history}
-    for statement in user.statements.current():
-        if seen.issuperset(statement.evidence):
-            copy.statements.add(statement)
-    if base is not None:
-        copy.personas.add(base.persona, reason=base.reason, status="live")
-    return copy
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from .data.call import Run
 from .data.errors import InputError
 from .data.persona import PersonaVersion, fingerprint_of
 from .data.tasks import task_named
-from .home import copy_user, scratch_store
 from .optimizers import examples, latest
 from .personas import decisions_of, program
 from .programs import AgentSettings
 from .programs.scope import within
 from .runs import LOSS, REVISION, open_run
+from .scratch import copy_user, scratch_store
 from .settings import Settings
 
 if TYPE_CHECKING:

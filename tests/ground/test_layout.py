@@ -1,64 +1,51 @@
-"""The folders, and the three places that must name them: the package list, the mirror for type checkers, the wheel."""
+"""What is built is the whole tree: the rooms at the top are in the wheel under the names of their imports."""
 
-import json
-import re
 import shutil
 import subprocess
 import sys
-import tomllib
+import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-ROOMS: dict[str, str] = SETUPTOOLS["package-dir"]
-MIRROR = ROOT / ".typing" / "personaagent"
+PACKAGE = ROOT / "src" / "personaagent"
+ROOMS = ("data", "optimizers", "programs", "signatures")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
-
-
-def _by_name_of_import() -> dict[str, Path]:
-    """Map each file of the rooms to the path under which it is installed."""
+def files_of_the_tree() -> set[str]:
+    folders = {"personaagent": PACKAGE, **{f"personaagent/{room}": ROOT / room for room in ROOMS}}
     return {
-        (Path(*package.split(".")) / path.relative_to(ROOT / room)).as_posix(): path
-        for package, room in ROOMS.items()
-        for path in _files(ROOT / room)
+        f"{name}/{path.relative_to(folder).as_posix()}"
+        for name, folder in folders.items()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
 
 
-def test_every_package_is_listed() -> None:
-    folders = {Path(name).parent for name in _by_name_of_import() if name.endswith(".py")}
-    assert sorted(SETUPTOOLS["packages"]) == sorted(".".join(folder.parts) for folder in folders)
-    assert SETUPTOOLS["packages"] == sorted(SETUPTOOLS["packages"])
+def build(kind: str, source: Path, target: Path) -> Path:
+    program = f"from setuptools import build_meta; build_meta.build_{kind}({str(target)!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=source, check=True, capture_output=True)
+    [built] = target.iterdir()
+    return built
 
 
-def test_the_mirror_shows_every_room_under_the_name_of_its_import() -> None:
-    rooms = {package.partition(".")[2]: ROOT / room for package, room in ROOMS.items() if "." in package}
-    application = {entry.name: entry for entry in (ROOT / "src" / "personaagent").iterdir()}
-    shown = {entry.name: entry.resolve() for entry in MIRROR.iterdir() if entry.is_symlink()}
-    wanted = rooms | application
-    assert {name: path for name, path in wanted.items() if name not in ("__pycache__", "py.typed")} == shown
-
-
-def test_type_checkers_look_at_everything_in_the_mirror() -> None:
-    commented = (MIRROR.parent / "pyrightconfig.json").read_text()
-    included = json.loads(re.sub(r"^//.*$", "", commented, flags=re.MULTILINE))["include"]
-    python = {entry for entry in MIRROR.iterdir() if entry.suffix == ".py" or next(entry.rglob("*.py"), None)}
-    assert included == [*(f"personaagent/{name}" for name in sorted(entry.name for entry in python)), "../tests"]
-
-
-def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "wheel"
-    for room in ROOMS.values():
-        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+def test_wheel_and_source_hold_every_file_and_the_source_builds_the_same_wheel(tmp_path: Path) -> None:
+    copy, source, wheel, again = (tmp_path / name for name in ("copy", "source", "wheel", "again"))
+    for folder in (source, wheel, again):
+        folder.mkdir()
+    for folder in ("src", *ROOMS):
+        shutil.copytree(
+            ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, source)
-    target.mkdir()
-    build = f"from setuptools import build_meta; build_meta.build_wheel({str(target)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    with zipfile.ZipFile(next(target.iterdir())) as wheel:
-        installed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert installed == set(_by_name_of_import())
+        shutil.copy(ROOT / name, copy)
+    assert names_in(build("wheel", copy, wheel)) == files_of_the_tree()
+    with tarfile.open(build("sdist", copy, source)) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    [unpacked] = (tmp_path / "unpacked").iterdir()
+    assert names_in(build("wheel", unpacked, again)) == files_of_the_tree()
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -149,7 +149,7 @@ def settings(context: typer.Context) -> "Settings":
 @contextmanager
 def dry_or_real(home: "Home", users: "Sequence[StoredUser]", spending: Spending) -> "Generator[list[StoredUser]]":
     """Give the users themselves, or for a dry run copies of them that are gone afterwards."""
-    from ..home import copy_user, scratch_store
+    from ..scratch import copy_user, scratch_store
 
     if not spending.dry_run:
         yield list(users)

@@ -1,1 +1,0 @@
-../../src/personaagent/__init__.py

@@ -1,1 +1,0 @@
-../../src/personaagent/certificates.py
