@@ -11,10 +11,10 @@ import mlflow
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import OPEN
 from personaagent.home import Home
+from personaagent.journal import AGENT, role_lms
 from personaagent.personas import live_persona, program
 from personaagent.programs import AgentSettings
 from personaagent.programs.scope import within
-from personaagent.runs import AGENT, role_lms
 
 
 class OneUser(mlflow.pyfunc.PythonModel):

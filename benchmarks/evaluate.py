@@ -31,9 +31,9 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser, task_named
 from personaagent.data.store import Store
 from personaagent.evaluation import MajorityMethod, Method, RagMethod, Workbench, evaluate
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs.respond import Respond
-from personaagent.runs import AGENT, new_run, open_run
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "journal"))
 sys.path.append(str(Path(__file__).parent))

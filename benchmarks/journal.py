@@ -20,9 +20,9 @@ from typing import NamedTuple
 import dspy
 
 from personaagent.data.store import Store
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs.adapter import TerseJSONAdapter
-from personaagent.runs import AGENT, new_run, open_run
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "journal"))
 from deterministic_lm import deterministic_lm

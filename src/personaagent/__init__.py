@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .data.persona import Persona, PersonaLine, PersonaVersion
     from .data.task import Task
     from .home import Home
+    from .journal.budget import Budget
     from .lms import open_lm
-    from .lms.budget import Budget
     from .optimizers.persona_alignment import PersonaAlignment
     from .programs.persona_agent import PersonaAgent
     from .settings import Settings
@@ -39,7 +39,7 @@ __all__ = [
 
 _MODULES = {
     "Alignment": ".data.alignment",
-    "Budget": ".lms.budget",
+    "Budget": ".journal.budget",
     "Home": ".home",
     "Interaction": ".data.interaction",
     "Persona": ".data.persona",

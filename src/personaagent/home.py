@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from .data.memory.embedder import Embedder
     from .data.persona import PersonaVersion
     from .data.task import Task
-    from .lms.budget import Budget
+    from .journal import OpenRun
+    from .journal.budget import Budget
     from .optimizers import PersonaAlignment
     from .optimizers.tracking import PersonaTracker
     from .programs import PersonaAgent
-    from .runs import OpenRun
     from .telling import Told
 
 _FILES = {"sqlite", "file"}
@@ -108,8 +108,8 @@ class Home:
         Raises:
             StoppedError: The budget did not allow all of it; the message says how to go on.
         """
+        from .journal import new_run, open_run, role_lms
         from .programs.scope import within
-        from .runs import new_run, open_run, role_lms
 
         lms, price, journal = role_lms(self.settings), self.settings.price, self.store.journal.of_stored()
         begun = open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price)

@@ -14,7 +14,7 @@ from .data.statement import Memory
 from .data.store import User
 from .data.task import OPEN, Task
 from .data.tasks import task_named
-from .lms.recorded_tools import recorded_tool
+from .journal.tools import recorded_tool
 from .optimizers import initial_persona, latest
 from .programs import AgentSettings, PersonaAgent
 from .programs.scope import within

@@ -9,11 +9,11 @@ from .data.call import Run
 from .data.errors import InputError
 from .data.persona import PersonaVersion, fingerprint_of
 from .data.tasks import task_named
+from .journal import LOSS, REVISION, open_run
 from .optimizers import examples, latest
 from .personas import decisions_of, program
 from .programs import AgentSettings
 from .programs.scope import within
-from .runs import LOSS, REVISION, open_run
 from .scratch import copy_user, scratch_store
 from .settings import Settings
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .data.alignment import Alignment
     from .data.persona import Persona
     from .data.store import Store, User
+    from .journal import OpenRun
     from .optimizers import PersonaAlignment
-    from .runs import OpenRun
 
 
 class Replayed(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from personaagent.data.store.journal import Journal
-from personaagent.lms.recorder import LOST
+from personaagent.journal.recorder import LOST
 
 from ..journal.deterministic_lm import hash_of, received
 

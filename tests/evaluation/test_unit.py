@@ -25,8 +25,8 @@ from personaagent.evaluation.engine import LocalEngine
 from personaagent.evaluation.rows import fingerprint
 from personaagent.evaluation.unit import Unit, answer_unit, settings_that_travel
 from personaagent.evaluation.work import MethodWork
+from personaagent.journal import new_run, open_run, role_lms
 from personaagent.programs.scope import within
-from personaagent.runs import new_run, open_run, role_lms
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 

@@ -30,9 +30,9 @@ from personaagent.data.store import Store
 from personaagent.data.store.database import Database
 from personaagent.data.store.journal import Journal
 from personaagent.data.tasks import task_named
+from personaagent.journal import AGENT, LOSS, REVISION, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.optimizers import PersonaAlignment
-from personaagent.runs import AGENT, LOSS, REVISION, new_run, open_run
 from personaagent.testing import HashEmbedder
 
 RUN_ID = "killed"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from personaagent.data.call import NOTHING, Cost
 from personaagent.data.errors import BudgetError, InputError
 from personaagent.data.store import Store
-from personaagent.lms.budget import Budget, Purse, deadline
+from personaagent.journal import AGENT, new_run, open_run
+from personaagent.journal.budget import Budget, Purse, deadline
 from personaagent.lms.prices import price_of
-from personaagent.runs import AGENT, new_run, open_run
 from personaagent.testing import ScriptedLM
 
 from .conftest import Ask

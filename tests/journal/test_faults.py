@@ -22,9 +22,9 @@ from personaagent.data.errors import LMError
 from personaagent.data.lamp import LampData
 from personaagent.data.store import Store
 from personaagent.evaluation import Evaluation, PromptMethod, evaluate
-from personaagent.lms import open_lm, patience
-from personaagent.lms.patience import MOST_ATTEMPTS
-from personaagent.runs import AGENT, OpenRun, new_run, open_run
+from personaagent.journal import AGENT, OpenRun, new_run, open_run, patience
+from personaagent.journal.patience import MOST_ATTEMPTS
+from personaagent.lms import open_lm
 
 from ..evaluation.conftest import TASK, made_up_user
 from ..loopback import CUT, HANG, Asked, Loopback, Reply, loopback

@@ -12,10 +12,10 @@ import pytest
 
 from personaagent.data.errors import InputError, LMError
 from personaagent.data.store import Store
-from personaagent.lms import open_lm, patience
+from personaagent.journal import AGENT, LOSS, OpenRun, new_run, open_run, patience
+from personaagent.journal.portable import export_run
+from personaagent.lms import open_lm
 from personaagent.programs.scope import within
-from personaagent.runs import AGENT, LOSS, OpenRun, new_run, open_run
-from personaagent.runs.portable import export_run
 
 from ..loopback import Answering, Asked, Loopback, Reply, loopback
 from .conftest import Ask

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from personaagent.data.call import NOTHING, Call, Part
 from personaagent.data.errors import SetupError
 from personaagent.data.store import Store
+from personaagent.journal import AGENT, join_run, new_run, open_run
+from personaagent.journal.recorder import LOST, Line, Recorder
 from personaagent.lms import open_lm
-from personaagent.lms.recorder import LOST, Line, Recorder
 from personaagent.programs.scope import within
-from personaagent.runs import AGENT, join_run, new_run, open_run
 from personaagent.testing import ScriptedLM
 
 from ..postgres import PostgresServer

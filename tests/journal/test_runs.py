@@ -8,13 +8,13 @@ import pytest
 from personaagent.data.call import Cost
 from personaagent.data.errors import BudgetError, InputError, LMError
 from personaagent.data.store import Store
-from personaagent.lms.budget import Budget
-from personaagent.lms.recorded_tools import recorded_tool
+from personaagent.journal import AGENT, LOSS, new_run, open_run
+from personaagent.journal.budget import Budget
+from personaagent.journal.portable import export_run, import_run
+from personaagent.journal.tools import recorded_tool
 from personaagent.programs.scope import within
 from personaagent.programs.spend import measure
 from personaagent.programs.tools.toolbox import Toolbox
-from personaagent.runs import AGENT, LOSS, new_run, open_run
-from personaagent.runs.portable import export_run, import_run
 from personaagent.testing import RefusingLM, ScriptedLM
 
 from .conftest import Ask

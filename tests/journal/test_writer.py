@@ -11,7 +11,7 @@ import pytest
 from personaagent.data.call import Attempt, Call, Cost
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.store.journal import now
-from personaagent.lms.writer import JournalWriter
+from personaagent.journal.writer import JournalWriter
 
 THREADS = 8
 

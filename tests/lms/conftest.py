@@ -11,9 +11,9 @@ import pytest
 
 from personaagent.data.call import Attempt, Call, Run
 from personaagent.data.store import Store
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs.module import Module, ask
-from personaagent.runs import AGENT, new_run, open_run
 
 from ..loopback import Loopback, loopback
 

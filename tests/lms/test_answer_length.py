@@ -9,10 +9,10 @@ import pytest
 from personaagent.data.errors import AnswerError
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import Task
+from personaagent.journal import role_lms
 from personaagent.lms import open_lm
 from personaagent.optimizers.textual_loss import MeasureTextualLoss
 from personaagent.programs.respond import Respond
-from personaagent.runs import role_lms
 from personaagent.settings import Settings
 from personaagent.signatures import AnswerAsUser
 

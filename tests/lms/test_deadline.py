@@ -6,8 +6,9 @@ import dspy
 import pytest
 
 from personaagent.data.errors import LMError
-from personaagent.lms import open_lm, patience
-from personaagent.lms.patience import MOST_ATTEMPTS, Patience
+from personaagent.journal import patience
+from personaagent.journal.patience import MOST_ATTEMPTS, Patience
+from personaagent.lms import open_lm
 from personaagent.programs.lm_errors import lm_errors
 from personaagent.testing import ScriptedLM
 

@@ -15,9 +15,9 @@ from dspy.lm15 import Config, Message, Request
 
 from personaagent.data.store import Store
 from personaagent.data.task import Task
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs.respond import Respond
-from personaagent.runs import AGENT, new_run, open_run
 from personaagent.signatures import AnswerAsUser
 
 from ..loopback import Answering, Asked, Loopback, Reply, loopback

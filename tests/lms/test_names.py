@@ -4,8 +4,8 @@ import dspy
 import pytest
 
 from personaagent.data.lm_names import as_written
+from personaagent.journal import new_run, note_names
 from personaagent.lms import open_lm
-from personaagent.runs import new_run, note_names
 
 from .conftest import Journalled
 

@@ -12,11 +12,11 @@ import pytest
 from personaagent.data.errors import LMError
 from personaagent.data.store import Store
 from personaagent.data.task import Task
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs.adapter import TerseJSONAdapter
 from personaagent.programs.refusals import forget_refusals
 from personaagent.programs.respond import Respond
-from personaagent.runs import AGENT, new_run, open_run
 from personaagent.signatures import AnswerAsUser
 
 from ..loopback import Answering, Asked, Loopback, Reply

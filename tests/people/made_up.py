@@ -9,9 +9,9 @@ from personaagent.data.job import Job
 from personaagent.data.statement import Statement
 from personaagent.data.store import Store, User, user_key
 from personaagent.home import Home
+from personaagent.journal import AGENT, LOSS, REVISION, OpenRun, new_run, open_run
 from personaagent.optimizers import PersonaAlignment
 from personaagent.programs.scope import within
-from personaagent.runs import AGENT, LOSS, REVISION, OpenRun, new_run, open_run
 from personaagent.testing import ScriptedLM
 
 WORD = "zanzibär7"

@@ -18,9 +18,9 @@ from personaagent.data.errors import ErasedUserError, InputError, StorageError, 
 from personaagent.data.store import User, engines, user_key
 from personaagent.data.store.database import Database
 from personaagent.home import Home
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.people import Receipt, erase, export_user, finish_erasures
 from personaagent.programs.scope import within
-from personaagent.runs import AGENT, new_run, open_run
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 

@@ -14,9 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from personaagent.data.store import Store, user_key
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.people import Receipt
 from personaagent.programs import AgentSettings
-from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
 from personaagent.serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol

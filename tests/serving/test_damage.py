@@ -14,7 +14,7 @@ from personaagent.data.errors import FullError, StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.store import Store, room
 from personaagent.home import Home
-from personaagent.runs import AGENT
+from personaagent.journal import AGENT
 from personaagent.serving.app import create_app
 from personaagent.serving.deployment import Deployment, deployed
 from personaagent.settings import Settings
@@ -43,7 +43,7 @@ def served(folder: Path) -> Iterator[Up]:
     lm = ScriptedLM(ANSWERS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lms, "open_embedder", lambda _: HashEmbedder())
-        patch.setattr("personaagent.runs.role_lms", lambda _: {AGENT: lm})
+        patch.setattr("personaagent.journal.role_lms", lambda _: {AGENT: lm})
         with Home(Settings(home=folder)) as home:
 
             @contextmanager

@@ -13,7 +13,7 @@ from personaagent import lms
 from personaagent.data.store import Store, user_key
 from personaagent.data.store.tombstones import Tombstones
 from personaagent.home import Home
-from personaagent.runs import AGENT
+from personaagent.journal import AGENT
 from personaagent.serving import deployment as deploying
 from personaagent.serving import erasing
 from personaagent.serving.app import create_app
@@ -129,7 +129,7 @@ def served(folder: Path, tracking_uri: str | None = None) -> Iterator[Served]:
     """Serve a home folder while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lms, "open_embedder", lambda _: HashEmbedder())
-        patch.setattr("personaagent.runs.role_lms", lambda _: {AGENT: ScriptedLM(ANSWERS)})
+        patch.setattr("personaagent.journal.role_lms", lambda _: {AGENT: ScriptedLM(ANSWERS)})
         patch.setattr(erasing, "FIRST_LOOK_SECONDS", 0.1)
         with Home(Settings(home=folder, tracking_uri=tracking_uri)) as home:
 

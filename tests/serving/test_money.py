@@ -13,10 +13,10 @@ from dspy.lm15 import InvalidRequestError
 from personaagent.data.api_key import KeyLimits
 from personaagent.data.errors import SetupError
 from personaagent.data.store.usage import Usage
+from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs import AgentSettings
 from personaagent.programs.lm_errors import lm_errors
-from personaagent.runs import AGENT, new_run, open_run
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ..data.persona import PersonaVersion
     from ..data.store import User
     from ..home import Home
+    from ..journal import OpenRun
+    from ..journal.plan import Plan
     from ..optimizers import PersonaAlignment
     from ..optimizers.events import Listener
-    from ..runs import OpenRun
-    from ..runs.planning import Plan
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def align(
 
     from ..alignment import align_all
     from ..data.persona import fingerprint_of
-    from ..runs import new_run
+    from ..journal import new_run
 
     if loop.mode == "evidence" and loop.iterations > 1:
         raise InputError("--iterations is of the paper's algorithm: add --mode paper, or leave it out")
@@ -110,8 +110,8 @@ def _nothing(_user: object) -> None:
 
 
 def _optimizer(loop: Loop, paying: "OpenRun | Plan", listener: "Listener") -> "PersonaAlignment":
+    from ..journal import LOSS, REVISION
     from ..optimizers import PersonaAlignment
-    from ..runs import LOSS, REVISION
 
     return PersonaAlignment(
         mode=loop.mode,

@@ -18,8 +18,8 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer QUERY under the user's live persona, with the user's memory and tools."""
+    from ..journal import new_run
     from ..programs.scope import within
-    from ..runs import new_run
 
     configured = settings_asking(context, asking)
     with opened(context) as home, dry_or_real(home, [home.store.user(user)], spending) as [asked]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..evaluation.certifying import Certification
     from ..evaluation.job import EvaluationJob
     from ..evaluation.personaagent_method import PersonaAgentMethod
-    from ..runs import OpenRun
-    from ..runs.planning import Plan
+    from ..journal import OpenRun
+    from ..journal.plan import Plan
     from ..settings import Settings
 
 
@@ -50,7 +50,7 @@ def certify(
     """Ask each user's latest 3 past interactions again, and write down which kinds of change prove to help."""
     from ..evaluation.job import EvaluationJob, open_journal_store
     from ..evaluation.personaagent_method import PersonaAgentMethod
-    from ..runs import new_run
+    from ..journal import new_run
 
     configured = settings_asking(context, asking)
     method = PersonaAgentMethod(k=certified.k)

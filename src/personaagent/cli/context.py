@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ..data.store import User as StoredUser
     from ..data.store.journal import Journal
     from ..home import Home
-    from ..lms.budget import Budget
-    from ..runs import OpenRun
-    from ..runs.planning import Plan
+    from ..journal import OpenRun
+    from ..journal.budget import Budget
+    from ..journal.plan import Plan
     from ..settings import Settings
 
 User = Annotated[str, typer.Option("--user", help="Whose persona and memory.")]
@@ -73,7 +73,7 @@ class Spending:
         Raises:
             InputError: The deadline is not a time.
         """
-        from ..lms.budget import Budget, deadline
+        from ..journal.budget import Budget, deadline
 
         return Budget(
             max_calls=self.max_calls,
@@ -182,8 +182,8 @@ def answering(
     journal: "Journal", run: "Run", configured: "Settings", spending: Spending
 ) -> "Generator[OpenRun | Plan]":
     """Let what is done inside ask the LMs of the settings; every call is journalled. With `--dry-run`, none is made."""
-    from ..runs import open_run, role_lms
-    from ..runs.planning import planned
+    from ..journal import open_run, role_lms
+    from ..journal.plan import planned
 
     budget, price = spending.budget(), configured.price
     if spending.dry_run:

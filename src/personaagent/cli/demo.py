@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..data.alignment import Alignment, Spend
     from ..demo import Answers
     from ..home import Home
-    from ..runs import OpenRun
-    from ..runs.planning import Plan
+    from ..journal import OpenRun
+    from ..journal.plan import Plan
     from ..settings import Settings
 
 _BATCH = 2
@@ -29,7 +29,7 @@ _BATCH = 2
 def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as_json: Json = False) -> None:
     """Build one made-up user's memory and persona, align it, answer later questions, and show who said what."""
     from ..home import Home
-    from ..runs import new_run
+    from ..journal import new_run
 
     started = time.perf_counter()
     configured = settings_asking(context, asking)
@@ -55,9 +55,9 @@ def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as
 
 def _align_made_up_user(home: "Home", paying: "OpenRun | Plan", quiet: bool) -> "tuple[Alignment, Answers]":
     from ..demo import answer_all, made_up_user
+    from ..journal import LOSS, REVISION
     from ..optimizers import PersonaAlignment
     from ..personas import live_persona, program
-    from ..runs import LOSS, REVISION
 
     person = made_up_user(home.folder / "LaMP-2M")
     home.store.ingest({person.user_id: person.history})

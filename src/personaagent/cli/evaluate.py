@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..evaluation.job import EvaluationJob
     from ..evaluation.ray_engine import RayEngine
     from ..evaluation.summary import Evaluation
-    from ..runs import OpenRun
-    from ..runs.planning import Plan
+    from ..journal import OpenRun
+    from ..journal.plan import Plan
     from ..settings import Settings
 
 _WITHOUT_LM = {"majority", "knn"}
@@ -83,7 +83,7 @@ def evaluate(
 
     from ..evaluation.job import Doing, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
-    from ..runs import new_run
+    from ..journal import new_run
 
     configured = settings_asking(context, asking)
     job = _job(selection, methods)
@@ -166,7 +166,7 @@ def _check(work: Work, configured: "Settings", spending: Spending) -> None:
 @contextmanager
 def _engine(work: Work, configured: "Settings", paying: "OpenRun | Plan | None") -> "Generator[RayEngine | None]":
     """Connect to the cluster that is asked for, if any; what a dry run counts, it counts in this process."""
-    from ..runs.planning import Plan
+    from ..journal.plan import Plan
 
     if work.engine == "local" or isinstance(paying, Plan):
         yield None

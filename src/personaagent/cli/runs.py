@@ -23,7 +23,7 @@ def spend(
     from ..data.lm_names import as_written
     from ..data.store import user_key
     from ..evaluation.job import open_journal_store
-    from ..runs import note_names
+    from ..journal import note_names
 
     with open_journal_store(settings(context)) as store:
         if run is not None:
@@ -66,7 +66,7 @@ def replay(
 def export_run(context: typer.Context, run: RunId, file: Annotated[Path, typer.Argument(help="To write.")]) -> None:
     """Write a run to one portable file: prompts and answers are in it, keys are not."""
     from ..evaluation.job import open_journal_store
-    from ..runs.portable import export_run as export
+    from ..journal.portable import export_run as export
 
     with open_journal_store(settings(context)) as store:
         calls = export(store.journal, run, file)
@@ -77,7 +77,7 @@ def export_run(context: typer.Context, run: RunId, file: Annotated[Path, typer.A
 def import_run(context: typer.Context, file: Annotated[Path, typer.Argument(help="From export-run.")]) -> None:
     """Record a run from a file, to replay it here."""
     from ..evaluation.job import open_journal_store
-    from ..runs.portable import import_run as import_
+    from ..journal.portable import import_run as import_
 
     with open_journal_store(settings(context)) as store:
         run = import_(store.journal, file)

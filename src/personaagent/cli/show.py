@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..data.change import Change, ChangeKind, Decision, Evidence
     from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
+    from ..journal.plan import Plan
     from ..optimizers.events import AlignmentEvent
-    from ..runs.planning import Plan
 
 _STYLES = {"+": "green", "-": "red"}
 

@@ -176,7 +176,7 @@ class ReActMethod(ListedMethod):
 
     async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
         """Make the same program for any user."""
-        from ..lms.recorded_tools import recorded_tool
+        from ..journal.tools import recorded_tool
         from ..programs.baselines.react import React
         from ..programs.tools.wikipedia import wikipedia_page_tool
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..data.errors import InputError, ServiceError, SetupError
 from ..data.lamp import LampUser
 from ..data.store.engines import SHARING, address_of
-from ..lms.budget import Budget
+from ..journal.budget import Budget
 from ..programs.scope import current_scope
 from ..settings import Settings
 from .answering import Hear, a_few_at_once

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data.errors import InputError
 from ..data.lamp import LampData
-from ..lms.recorder import recorder_here
+from ..journal.recorder import recorder_here
 from ..programs.shared_decisions import sharing_decisions
 from .engine import Engine, LocalEngine
 from .events import EvaluationStarted, Listener, QuestionAnswered, UserPrepared, ignore

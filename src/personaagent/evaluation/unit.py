@@ -13,8 +13,8 @@ from ..data.call import Part, Run
 from ..data.errors import PersonaAgentError, SetupError
 from ..data.lamp import LampUser
 from ..data.store import Store, user_key
+from ..journal import join_run, role_lms
 from ..programs.scope import within
-from ..runs import join_run, role_lms
 from ..settings import Settings
 from .answering import Answering
 from .events import UserPrepared

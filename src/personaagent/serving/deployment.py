@@ -19,14 +19,14 @@ from ..data.errors import PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
-from ..lms.payer import paid_by
+from ..journal import AGENT, OpenRun
+from ..journal.payer import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..people import erase, finish_erasures
 from ..programs.cancelling import cancellation_here
 from ..programs.pieces import telling
 from ..programs.scope import within
 from ..programs.spend import measure
-from ..runs import AGENT, OpenRun
 from .erasing import Erasures, finishing
 from .idempotency import claim_here
 from .learning import Learner

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownNameError
 from ..data.job import Job
 from ..data.store import User
-from ..lms.payer import paid_by
+from ..journal import LOSS, REVISION, OpenRun
+from ..journal.payer import paid_by
 from ..optimizers import PersonaAlignment
-from ..runs import LOSS, REVISION, OpenRun
 from .due import AlignmentPolicy, EveryN
 from .idempotency import claim_here, new_id
 from .limits import Limiter

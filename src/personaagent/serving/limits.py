@@ -92,7 +92,7 @@ class Limiter:
 
 @dataclass(frozen=True)
 class KeyPayer:
-    """Pays for calls out of what a key may use in a day; see `lms.payer.Payer`."""
+    """Pays for calls out of what a key may use in a day; see `journal.payer.Payer`."""
 
     ledger: UsageLedger
     key_id: str

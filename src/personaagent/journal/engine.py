@@ -24,13 +24,13 @@ from ..data.clean_text import clean
 from ..data.errors import DivergenceError
 from ..data.lm_names import as_written
 from ..data.redact import without_secrets
+from ..lms.accounts import endpoint_of, key_of, with_its_key
+from ..lms.plain_lm import PlainLM
+from ..lms.prices import Price, price_of
 from ..programs.cancelling import cancellation_here
 from ..programs.heard import heard
 from ..programs.spend import Meter
-from .accounts import endpoint_of, key_of, with_its_key
 from .patience import Patience
-from .plain_lm import PlainLM
-from .prices import Price, price_of
 from .recorder import LOST, Line, OpenCall, Recorder
 from .writer import Turn
 

@@ -11,15 +11,15 @@ from ..data.call import AskedLM, Cost, Part, Run, RunEnd
 from ..data.errors import InputError, SetupError, StoppedError
 from ..data.lm_names import as_written, note_name
 from ..data.store.journal import now
-from ..lms.budget import Budget
+from .budget import Budget
 
 if TYPE_CHECKING:
     import dspy
     from pydantic import JsonValue
 
     from ..data.store.journal import Journal
-    from ..lms.recorder import Recorder
     from ..settings import Settings
+    from .recorder import Recorder
 
 AGENT, LOSS, REVISION = "agent", "loss", "revision"
 """The roles in which an LM is asked."""
@@ -53,7 +53,7 @@ class OpenRun:
     @property
     def least_worst_case(self) -> Cost:
         """What a call to the `agent` LM may cost at most if its prompt is empty."""
-        from ..lms.journal import LONGEST_ANSWER, JournalEngine, most_tokens
+        from .engine import LONGEST_ANSWER, JournalEngine, most_tokens
 
         lm = self.lms[AGENT]
         price = lm.engine.price if isinstance(lm.engine, JournalEngine) else None
@@ -61,7 +61,7 @@ class OpenRun:
         return Cost(tokens=answer, dollars=price and price.of(0, answer))
 
     def refuse_unpaid_calls(self) -> None:
-        """Refuse from now on every call to an LM that nobody pays for; see `lms.payer.paid_by`."""
+        """Refuse from now on every call to an LM that nobody pays for; see `journal.payer.paid_by`."""
         self._recorder.needs_payer = True
 
     @contextmanager
@@ -69,7 +69,7 @@ class OpenRun:
         """Let what is done inside ask the LMs of the run, in a task or thread that did not begin inside `open_run`."""
         import dspy
 
-        from ..lms.recorder import recorder_here
+        from .recorder import recorder_here
 
         token = recorder_here.set(self._recorder)
         try:
@@ -107,7 +107,7 @@ def open_run(
         InputError: The recorded run of this id did something else.
         StoppedError: The run's work raised it: it can be taken up again under the run's id.
     """
-    from ..lms.recorder import Recorder
+    from .recorder import Recorder
 
     players = _players(lms)
     run = run.model_copy(update={"lms": _asked(players, run) or run.lms})
@@ -136,7 +136,7 @@ def join_run(
     Raises:
         SetupError: The run is not recorded here, or these are not its LMs.
     """
-    from ..lms.recorder import Recorder
+    from .recorder import Recorder
 
     players = _players(lms)
     if journal.find(run.run_id) is None:
@@ -191,7 +191,7 @@ def _players(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
 
 
 def _asked(players: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
-    from ..lms.journal import asked_lm
+    from .engine import asked_lm
 
     return {role: asked_lm(lm, run.run_id) for role, lm in players.items()}
 
@@ -201,7 +201,7 @@ def _recording(
     recorder: "Recorder", run: Run, players: "Mapping[str, dspy.LM]", price: str | None
 ) -> Generator[OpenRun]:
     """Let what is done inside ask the LMs of a run through its recorder."""
-    from ..lms.journal import journalled
+    from .engine import journalled
 
     note_names(run)
     try:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
 from ..data.errors import ErasedUserError, SetupError
 from ..data.store.journal import now
+from ..lms.prices import FREE, Price
 from ..programs.scope import current_scope
 from .budget import Budget, Purse
+from .divergence import divergence
 from .payer import Reservation, payer_here
-from .prices import FREE, Price
-from .replaying import divergence
 from .writer import JournalWriter, Turn
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dspy.lm15 import Request, Usage
 
 from ..data.call import NOTHING, Cost
 from ..lms.immediate import AsyncImmediateEngine, ImmediateEngine
-from ..lms.journal import most_tokens, worst_case
 from ..lms.prices import Price, price_of
-from .opening import AGENT, LOSS, REVISION
+from .engine import most_tokens, worst_case
+from .run import AGENT, LOSS, REVISION
 
 _WORDS = "an answer of about this length, which stands for the one that the model would give here " * 3
 
