@@ -9,6 +9,7 @@ keeps those that it was given (`Store.add_task`) and registers them when it is o
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,13 +18,15 @@ from .errors import InputError, UnknownNameError
 from .interaction import SAID
 from .task import OPEN, Task
 
-_built_in: dict[str, Task] = {OPEN.name: OPEN}
 _own: dict[str, Task] = {}
 
 
-def register_built_in(*tasks: Task) -> None:
-    """Make tasks of the package known; their names cannot be given to others."""
-    _built_in.update({task.name: task for task in tasks})
+@cache
+def _built_in() -> Mapping[str, Task]:
+    """Return the tasks of the package, whose names cannot be given to others."""
+    from .lamp.tasks import TASKS
+
+    return {OPEN.name: OPEN, **TASKS}
 
 
 def register(task: Task) -> None:
@@ -35,7 +38,7 @@ def register(task: Task) -> None:
     if task.name == SAID:
         raise InputError(f"{SAID!r} is what statements of users are stored under: give your task another name")
     if is_built_in(task.name):
-        if task != _built_in[task.name]:
+        if task != _built_in()[task.name]:
             raise InputError(f"{task.name!r} is the name of a task that the package defines: give yours another name")
         return
     _own[task.name] = task
@@ -43,12 +46,12 @@ def register(task: Task) -> None:
 
 def is_built_in(name: str) -> bool:
     """Return whether a task of the package has this name."""
-    return name in _built_in
+    return name in _built_in()
 
 
 def known_tasks() -> Mapping[str, Task]:
     """Return all tasks by name: the package's, then your own."""
-    return {**_built_in, **_own}
+    return {**_built_in(), **_own}
 
 
 def task_named(name: str) -> Task:
@@ -87,4 +90,4 @@ def read_task(file: Path) -> Task:
 
 
 def _find(name: str) -> Task | None:
-    return _built_in.get(name) or _own.get(name)
+    return _built_in().get(name) or _own.get(name)

@@ -5,7 +5,6 @@
 """
 
 from ..task import Task
-from ..tasks import register_built_in
 
 MOVIE_TAGS = (
     "sci-fi",
@@ -78,5 +77,3 @@ _TASKS = (
 
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 """LaMP's tasks by name. Movies and news both call themselves `LaMP_2` in LaMP's own files: here LaMP-2M and LaMP-2N."""
-
-register_built_in(*_TASKS)
