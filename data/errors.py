@@ -28,6 +28,8 @@ A message names the file, record, field and value, and says what to do next. No 
 PersonaAgent's public functions.
 """
 
+import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,3 +184,15 @@ def writing(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def without_secrets(text: str, *more: str) -> str:
+    """Return `text` without credentials in URLs, the values of key variables (`*_API_KEY`) and `more` keys."""
+    text = _URL_CREDENTIALS.sub("", text)
+    keys = [*more, *(value for name, value in os.environ.items() if name.endswith("_API_KEY"))]
+    for key in sorted((key for key in keys if len(key) >= 8), key=len, reverse=True):
+        text = text.replace(key, "(key)")
+    return text

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..data.alignment import Alignment
-from ..data.errors import TrackingError
+from ..data.errors import TrackingError, without_secrets
 from ..data.persona import PersonaVersion, persona_diff
 from ..data.private import private_file
-from ..data.redact import without_secrets
 from ..data.sqlite_files import compact
 from ..data.store import User
 from ..programs import PersonaAgent

@@ -10,9 +10,8 @@ from ..errors import InputError, UnknownNameError
 from ..persona import PersonaVersion
 from . import schema
 from .database import Database
-from .handle import Handle
 from .personas import add_version, next_version, read_version, read_versions, recorded_alignments
-from .rows import check_id, next_number, read, written
+from .rows import Handle, check_id, next_number, read, written
 
 _table = schema.alignments
 

@@ -16,9 +16,9 @@ from ..private import close_to_others, private_file
 from .compacting import compacted, settled
 from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, engines_at
 from .failures import explained, is_full, refers_to_nothing
-from .handle import Handle
 from .lease import Lease
 from .room import Room
+from .rows import Handle
 
 
 class Database(Handle):

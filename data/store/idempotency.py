@@ -12,9 +12,8 @@ from ..nouns import Noun
 from . import schema
 from .database import Database
 from .forgotten import texts_in
-from .handle import Handle
 from .journal import now
-from .rows import check_id, read, written
+from .rows import Handle, check_id, read, written
 
 KEPT = timedelta(hours=24)
 """How long a write is known."""

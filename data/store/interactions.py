@@ -13,10 +13,9 @@ from ..memory.rows import Mark, contents_of
 from . import schema
 from .database import Database
 from .forgotten import calls_quoting, take_out_words
-from .handle import Handle
 from .idempotency import forget_answers
 from .new_interactions import check_new
-from .rows import check_id, read, written
+from .rows import Handle, check_id, read, written
 from .statements import retract
 
 if TYPE_CHECKING:

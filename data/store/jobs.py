@@ -6,8 +6,7 @@ from ..errors import UnknownNameError
 from ..job import Job
 from . import schema
 from .database import Database
-from .handle import Handle
-from .rows import read, written
+from .rows import Handle, read, written
 
 _table = schema.jobs
 

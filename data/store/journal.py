@@ -10,9 +10,8 @@ from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import ErasedUserError, InputError, StorageError, UnknownNameError
 from . import schema
 from .database import Database
-from .handle import Handle
 from .journal_rows import add_attempts, add_attempts_if_called, add_calls, add_calls_of_stored, rows_of
-from .rows import check_id, next_number, read, written
+from .rows import Handle, check_id, next_number, read, written
 
 _runs, _ends, _calls, _attempts = schema.runs, schema.run_ends, schema.calls, schema.attempts
 

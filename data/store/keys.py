@@ -9,9 +9,8 @@ from ..api_key import ApiKey, KeyLimits, Role, hash_of, new_token, split_token, 
 from ..errors import InputError, UnknownNameError
 from . import schema
 from .database import Database
-from .handle import Handle
 from .journal import now
-from .rows import check_id, read, written
+from .rows import Handle, check_id, read, written
 from .user import user_key
 
 _table = schema.api_keys

@@ -15,10 +15,9 @@ from ..statement import Statement
 from . import schema
 from .database import Database
 from .erasure import erase_rows
-from .handle import Handle
 from .interactions import counts_of
 from .personas import Promotion
-from .rows import check_id, read, written
+from .rows import Handle, check_id, read, written
 from .tombstones import Tombstone, Tombstones, strike
 from .user import user_key
 

@@ -12,8 +12,7 @@ from ..nouns import Noun
 from ..persona import Persona, PersonaVersion
 from . import schema
 from .database import Database
-from .handle import Handle
-from .rows import next_number, read, written
+from .rows import Handle, next_number, read, written
 
 _versions, _promotions = schema.persona_versions, schema.promotions
 _LIVE = (

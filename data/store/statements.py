@@ -6,8 +6,7 @@ from ..errors import InputError
 from ..statement import Statement
 from . import schema
 from .database import Database
-from .handle import Handle
-from .rows import check_id, next_number, read, written
+from .rows import Handle, check_id, next_number, read, written
 
 _table = schema.statements
 

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from . import schema
 from .database import Database
-from .handle import Handle
 from .journal import now
+from .rows import Handle
 
 Part = Literal["rows", "index", "files", "tracking"]
 """What is removed of a user, in this order: rows of the store, vectors, deleted bytes in its files, MLflow's copies."""

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select, text
 
 from . import schema
 from .database import Database
-from .handle import Handle
+from .rows import Handle
 
 _NO_LIMIT = 2**53
 _table = schema.usage

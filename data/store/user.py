@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from ..errors import SetupError
 from .alignments import AlignmentLog
 from .database import Database
-from .handle import Handle
 from .interactions import InteractionLog
 from .jobs import JobLog
 from .personas import PersonaLog
+from .rows import Handle
 from .statements import StatementLog
 
 if TYPE_CHECKING:

@@ -15,10 +15,20 @@ from personaagent.data.errors import InputError
 from personaagent.data.lamp import task_named
 from personaagent.data.task import Task
 from personaagent.evaluation import Row, metrics_over_scored, official_metrics, summarise
-from personaagent.evaluation.intervals import Estimate, estimates, excess_intervals, intervals, per_user_estimates
+from personaagent.evaluation.intervals import (
+    PLAIN,
+    SHARE,
+    SHARE_EXCESS,
+    SIZE,
+    Estimate,
+    Scale,
+    estimates,
+    excess_intervals,
+    intervals,
+    per_user_estimates,
+)
 from personaagent.evaluation.official import Array
 from personaagent.evaluation.paired import Difference, differences, per_user_differences, scored_by_both
-from personaagent.evaluation.scales import PLAIN, SHARE, SHARE_EXCESS, SIZE, Scale
 from personaagent.evaluation.totals import Sample, averaged, pooled, scored
 
 CITATIONS, MOVIES, RATINGS, HEADLINES = (task_named(name) for name in ("LaMP-1", "LaMP-2M", "LaMP-3", "LaMP-4"))

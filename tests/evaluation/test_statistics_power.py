@@ -11,8 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from personaagent.evaluation.official import Array
-from personaagent.evaluation.paired import holm
-from personaagent.evaluation.power import users_needed
+from personaagent.evaluation.paired import holm, users_needed
 from personaagent.evaluation.totals import Sample
 
 

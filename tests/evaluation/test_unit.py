@@ -20,11 +20,11 @@ from personaagent.evaluation import (
     UserPrepared,
     Workbench,
 )
+from personaagent.evaluation.answering import MethodWork
 from personaagent.evaluation.calibrating import with_weights
 from personaagent.evaluation.engine import LocalEngine
+from personaagent.evaluation.ray_engine import Unit, answer_unit, settings_that_travel
 from personaagent.evaluation.rows import fingerprint
-from personaagent.evaluation.unit import Unit, answer_unit, settings_that_travel
-from personaagent.evaluation.work import MethodWork
 from personaagent.journal import new_run, open_run, role_lms
 from personaagent.programs.scope import within
 from personaagent.settings import Settings

@@ -15,8 +15,7 @@ from personaagent.data.api_key import ApiKey, KeyLimits
 from personaagent.data.call import NOTHING, Cost
 from personaagent.data.errors import LimitError
 from personaagent.data.store import Store
-from personaagent.serving.limits import Limiter
-from personaagent.serving.window import MovingWindow
+from personaagent.serving.limits import Limiter, MovingWindow
 
 NO_LIMITS = KeyLimits()
 FREE, UNKNOWN = Cost(), Cost(dollars=None)

@@ -23,8 +23,8 @@ import personaagent
 from personaagent.data.interaction import Interaction
 from personaagent.data.store import Store
 from personaagent.programs import AgentSettings
+from personaagent.serving.app import add_page
 from personaagent.serving.configuration import Serving
-from personaagent.serving.page import add_page
 from personaagent.testing import Script, ScriptedLM
 
 from .conftest import listening, serving

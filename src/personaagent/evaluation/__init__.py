@@ -13,16 +13,15 @@ from .baseline_methods import (
     VotesMethod,
 )
 from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPrepared
+from .job import evaluate
 from .listing import METHODS
 from .methods import ListedMethod, Method, methods_named
 from .official import Metrics, official_metrics
 from .optimizer_methods import BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod
-from .ours import metrics_over_scored
 from .personaagent_method import PersonaAgentMethod
 from .rows import Row
-from .runner import evaluate
 from .selection import select
-from .summary import Evaluation, MethodSummary, summarise
+from .summary import Evaluation, MethodSummary, metrics_over_scored, summarise
 from .workbench import Workbench
 
 __all__ = [

@@ -2,27 +2,110 @@
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import dspy
 
+from ..data.alignment import Spend
+from ..data.answer_weights import AnswerWeights, Distribution
+from ..data.change import ChangeKind
 from ..data.errors import AnswerError, StoppedError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
-from ..data.own_metric import score_of
+from ..data.own_metric import OwnMetric, score_of
 from ..data.store import user_key
+from ..data.task import Task
 from ..programs.scope import within
-from .attempt import NOTHING, Attempt, attempt, attempt_here
+from ..programs.spend import measure
 from .events import UserPrepared
+from .methods import Method
 from .protocol import persona_of
 from .rows import Row, Status
-from .work import MethodWork
 from .workbench import Workbench
+
+
+@dataclass(frozen=True)
+class MethodWork:
+    """Users whose questions a method is to answer."""
+
+    method: Method
+    task: Task
+    users: Sequence[LampUser]
+    online: bool = False
+    """Whether each answered question joins its user's history before the next one is asked."""
+    metric: OwnMetric | None = None
+    """Scores answers; None leaves that to the metrics of the task's kind."""
+    weights: Mapping[str, AnswerWeights] = field(default_factory=dict[str, AnswerWeights])
+    """Answer weights by user key, for a method that weighs its answers."""
+    base_rates: Mapping[str, Distribution] = field(default_factory=dict[str, Distribution])
+    """How often the other users give each answer, by user key; empty for a task that asks for text."""
+    certified: frozenset[ChangeKind] = frozenset()
+    """Kinds of change that a certificate lets go live at once."""
+    concurrency: int = 1
+    """Users answered at once."""
+
+
+_LOG = logging.getLogger(__name__)
+
+NOTHING = Spend()
+
+Result = TypeVar("Result")
+
+
+class Attempt(NamedTuple, Generic[Result]):
+    """What a piece of a method's work came to, and what it took."""
+
+    result: Result | None
+    error: Exception | None
+    spend: Spend
+
+
+async def attempt(work: Awaitable[Result]) -> Attempt[Result]:
+    """Await a method's work; see `attempt_here`."""
+    result = None
+    with _kept() as kept:
+        result = await work
+    return Attempt(result, kept.error, kept.spend)
+
+
+def attempt_here(work: Callable[[], Result]) -> Attempt[Result]:
+    """Do a method's work, in this thread: whatever fails beyond this boundary is data, and the run goes on.
+
+    A run that must not go on is not a failure of the method: its `StoppedError` passes. DSPy keeps no trace and no
+    history of the work: over thousands of questions they would fill the memory with prompts.
+    """
+    result = None
+    with _kept() as kept:
+        result = work()
+    return Attempt(result, kept.error, kept.spend)
+
+
+@dataclass
+class _Kept:
+    error: Exception | None = None
+    spend: Spend = NOTHING
+
+
+@contextmanager
+def _kept() -> Generator[_Kept]:
+    kept = _Kept()
+    with measure() as meter, dspy.context(trace=None, disable_history=True):
+        try:
+            yield kept
+        except StoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - methods are other people's code; the error becomes a row
+            _LOG.debug("a method failed", exc_info=error)
+            kept.error = error
+    kept.spend = meter.spend
+
 
 _MAX_MESSAGE = 500
 

@@ -24,8 +24,7 @@ from ..programs.baselines.weighed import Past
 from ..programs.lm_here import model_here
 from ..programs.scope import within
 from ..programs.weighing import experts_of
-from .attempt import attempt_here
-from .work import MethodWork
+from .answering import MethodWork, attempt_here
 
 if TYPE_CHECKING:
     from .workbench import Workbench

@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from ..data.task import Task
-from .answering import Answering, Hear, a_few_at_once
+from .answering import Answering, Hear, MethodWork, a_few_at_once
 from .calibrating import with_weights
-from .work import MethodWork
 from .workbench import Workbench
 
 

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from ..data.errors import InputError
 from ..data.histories import history_files, load_histories, own_task
 from ..data.lamp import LampData, load
 from ..data.lm_names import as_written
@@ -18,15 +19,17 @@ from ..data.nouns import Noun
 from ..data.own_metric import metric_named, scored_by
 from ..data.store import user_key
 from ..data.tasks import task_named
+from ..journal.recorder import recorder_here
 from ..programs.scope import within
+from ..programs.shared_decisions import sharing_decisions
+from .answering import MethodWork
 from .engine import Engine, LocalEngine
-from .events import Event, Listener, UserPrepared
-from .methods import methods_named
+from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPrepared, ignore
+from .methods import Method, methods_named
 from .protocol import Protocol, persona_file, write_protocol
-from .rows import run_of
-from .runner import evaluate
+from .rows import Row, RowSink, rows_file, run_of
 from .selection import label_histories, select, shuffle_users
-from .summary import Evaluation
+from .summary import Evaluation, summarise
 from .workbench import Workbench
 
 if TYPE_CHECKING:
@@ -34,6 +37,80 @@ if TYPE_CHECKING:
 
     from ..data.store import Store
     from ..settings import Settings
+
+
+async def evaluate(
+    methods: Sequence[Method],
+    data: LampData,
+    *,
+    out: Path | None = None,
+    concurrency: int = 4,
+    online: bool = False,
+    engine: Engine | None = None,
+    listen: Listener = ignore,
+) -> Evaluation:
+    """Let each method answer each question, and score the answers.
+
+    One method runs after the other, and so do a user's questions, in the order of time. LMs are those of the DSPy
+    context around this call.
+
+    Args:
+        methods: What is evaluated; their names must differ.
+        data: Users with histories, questions and golds; see `select` for a part of it.
+        out: Folder for `rows.jsonl`, one row per method and question, written as they finish; None keeps no file. Rows
+            that the run around this call (see `runs.open_run`) left there are written anew, from its journal.
+        concurrency: Users answered at once, at least 1.
+        online: Whether each answered question joins its user's history before the next one is asked.
+        engine: Where users are answered; by default in this process, see `LocalEngine`.
+        listen: Is told what happens.
+
+    Returns:
+        The rows and their totals. A question that a method could not answer is a row too, with the error in it.
+
+    Raises:
+        InputError: There is nothing to score, or `out` already holds rows.
+        StorageError: The rows cannot be written.
+    """
+    _refuse_what_cannot_be_scored(methods, data, concurrency)
+    names = tuple(method.name for method in methods)
+    listen(EvaluationStarted(names, len(data.users), len(data.questions)))
+    recorder = recorder_here.get()
+    with rows_file(out, recorder and recorder.run_id) as keep, sharing_decisions():
+        record = _Record(keep, listen, total=len(methods) * len(data.questions))
+        answering = engine or LocalEngine()
+        for method in methods:
+            work = MethodWork(method, data.task, data.users, online, data.metric, concurrency=concurrency)
+            await answering.answer(work, record.hear)
+    return summarise(data.task, record.rows)
+
+
+def _refuse_what_cannot_be_scored(methods: Sequence[Method], data: LampData, concurrency: int) -> None:
+    names = [method.name for method in methods]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"methods {names}: name at least one, and each only once")
+    if concurrency < 1:
+        raise InputError(f"concurrency is {concurrency}: at least 1 thing must be done at once")
+    if not data.questions:
+        raise InputError("there are no questions to evaluate")
+    for question in data.questions:
+        if question.ground_truth is None:
+            raise InputError(f"question {question.interaction_id} has no gold: evaluation needs the outputs file")
+
+
+class _Record:
+    """Keeps each row, and tells."""
+
+    def __init__(self, keep: RowSink, listen: Listener, total: int) -> None:
+        self._keep, self._listen, self._total = keep, listen, total
+        self.rows: list[Row] = []
+
+    def hear(self, news: UserPrepared | Row) -> None:
+        if isinstance(news, UserPrepared):
+            self._listen(news)
+            return
+        self._keep(news)
+        self.rows.append(news)
+        self._listen(QuestionAnswered(news, len(self.rows), self._total))
 
 
 class EvaluationJob(Noun):

@@ -9,12 +9,17 @@ from pydantic import JsonValue
 
 from ..data.alignment import Spend
 from ..data.task import Task
-from . import ours
 from .official import Metrics
-from .ours import metrics_over_scored
 from .rows import Row, fingerprint
 from .scores import metrics, scorer
-from .totals import averaged
+from .totals import averaged, scored
+
+_SCORED_ONLY = "scored rows only, answers parsed leniently"
+
+
+def metrics_over_scored(task: Task, rows: Sequence[Row]) -> Metrics:
+    """Return the task's metrics over the rows that were scored; none if no row was."""
+    return metrics(task, scored(rows))
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Evaluation:
         return {
             "task": self.task.name,
             "scorer": scorer(self.task),
-            "scored_only": ours.NAME,
+            "scored_only": _SCORED_ONLY,
             "users": len({row.user_key for row in self.rows}),
             "questions": len({row.question_id for row in self.rows}),
             "methods": {name: summary.as_json() for name, summary in self.methods.items()},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import dspy
 
     from ..data.memory.embedder import Embedder
-    from .work import MethodWork
+    from .answering import MethodWork
 
 
 class Workbench:

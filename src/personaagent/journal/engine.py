@@ -21,9 +21,8 @@ from dspy.utils import exceptions
 
 from ..data.call import AskedLM, Attempt, Cost, Failure
 from ..data.clean_text import clean
-from ..data.errors import DivergenceError
+from ..data.errors import DivergenceError, without_secrets
 from ..data.lm_names import as_written
-from ..data.redact import without_secrets
 from ..lms.accounts import endpoint_of, key_of, with_its_key
 from ..lms.plain_lm import PlainLM
 from ..lms.prices import Price, price_of

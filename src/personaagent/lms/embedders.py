@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..data.call import ANSWER_SECONDS
-from ..data.errors import LMError, UnknownNameError
-from ..data.redact import without_secrets
+from ..data.errors import LMError, UnknownNameError, without_secrets
 from .awaiting import awaited
 from .models import MODELS
 from .opening import use_bundled_prices

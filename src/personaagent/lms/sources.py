@@ -13,8 +13,7 @@ from typing import Protocol
 
 import httpx
 
-from ..data.errors import ModelFileError, ServiceError, SetupError
-from ..data.redact import without_secrets
+from ..data.errors import ModelFileError, ServiceError, SetupError, without_secrets
 from .models import ModelFile, Packages, sha256_of
 
 HUB_URL = "https://huggingface.co"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
 from personaagent.evaluation.report import TaskAnalysis, figures
-from personaagent.evaluation.report.canvas import drawn
+from personaagent.evaluation.report.figures import drawn
 from personaagent.evaluation.report.names import series
 
 POINTS = st.dictionaries(

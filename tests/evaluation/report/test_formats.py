@@ -5,8 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from personaagent.evaluation.report.document import Block, Comparison, Figure, Part, Report, Section, Table, Words
-from personaagent.evaluation.report.html import html
-from personaagent.evaluation.report.markdown import markdown
+from personaagent.evaluation.report.writing import html, markdown
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil.example/x.png) [y](javascript:1) | `z` <img src=x>"
 FIGURE = Figure("drawn", "A circle.", '<svg viewBox="0 0 1 1" role="img"><circle r="1"/></svg>')
