@@ -14,50 +14,6 @@ from ..data.errors import LimitError
 from ..data.store import UsageLedger
 from ..data.store.usage import Usage
 
-
-class MovingWindow:
-    """Counts events in this process. Threads may share it.
-
-    Args:
-        seconds: How long the window is.
-        clock: Seconds that never go back.
-    """
-
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self._seconds, self._clock, self._lock = seconds, clock, threading.Lock()
-        # By key, when its events were; the key with the latest event is last.
-        self._events: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def take(self, key: str, most: int) -> float | None:
-        """Count an event of a key, unless the window holds `most` of its events already.
-
-        Returns:
-            None if it was counted, else the seconds until one more may be.
-        """
-        with self._lock:
-            now = self._clock()
-            self._forget(now)
-            events = self._events.get(key, deque())
-            while events and events[0] <= now - self._seconds:
-                events.popleft()
-            if len(events) >= most:
-                return events[0] + self._seconds - now if events else self._seconds
-            events.append(now)
-            self._events[key] = events
-            self._events.move_to_end(key)
-            return None
-
-    def _forget(self, now: float) -> None:
-        while self._events:
-            key, events = next(iter(self._events.items()))
-            if events[-1] > now - self._seconds:
-                return
-            del self._events[key]
-
-
 _MINUTE_SECONDS = 60.0
 
 
@@ -218,3 +174,46 @@ def _out_of_dollars(most: float | None) -> str:
 def _tomorrow(reason: str, now: datetime) -> LimitError:
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return LimitError(ceil((midnight - now).total_seconds()), f"{reason}: try again tomorrow (UTC)")
+
+
+class MovingWindow:
+    """Counts events in this process. Threads may share it.
+
+    Args:
+        seconds: How long the window is.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds, self._clock, self._lock = seconds, clock, threading.Lock()
+        # By key, when its events were; the key with the latest event is last.
+        self._events: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def take(self, key: str, most: int) -> float | None:
+        """Count an event of a key, unless the window holds `most` of its events already.
+
+        Returns:
+            None if it was counted, else the seconds until one more may be.
+        """
+        with self._lock:
+            now = self._clock()
+            self._forget(now)
+            events = self._events.get(key, deque())
+            while events and events[0] <= now - self._seconds:
+                events.popleft()
+            if len(events) >= most:
+                return events[0] + self._seconds - now if events else self._seconds
+            events.append(now)
+            self._events[key] = events
+            self._events.move_to_end(key)
+            return None
+
+    def _forget(self, now: float) -> None:
+        while self._events:
+            key, events = next(iter(self._events.items()))
+            if events[-1] > now - self._seconds:
+                return
+            del self._events[key]
