@@ -145,7 +145,7 @@ class _Free:
         """Charge nothing."""
 
 
-def _take(window: MovingWindow, key: ApiKey, most: int | None, what: str) -> None:
+def _take(window: "MovingWindow", key: ApiKey, most: int | None, what: str) -> None:
     if most is None or (wait := window.take(key.key_id, most)) is None:
         return
     seconds = max(1, ceil(wait))
