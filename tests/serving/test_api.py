@@ -108,6 +108,29 @@ def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
         assert server.client.post("/v1/interactions", content=content, headers=key).status_code == 413
 
 
+def test_who_has_stored_as_much_as_may_be_can_store_again_after_forgetting() -> None:
+    with serving(ScriptedLM(ANSWERS), QUICK.model_copy(update={"user_bytes": 2_000})) as server:
+        key = server.key_of("maya")
+        new = {"query": "A film? " + "x" * 2_000, "id": "1"}
+        assert server.client.post("/v1/interactions", json=new, headers=key).status_code == 201
+        refused = server.client.post("/v1/interactions", json={"query": "Another?"}, headers=key)
+        assert (refused.status_code, "forget something first" in refused.json()["detail"]) == (413, True)
+        asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
+        assert server.client.post("/v1/chat/completions", json=asked, headers=key).status_code == 413
+        assert server.lm.requests == []
+        assert server.client.delete("/v1/memory/1", headers=key).status_code == 204
+        assert server.client.post("/v1/interactions", json={"query": "Another?"}, headers=key).status_code == 201
+
+
+def test_requests_of_any_kind_are_counted_and_the_next_minute_is_told(server: Server) -> None:
+    _, token = server.store.keys.create("user", user_id="maya", limits=KeyLimits(requests_per_minute=2))
+    key = {"Authorization": f"Bearer {token}"}
+    server.client.post("/v1/interactions", json={"query": "A film?"}, headers=key)
+    assert server.client.get("/v1/me", headers=key).status_code == 200
+    refused = server.client.get("/v1/me", headers=key)
+    assert (refused.status_code, 0 < int(refused.headers["Retry-After"]) <= 60) == (429, True)
+
+
 def test_feedback_makes_the_ground_truth_known(server: Server) -> None:
     key = server.key_of("maya")
     asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
