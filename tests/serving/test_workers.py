@@ -220,6 +220,31 @@ def test_an_alignment_whose_worker_was_killed_is_interrupted_and_one_whose_worke
 
 
 @pytest.mark.usefixtures("server")
+def test_nothing_is_written_for_users_who_were_erased_when_every_worker_had_lost_the_database(
+    deployment: Deployment, postgres: PostgresServer
+) -> None:
+    keys = [deployment.new_key(f"leaver {number}") for number in range(2)]
+    for key in keys:
+        for number in range(ALIGN_EVERY - 1):
+            known = {"query": f"Does canary {number} suit the evening?", "ground_truth": f"Rather canary {number}."}
+            assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+        long = {"n": ALIGN_EVERY - 1, "iterations": 30}
+        assert deployment.call("POST", "/v1/alignments", key, json=long).status_code == 202
+    time.sleep(1)
+    with postgres.admin() as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    time.sleep(3)
+    assert [deployment.call("DELETE", "/v1/me", key).status_code for key in keys] == [200, 200]
+    time.sleep(5)
+    with postgres.admin() as connection:
+        schema = deployment.database.rpartition("%3D")[2]
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]).fetchall()
+        for (table,) in tables:
+            counted = f"SELECT count(*) FROM {schema}.{table} AS row WHERE row::text LIKE '%canary%'"  # noqa: S608 - names that PostgreSQL gave
+            assert connection.execute(counted.encode()).fetchone() == (0,), table
+
+
+@pytest.mark.usefixtures("server")
 def test_without_chroma_answers_come_without_memory_until_it_is_back(deployment: Deployment) -> None:
     key = deployment.new_key("noor")
     assert deployment.ask(key)["without_memory"] is False
