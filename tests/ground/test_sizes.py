@@ -19,7 +19,7 @@ FUNCTION_LINES = 50
 ALGORITHM_LINES = 40
 ALGORITHMS = {"acompile", "aforward", "compile", "forward"}
 PARAMETERS = 7
-BOUNDARIES = {"src/personaagent/evaluation/attempt.py", "src/personaagent/serving/learning.py"}
+BOUNDARIES = {"src/personaagent/evaluation/answering.py", "src/personaagent/serving/learning.py"}
 """Where any exception may be caught: it becomes a row of the report, or the end of work that no request waits for."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

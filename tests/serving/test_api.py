@@ -117,7 +117,7 @@ def test_who_has_stored_as_much_as_may_be_can_store_again_after_forgetting() -> 
         assert (refused.status_code, "forget something first" in refused.json()["detail"]) == (413, True)
         asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
         assert server.client.post("/v1/chat/completions", json=asked, headers=key).status_code == 413
-        assert server.lm.requests == []
+        assert len(server.lm.requests) == 0
         assert server.client.delete("/v1/memory/1", headers=key).status_code == 204
         assert server.client.post("/v1/interactions", json={"query": "Another?"}, headers=key).status_code == 201
 

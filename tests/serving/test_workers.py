@@ -228,7 +228,7 @@ def test_nothing_is_written_for_users_who_were_erased_when_every_worker_had_lost
         for number in range(ALIGN_EVERY - 1):
             known = {"query": f"Does canary {number} suit the evening?", "ground_truth": f"Rather canary {number}."}
             assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
-        long = {"n": ALIGN_EVERY - 1, "iterations": 30}
+        long = {"n": ALIGN_EVERY - 1, "iterations": 10}
         assert deployment.call("POST", "/v1/alignments", key, json=long).status_code == 202
     time.sleep(1)
     with postgres.admin() as connection:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet
 
 from ..data.api_key import Role
 from ..data.errors import ErasedUserError, LateError, LimitError, PersonaAgentError, StoppedError
@@ -48,6 +49,7 @@ class UnderWay:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self._begun: defaultdict[str, dict[str, _Begun]] = defaultdict(dict)
         self._leaving: set[str] = set()
+        self._of_erased = WeakSet[Cancellation]()
         self._guard = threading.Lock()
 
     async def answer(self, caller: "Caller", question: Question) -> Answer:
@@ -77,6 +79,8 @@ class UnderWay:
         try:
             return await asyncio.shield(answering)
         except StoppedError as error:
+            if cancellation in self._of_erased:
+                raise ErasedUserError(caller.user.user_id) from error
             if too_late.when() > asyncio.get_running_loop().time():
                 raise
             raise LateError(f"no answer within {self._longest_seconds:g} s") from error
@@ -100,11 +104,12 @@ class UnderWay:
             self._leaving.discard(user_key)
 
     def end(self, user_key: str, seconds: float) -> None:
-        """Wait for the answers of a user, and cut off what takes longer than some seconds."""
+        """Wait for the answers of a user who is erased, and cut off what takes longer than some seconds."""
         with self._guard:
             begun = tuple(self._begun.get(user_key, {}).values())
         wait([one.answer for one in begun], seconds)
         for one in begun:
+            self._of_erased.add(one.cancellation)
             one.cancellation.cut()
 
     def close(self) -> None:
