@@ -1,6 +1,7 @@
 """Rows of the journal: how calls and attempts are written, and for whom they are not."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from sqlalchemy import Connection, TextClause, text
 
@@ -65,7 +66,12 @@ def add_attempts_if_called(connection: Connection, attempts: Rows) -> None:
 
 def _locking(connection: Connection, statement: str) -> TextClause:
     """Return a statement that waits in PostgreSQL for an erasure of what it reads; in SQLite, writers take turns."""
-    return text(statement.format(lock="" if connection.dialect.name == "sqlite" else " FOR KEY SHARE"))
+    return _with_lock(statement, "" if connection.dialect.name == "sqlite" else " FOR KEY SHARE")
+
+
+@cache
+def _with_lock(statement: str, lock: str) -> TextClause:
+    return text(statement.format(lock=lock))
 
 
 def rows_of(entries: Sequence[Call | Attempt]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
