@@ -1,4 +1,4 @@
-"""The application: routes, and what is opened while it runs."""
+"""The application: routes, what is opened while it runs, and the page."""
 
 import hashlib
 import os
