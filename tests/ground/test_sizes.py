@@ -14,7 +14,7 @@ SOURCES = {
     for path in sorted((ROOT / room).rglob("*.py"))
 }
 
-FILE_LINES = 300
+FILE_LINES = 400
 FUNCTION_LINES = 50
 ALGORITHM_LINES = 40
 ALGORITHMS = {"acompile", "aforward", "compile", "forward"}
@@ -47,7 +47,7 @@ def _parameters(function: Function) -> int:
     return len(own) + len(arguments.kwonlyargs) + bool(arguments.vararg) + bool(arguments.kwarg)
 
 
-def test_files_are_at_most_300_lines() -> None:
+def test_files_are_at_most_400_lines() -> None:
     assert {file: n for file, source in SOURCES.items() if (n := len(source.splitlines())) > FILE_LINES} == {}
 
 
