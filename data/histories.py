@@ -1,20 +1,23 @@
-"""Users to evaluate on from JSON lines of one's own: a file of dated queries and ground truths is one user.
+"""Users to evaluate on from files of one's own: a file of queries and ground truths is one user.
 
 What `personaagent ingest` takes can be evaluated: the newest fifth of each user's interactions are asked, and the
 others are the history.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import InputError, RecordError
-from .ingest import read_jsonl
+from .history import read_history
+from .history.files import TABLES
 from .interaction import Interaction
 from .lamp.files import LampData, LampUser
 from .task import Task
 from .tasks import read_task, register, task_named
 
 TASK_FILE = "task.json"
+SUFFIXES = {".jsonl", ".ndjson", *TABLES}
+"""Of the files of users in a folder; a JSON array there may be one of LaMP's."""
 ASKED = 0.2
 """The part of a user's interactions that is asked, at least one."""
 NOTE = f"Own data: the newest {ASKED:.0%} of each user's interactions are the questions, the others are the history."
@@ -22,7 +25,9 @@ NOTE = f"Own data: the newest {ASKED:.0%} of each user's interactions are the qu
 
 def history_files(path: Path) -> tuple[Path, ...]:
     """Return the files of users: the file itself, or those of a folder in the order of their names."""
-    return (path,) if path.suffix == ".jsonl" else tuple(sorted(path.glob("*.jsonl")))
+    if path.is_file():
+        return (path,)
+    return tuple(sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES))
 
 
 def own_task(path: Path, name: str) -> Task:
@@ -43,25 +48,27 @@ def own_task(path: Path, name: str) -> Task:
 
 
 def load_histories(files: Sequence[Path], task: Task) -> LampData:
-    """Read users, one a file (see `ingest.read_jsonl`), named as the file is.
+    """Read users from files (see `read_history`); who is in a file that names no user is named as the file is.
 
     Args:
-        files: UTF-8, one JSON object a line with `query`, `ground_truth` and `at`, oldest first.
+        files: With `query`, `ground_truth` and `at`.
         task: What every line asks, whatever `task` it says; a line's ground truth must be in its form.
 
     Raises:
         InputError: A file cannot be read, or holds fewer than two interactions.
         RecordError: Something in a line is wrong; the message names file, line and field.
     """
-    return LampData(task, tuple(_user(file, task) for file in files), (NOTE,))
+    users = (user for file in files for user in _users(file, task))
+    return LampData(task, tuple(users), (NOTE,))
 
 
-def _user(file: Path, task: Task) -> LampUser:
-    lines = tuple(_of_task(file, number, one, task) for number, one in enumerate(read_jsonl(file), 1))
-    if len(lines) < 2:
-        raise InputError(f"{file}: holds one interaction only: a user needs a history and a question after it")
-    asked = max(1, round(ASKED * len(lines)))
-    return LampUser(file.stem, lines[:-asked], lines[-asked:])
+def _users(file: Path, task: Task) -> Iterator[LampUser]:
+    for user_id, interactions in read_history(file, user=file.stem, task=task).by_user.items():
+        lines = tuple(_of_task(file, number, one, task) for number, one in enumerate(interactions, 1))
+        if len(lines) < 2:
+            raise InputError(f"{file}: holds one interaction only of {user_id!r}: a question needs a history before it")
+        asked = max(1, round(ASKED * len(lines)))
+        yield LampUser(user_id, lines[:-asked], lines[-asked:])
 
 
 def _of_task(file: Path, number: int, one: Interaction, task: Task) -> Interaction:

@@ -27,7 +27,7 @@ class Record:
         RecordError: `value` is not an object.
     """
 
-    def __init__(self, file: Path, name: str, value: object) -> None:
+    def __init__(self, file: Path | str, name: str, value: object) -> None:
         self.file, self.name = file, name
         if not isinstance(value, dict):
             raise self.error(None, f"expected an object {{...}}, found {_shown(value)}")

@@ -50,13 +50,12 @@ def jsonl(*lines: object) -> str:
         (jsonl({**LINE, "task": "LaMP-99"}), ["line 1", "'task'", "LaMP-99"]),
         ("\n", ["holds no interaction"]),
         ("", ["holds no interaction"]),
-        (jsonl({key: LINE[key] for key in ("query", "ground_truth")}), ["line 1", "'at'", "missing"]),
+        (jsonl(LINE, {key: LINE[key] for key in ("query", "ground_truth")}), ["line 2", "'at'", "missing"]),
         (jsonl({**LINE, "at": "yesterday"}), ["line 1", "'at'", "yesterday"]),
-        (jsonl(LINE, {**LINE, "at": "2024-04-30"}), ["line 2", "'at'", "before"]),
         (jsonl({**LINE, "query": "x" * 10_000_000}), ["line 1", "'query'", "10,000,000"]),
         (jsonl({**LINE, "query": "x\0"}), ["line 1", "'query'", "unprintable"]),
         (jsonl({**LINE, "ground_truth": "\x1b[2J"}), ["line 1", "'ground_truth'", "unprintable"]),
-        (jsonl({**LINE, "ground_truth": 5}), ["line 1", "'ground_truth'", "expected a text"]),
+        (jsonl({**LINE, "ground_truth": True}), ["line 1", "'ground_truth'", "expected a text"]),
         (jsonl({**LINE, "mood": "\x07"}), ["line 1", "'mood'", "unprintable"]),
     ],
 )
@@ -83,9 +82,23 @@ def test_a_user_id_that_cannot_be_one_is_refused(personaagent: CommandLine, tmp_
     assert stored_users(personaagent.home) == []
 
 
-@pytest.mark.parametrize("given", [[], ["--user", "omar"], ["x.jsonl"], ["--user", "omar", "x.jsonl", "--lamp", "y"]])
+@pytest.mark.parametrize("given", [[], ["--user", "omar"], ["--user", "omar", "x.jsonl", "--lamp", "y"]])
 def test_ingest_says_what_it_takes(personaagent: CommandLine, given: list[str]) -> None:
-    assert "--user U FILE.jsonl or --lamp DIR" in said(personaagent("ingest", *given))
+    assert "--user U FILE or --lamp DIR" in said(personaagent("ingest", *given))
+
+
+def test_a_guessed_column_stores_nothing_until_it_is_confirmed(personaagent: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "omar.csv"
+    file.write_text("Question,My answer,Date\nLunch?,Soup.,2024-05-01\n", encoding="utf-8")
+    assert "name it with --truth, one of 'Question', 'My answer', 'Date'" in said(
+        personaagent("ingest", "--user", "omar", file)
+    )
+    refused = personaagent("ingest", "--user", "omar", file, "--truth", "My answer").err
+    assert "add --query Question --truth 'My answer' --at Date if that is so, or --yes" in refused
+    assert stored_users(personaagent.home) == []
+    stored = personaagent("ingest", "--user", "omar", file, "--truth", "My answer", "--yes", "--json")
+    assert stored.json["stored"] == 1
+    assert "query is 'Question' (guessed), ground_truth is 'My answer', at is 'Date' (guessed)" in stored.err
 
 
 Change = Callable[[list[dict[str, Any]], dict[str, Any]], object]

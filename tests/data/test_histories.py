@@ -40,7 +40,7 @@ def test_a_folder_holds_a_user_a_file(tmp_path: Path) -> None:
 
 
 def test_an_answer_outside_the_labels_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"maya\.jsonl.*interaction 2.*ground_truth.*'horror' is not one of LaMP"):
+    with pytest.raises(RecordError, match=r"maya\.jsonl: line 2.*ground_truth.*'horror' is not one of this task"):
         load_histories([written(tmp_path / "maya.jsonl", ["classic", "horror"])], MOVIES)
 
 

@@ -1,6 +1,9 @@
-"""`personaagent ingest`: interactions into a user's memory, from JSON lines or LaMP files."""
+"""`personaagent ingest`: interactions into a user's memory, from files of one's own or LaMP files."""
 
-from collections.abc import Iterable, Sequence
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,15 +11,37 @@ import typer
 
 from ..data.errors import InputError
 from .context import Json, err, opened, out, print_json, settings
+from .grouped import grouped
 
 if TYPE_CHECKING:
+    from ..data.history import History
     from ..data.interaction import Interaction
     from ..data.task import Task
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Which column of a file says what."""
+
+    query: Annotated[str | None, typer.Option(help="FILE's column with what was asked.")] = None
+    truth: Annotated[str | None, typer.Option(help="FILE's column with what the user answered, or a rating.")] = None
+    at: Annotated[str | None, typer.Option(help="FILE's column with the date; without, rows are oldest first.")] = None
+    user_column: Annotated[str | None, typer.Option(help="FILE's column with whose row it is.")] = None
+    split: Annotated[str, typer.Option(help="Of a dataset on the Hugging Face hub.")] = "train"
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take columns that were guessed by their names.")] = False
+
+
+@grouped
 def ingest(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="JSON lines: query, ground_truth, at; other keys stay.")] = None,
+    reading: Reading,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="JSON lines or an array, CSV, TSV, Parquet, an export (Goodreads, Letterboxd, Amazon reviews, "
+            "ChatGPT, Slack, OpenAI fine-tuning), or a dataset's name on the Hugging Face hub."
+        ),
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", help="Whose interactions FILE holds.")] = None,
     lamp: Annotated[Path | None, typer.Option("--lamp", help="Folder with LaMP question and output files.")] = None,
     task: Annotated[
@@ -31,24 +56,27 @@ def ingest(
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
     from ..data.tasks import is_built_in
 
+    if (lamp is None) == (file is None) or (lamp and user):
+        raise InputError("give either --user U FILE or --lamp DIR")
+    read = None
     with opened(context) as home:
-        if lamp is not None and file is None and user is None:
-            asked = _task(task or lamp.resolve().name)
-            histories = _of_lamp(lamp, asked, users)
-        elif lamp is None and file is not None and user is not None:
-            asked = _task(task)
-            histories = _of_file(user, file, asked)
+        asked = _task(task or (lamp.resolve().name if lamp else None))
+        if lamp is not None:
+            histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, users)
         else:
-            raise InputError("give either --user U FILE.jsonl or --lamp DIR")
+            read = _read(str(file), user, asked, reading)
+            histories = read.by_user
         if not is_built_in(asked.name):
             home.store.add_task(asked)
         stored = home.store.ingest(histories)
     if stored:
         _advise(settings(context).embedder, histories.values())
     if as_json:
-        print_json({"users": len(histories), "stored": stored})
+        how = {"read_as": read.read_as, "left_out": read.left_out} if read else {}
+        print_json({"users": len(histories), "stored": stored, **how})
     else:
-        out.print(f"{stored} new interactions of {len(histories)} user(s)")
+        left_out = f"; {read.left_out} rows without an answer left out" if read and read.left_out else ""
+        out.print(f"{stored} new interactions of {len(histories)} user(s){left_out}")
 
 
 def _task(said: str | None) -> "Task":
@@ -65,13 +93,27 @@ def _task(said: str | None) -> "Task":
     return task
 
 
-def _of_file(user: str, file: Path, task: "Task") -> "dict[str, Sequence[Interaction]]":
-    from ..data.ingest import read_jsonl
+def _read(file: str, user: str | None, task: "Task", reading: Reading) -> "History":
+    """Read a file of one's own, and say how it was read before anything is stored."""
+    from ..data.history import read_history
+    from ..data.history.columns import Columns
 
-    return {user: read_jsonl(file, task)}
+    columns = Columns(reading.query, reading.truth, reading.at, reading.user_column)
+    read = read_history(file, user=user, task=task, columns=columns, split=reading.split)
+    if read.read_as:
+        [first, *_] = next(iter(read.by_user.values()))
+        said = f"{file}: {read.read_as}; the first: {first.query[:200]!r} -> {(first.ground_truth or '')[:200]!r}"
+        err.print(said, markup=False, soft_wrap=True)
+    if read.is_guess and not reading.yes and not (sys.stdin.isatty() and typer.confirm("Is that so?", err=True)):
+        options = {"--query": "query", "--truth": "ground_truth", "--at": "at"}
+        said = [
+            f"{option} {shlex.quote(read.columns[role])}" for option, role in options.items() if role in read.columns
+        ]
+        raise InputError(f"{file}: nothing is stored by guesses: add {' '.join(said)} if that is so, or --yes")
+    return read
 
 
-def _of_lamp(folder: Path, task: "Task", limit: int | None) -> "dict[str, Sequence[Interaction]]":
+def _of_lamp(folder: Path, task: "Task", limit: int | None) -> "Mapping[str, Sequence[Interaction]]":
     from ..data.lamp import load
 
     people = load(folder, task).users[:limit]
