@@ -23,9 +23,10 @@ soak: $(READY)  ## Run the full counts of which `make test` runs a share; takes 
 bench: $(READY)  ## Measure speeds side by side
 	failed=0; for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark || failed=1; done; exit $$failed
 
-check: $(READY)  ## Style, types, layers and sizes
+check: $(READY)  ## Style, types, dependencies, layers and sizes
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/deptry .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/ground/test_sizes.py
@@ -36,7 +37,7 @@ format: $(READY)  ## Put imports and layout right
 
 lock: $(READY)  ## Choose the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements.lock
+		--custom-compile-command "make lock" --all-extras --group dev pyproject.toml --output-file requirements.lock
 
 clean:  ## Remove what was installed and built, but no home folder and no model
 	rm -rf .venv build dist *.egg-info .hypothesis .pytest_cache .ruff_cache .import_linter_cache
