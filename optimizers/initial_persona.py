@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..data.persona import Persona, PersonaLine
 from ..data.statement import Statement
-from ..programs.agent_settings import Preset
+from ..programs.persona_agent import Preset
 
 _TEMPLATE = (
     PersonaLine(

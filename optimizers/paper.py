@@ -10,10 +10,9 @@ from ..data.interaction import Interaction
 from ..programs import PersonaAgent
 from ..programs.scope import within
 from .events import AlignmentEvent, IterationEnded, LossMeasured, Simulated
-from .revision import WholeRewrite
 from .sampling import latest
 from .simulation import Simulate
-from .textual_loss import MeasureTextualLoss
+from .textual_loss import MeasureTextualLoss, WholeRewrite
 
 
 class PaperMode:

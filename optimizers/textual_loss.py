@@ -1,13 +1,18 @@
-"""Textual loss: an LM criticises one simulated response against what the user really did."""
+"""The textual-loss update: an LM criticises simulated responses, and rewrites the persona from what it said."""
+
+from collections.abc import Sequence
 
 import dspy
+from pydantic import ValidationError
 
 from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
+from ..data.lines import refusal_of
+from ..data.persona import SECTIONS, Persona
 from ..programs.module import Module, ask
 from ..programs.quoting import quoted
-from ..signatures import CriticiseResponse
+from ..signatures import CriticiseResponse, RevisePersona
 
 MOST_WORDS = 300
 """Of a question, an answer or a response, quoted for a critique."""
@@ -42,3 +47,46 @@ class MeasureTextualLoss(Module):
             critique=criticised.critique.strip(),
         )
         return dspy.Prediction(loss=loss)
+
+
+class WholeRewrite(Module):
+    """The paper's update: the whole persona and all critiques go in, a whole new persona comes out.
+
+    A line that is kept word for word keeps its causes; the cause of every other line is the batch. A new line that is
+    none (`data.lines.refusal_of`), or that copies what was asked, answered or said, is left out.
+
+    Args:
+        lm: The model that rewrites; by default the one of the context.
+    """
+
+    def __init__(self, lm: dspy.LM | None = None) -> None:
+        super().__init__()
+        self.revise = dspy.Predict(RevisePersona)
+        self.revise.lm = lm
+
+    def forward(self, *, persona: Persona, losses: Sequence[TextualLoss]) -> dspy.Prediction:
+        """Rewrite the persona; return a prediction with the `candidate`, None and a `reason` if it cannot be one."""
+        try:
+            written = ask(self.revise, system_prompt=persona.text, critiques=_joined(losses))
+            candidate = persona.rewritten(
+                {section: _allowed(written[section], persona, losses) for section in SECTIONS},
+                causes=[loss.interaction_id for loss in losses],
+            )
+        except AnswerError:
+            return dspy.Prediction(candidate=None, reason="the rewrite could not be read")
+        except ValidationError as error:
+            return dspy.Prediction(candidate=None, reason=error.errors()[0]["msg"])
+        if not candidate.lines:
+            return dspy.Prediction(candidate=None, reason="the rewrite has no line")
+        return dspy.Prediction(candidate=candidate, reason="")
+
+
+def _allowed(texts: Sequence[str], persona: Persona, losses: Sequence[TextualLoss]) -> list[str]:
+    """Return those texts that may be lines; what the persona says already may stay."""
+    known = {line.text for line in persona.lines}
+    sources = [text for loss in losses for text in (loss.query, loss.ground_truth, loss.response or "")]
+    return [text for text in texts if text in known or refusal_of(text, sources) is None]
+
+
+def _joined(losses: Sequence[TextualLoss]) -> str:
+    return "\n".join(f"{number}. {quoted(loss.critique, MOST_WORDS)}" for number, loss in enumerate(losses, 1))

@@ -16,9 +16,9 @@ from dspy.lm15 import Config, DataPart, Message, Request, Response
 
 from ..data.answer_weights import Distribution
 from ..data.errors import AnswerError
+from .adapter import CutError, bare, choice_of, loaded, named, object_in, without_thoughts
 from .answer_tokens import answer_probabilities, written_tokens
 from .heard import cut_error, is_cut
-from .reading import CutError, bare, choice_of, loaded, named, object_in, without_thoughts
 from .refusals import say_once, without_refused
 from .shared_decisions import once
 

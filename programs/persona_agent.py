@@ -1,36 +1,66 @@
 """PersonaAgent: recall, tool use and answer, all speaking under one user's persona (arXiv 2506.06254)."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import dspy
-from pydantic import ValidationError
+from dspy.experimental import Choice
+from pydantic import Field, JsonValue, ValidationError
+from pydantic_core import to_jsonable_python
 
 from ..data.alignment import Alignment
 from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.change import Decision
 from ..data.errors import InputError
 from ..data.interaction import Interaction
+from ..data.nouns import Noun
 from ..data.persona import Adopted, Persona, Section
 from ..data.statement import Episode, Memory
 from ..data.task import OPEN, Task
 from ..signatures import AnswerAsUser, AnswerForUser
-from .adopting import take_up, written_into
-from .agent_settings import AgentSettings
 from .context import NO_CONTEXT, Context
 from .module import Module
 from .quoting import dated_interactions, quoted_interactions, quoted_texts
-from .recall import Recall
-from .recall_memory import RecallMemory
+from .recall import Recall, RecallMemory
 from .respond import Respond
 from .speaking import SpeakingModule
 from .tool_use import ToolUse
-from .tools.memory_tools import memory_tools
-from .tools.toolbox import Toolbox
+from .tools.toolbox import Toolbox, memory_tools
 from .tools.wikipedia import wikipedia_tool
 from .weighing import decided, serves, weighed
+
+Preset = Literal["lean", "paper"]
+
+
+class AgentSettings(Noun):
+    """How an agent works, whoever it works for."""
+
+    preset: Preset = "lean"
+    """`lean`: recall without an LM, then one call. `paper`: three modules that each ask the LM, tools included."""
+    k: int = Field(default=4, ge=1)
+    """Episodes recalled for a query; in the paper, a memory search by the tool adds half as many."""
+    min_tools: int = Field(default=2, ge=1)
+    """Paper only: tools that must be used before an answer (at least two); recall is the first of them."""
+    max_steps: int = Field(default=1, ge=1)
+    """Paper only: choices of a tool after recall, at most; each costs a call. Small LMs drive no long loop."""
+    memory: bool = True
+    """Whether episodes are recalled and tools may look into the user's memory (paper: ablation "without memory")."""
+    action: bool = True
+    """Paper only: whether tools are used (ablation "without action")."""
+    lines: bool = True
+    """Whether the persona's lines stand in the instructions."""
+    weights: bool = True
+    """Whether answers are weighed, if the persona has answer weights. The paper has none."""
+    votes: bool = True
+    """Whether the user's memory votes among them."""
+
+    @property
+    def form(self) -> str:
+        """What the prompts hold, by name: answer weights of one form do not suit another."""
+        return f"{self.preset}:k={self.k if self.memory else 0}"
+
 
 ACTED_ON: tuple[Section, ...] = ("profile", "preferences", "style")
 """Sections that the one call of the lean preset can act on."""
@@ -279,3 +309,37 @@ def _asking_with(template: str) -> type[dspy.Signature]:
 
 def _interactions(episodes: Sequence[Episode]) -> list[Interaction]:
     return [episode.interaction for episode in episodes]
+
+
+def written_into(predictor: dspy.Predict, own: dspy.Predict) -> dict[str, JsonValue]:
+    """Return what of a predictor differs.
+
+    Args:
+        predictor: As an optimizer left it.
+        own: As the persona makes it.
+    """
+    state: dict[str, Any] = {}
+    if not predictor.signature.equals(own.signature):
+        state["signature"] = predictor.signature.dump_state()
+    if demos := [shown for demo in predictor.demos if (shown := _shown(demo, predictor.signature))]:
+        state["demos"] = demos
+    if predictor.fields != own.fields:
+        state["fields"] = copy.deepcopy(predictor.fields)
+    return state
+
+
+def take_up(predictor: dspy.Predict, state: Mapping[str, Any]) -> None:
+    """Make a predictor as it was when `written_into` returned `state`."""
+    if "signature" in state:
+        predictor.signature = predictor.signature.load_state(state["signature"])
+    predictor.demos = copy.deepcopy(state.get("demos", []))
+    predictor.fields = copy.deepcopy(state.get("fields", predictor.fields))
+
+
+def _shown(demo: Any, signature: type[dspy.Signature]) -> dict[str, JsonValue]:
+    """Return the fields of a demo that the prompt shows; nothing of one without an answer, which is not shown."""
+    fields = {name: demo[name] for name in signature.fields if name in demo}
+    if not fields.keys() & signature.output_fields.keys():
+        return {}
+    plain = {name: value.value if isinstance(value, Choice) else value for name, value in fields.items()}
+    return to_jsonable_python(plain)

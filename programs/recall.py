@@ -1,15 +1,19 @@
-"""Recall without an LM: what the user answered to questions like this one."""
+"""Recall: what the user answered to questions like this one, found without an LM or, in the paper, as it searches."""
 
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dspy
 
+from ..data.errors import AnswerError
 from ..data.interaction import normalised
 from ..data.memory.rows import contents_of
 from ..data.statement import Episode, Memory
+from ..signatures import WriteSearchQuery
+from .module import ask
+from .speaking import SpeakingModule
 
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
 _POLITE = {"hello", "hey", "hi", "just", "kindly", "ok", "okay", "please", "pls", "so", "thank", "thanks", "well"}
@@ -70,3 +74,40 @@ def _gist(text: str) -> tuple[str, ...]:
     parts = _WORD_OR_SIGN.findall(unicodedata.normalize("NFKC", text).casefold())
     said = [part for part in parts if part not in _SAYS_NOTHING and not unicodedata.category(part[0]).startswith("P")]
     return tuple(sorted(said)) or (normalised(text),)
+
+
+class RecallMemory(SpeakingModule):
+    """Write the search that suits this user and this query, and return what memory finds.
+
+    The query itself is always searched for too, so that a poor search can add nothing but cannot hide anything.
+
+    Args:
+        k: Number of episodes to return.
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__(WriteSearchQuery)
+        self.k = k
+
+    def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
+        """Search for the query and as the persona would; return `episodes` (nearest first) and `search`.
+
+        Args:
+            query: What the user asks about, without the fixed words of the task.
+            memory: Where to look; masked during a simulation.
+        """
+        found = memory.recall(query=query, k=self.k)
+        try:
+            search = ask(self.predict, query=query).search.strip()
+        except AnswerError:
+            search = ""
+        if found and search and search != query:  # Where the query finds nothing, nothing is there.
+            found += memory.recall(query=search, k=self.k)
+        return dspy.Prediction(episodes=_nearest(found, self.k), search=search)
+
+
+def _nearest(episodes: Sequence[Episode], k: int) -> tuple[Episode, ...]:
+    best: dict[str, Episode] = {}
+    for episode in sorted(episodes, key=lambda episode: -episode.similarity):
+        best.setdefault(episode.interaction.interaction_id, episode)
+    return tuple(best.values())[:k]

@@ -12,7 +12,9 @@ import dspy
 
 from ...data.errors import InputError
 from ...data.nouns import Noun
-from ..quoting import quoted_block
+from ...data.statement import Episode, Memory
+from ...data.task import Task
+from ..quoting import quoted_block, quoted_interactions, quoted_texts
 
 TOOL_TIMEOUT_SECONDS = 15.0
 
@@ -139,3 +141,26 @@ def _failure(name: str, error: BaseException) -> str:
     if isinstance(error, ToolFailure):
         return f"{name} failed: {error}"
     return f"{name} failed ({type(error).__name__})"
+
+
+def memory_tools(memory: Memory, task: Task, k: int, known: Sequence[Episode] = ()) -> list[dspy.Tool]:
+    """Return the tools `search_memory` and `look_up_profile` over one user's memory.
+
+    Args:
+        memory: What may be seen; masked during a simulation.
+        task: Tells the content of a query from the fixed words around it.
+        k: Number of interactions that a search returns.
+        known: Episodes that a search need not return again.
+    """
+    seen = {episode.interaction.interaction_id for episode in known}
+
+    def search_memory(search: str) -> str:
+        """Find further past interactions of this user that are near in meaning to a few search words."""
+        found = [episode.interaction for episode in memory.recall(search, k + len(seen))]
+        return quoted_interactions([one for one in found if one.interaction_id not in seen][:k], task)
+
+    def look_up_profile() -> str:
+        """Read what is known about this user from all past interactions."""
+        return quoted_texts(statement.text for statement in memory.statements())
+
+    return [dspy.Tool(search_memory), dspy.Tool(look_up_profile)]

@@ -9,8 +9,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.task import OPEN
 from personaagent.journal import AGENT, LOSS, REVISION, new_run, open_run
 from personaagent.optimizers.persona_alignment import PersonaAlignment, examples
-from personaagent.programs.agent_settings import AgentSettings, Preset
-from personaagent.programs.persona_agent import PersonaAgent
+from personaagent.programs.persona_agent import AgentSettings, PersonaAgent, Preset
 from personaagent.programs.scope import within
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 

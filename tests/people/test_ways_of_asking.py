@@ -19,7 +19,7 @@ from personaagent.optimizers.proposers import ProposeRules
 from personaagent.people import erase
 from personaagent.personas import program
 from personaagent.programs import AgentSettings, PersonaAgent
-from personaagent.programs.recall_memory import RecallMemory
+from personaagent.programs.recall import RecallMemory
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import deployed

@@ -10,8 +10,8 @@ from personaagent.data.errors import AnswerError, InputError
 from personaagent.data.store import User
 from personaagent.data.task import OPEN
 from personaagent.programs import PersonaAgent
-from personaagent.programs.agent_settings import AgentSettings
 from personaagent.programs.context import Context, inlined
+from personaagent.programs.persona_agent import AgentSettings
 from personaagent.testing import ScriptedLM
 
 from .conftest import TASK

@@ -7,8 +7,7 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from personaagent.programs.adapter import TerseJSONAdapter
-from personaagent.programs.reading import choice_of
+from personaagent.programs.adapter import TerseJSONAdapter, choice_of
 from personaagent.programs.respond import Respond
 from personaagent.signatures import AnswerAsUser
 from personaagent.testing import ScriptedLM

@@ -8,8 +8,7 @@ import pytest
 from personaagent.data.errors import AnswerError, InputError, LMError
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import Task
-from personaagent.programs.baselines.membank import BuildMemoryBank, MemBank
-from personaagent.programs.baselines.memory_bank import MemoryBank, Piece
+from personaagent.programs.baselines.membank import BuildMemoryBank, MemBank, MemoryBank, Piece
 from personaagent.testing import HashEmbedder, Reply, ScriptedLM, ScriptedRequest
 
 TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic"), template="Which tag? {content}")

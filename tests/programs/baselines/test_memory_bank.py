@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from personaagent.data.interaction import Interaction
-from personaagent.programs.baselines.memory_bank import (
+from personaagent.programs.baselines.membank import (
     Forgetting,
     MemoryBank,
     Piece,
