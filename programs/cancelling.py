@@ -1,4 +1,4 @@
-"""Work that others may end: it begins no further call, and what takes too long is cut off.
+"""Cancelling work in another thread: it begins no further call, and a call that takes too long is cut off.
 
 cancellation = Cancellation()
 with cancellation.inside():  # In one thread.
@@ -17,21 +17,21 @@ _here: contextvars.ContextVar["Cancellation | None"] = contextvars.ContextVar("c
 
 
 class Cancellation:
-    """Ends the work that is done inside of it. Threads may share it."""
+    """Cancels the work that runs inside of it. Threads may share it."""
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
         self._guard = threading.Lock()
         self._cuts: set[Callable[[], object]] = set()
         self.is_cut = False
-        """Whether nobody waits for the call under way."""
+        """Whether the call under way was cut off too."""
 
     def cancel(self) -> None:
         """Let the work begin no further call. The one under way goes on: it is paid for, and is recorded."""
         self._cancelled.set()
 
     def cut(self) -> None:
-        """Cancel, and let nobody wait for the call under way."""
+        """Cancel, and cut off the call under way: its answer is not waited for."""
         self.cancel()
         with self._guard:
             self.is_cut, cuts = True, tuple(self._cuts)
@@ -40,7 +40,7 @@ class Cancellation:
 
     @contextmanager
     def inside(self) -> Generator[None]:
-        """Let this end what the block does."""
+        """Run the block as work that this cancels."""
         token = _here.set(self)
         try:
             yield
@@ -49,7 +49,7 @@ class Cancellation:
 
     @contextmanager
     def cutting(self, cut: Callable[[], object]) -> Generator[None]:
-        """Have `cut` called if the work is cut off while the block waits."""
+        """Call `cut` if the work is cut off while the block runs."""
         with self._guard:
             self._cuts.add(cut)
             is_cut = self.is_cut
@@ -62,16 +62,16 @@ class Cancellation:
                 self._cuts.discard(cut)
 
     def stop_if_cut(self) -> None:
-        """Go on, unless nobody waits any longer.
+        """Raise if the work was cut off.
 
         Raises:
-            StoppedError: Nobody does.
+            StoppedError: It was.
         """
         if self.is_cut:
             raise StoppedError("this work was cut off: it records nothing more")
 
     def stop_if_cancelled(self, after_seconds: float = 0) -> None:
-        """Go on, after a while, unless the work is cancelled by then.
+        """Raise if the work is cancelled now, or within some seconds, which this waits.
 
         Raises:
             StoppedError: It is.
@@ -81,5 +81,5 @@ class Cancellation:
 
 
 def cancellation_here() -> Cancellation:
-    """Return what ends the work that goes on here; nobody cancels what was not begun inside of one."""
+    """Return the cancellation of the work that runs here; a new one, which is never cancelled, if there is none."""
     return _here.get() or Cancellation()

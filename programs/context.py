@@ -43,7 +43,7 @@ NO_CONTEXT = Context()
 
 
 class Shaped(RootModel[Any]):
-    """An answer in the form of a JSON schema of somebody else's."""
+    """An answer in the form of a JSON schema that the client gave."""
 
     def __str__(self) -> str:
         return json.dumps(self.root, ensure_ascii=False)
@@ -74,7 +74,7 @@ def inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     """Return a JSON schema with each reference to a definition replaced by it: it can stand in another one then.
 
     Raises:
-        InputError: A definition refers to itself, or there is none of the name.
+        InputError: A definition refers to itself or is missing.
     """
     match schema:
         case {"$ref": str(reference)}:

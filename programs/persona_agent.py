@@ -35,7 +35,7 @@ Preset = Literal["lean", "paper"]
 
 
 class AgentSettings(Noun):
-    """How an agent works, whoever it works for."""
+    """How an agent works; the same for every user."""
 
     preset: Preset = "lean"
     """`lean`: recall without an LM, then one call. `paper`: three modules that each ask the LM, tools included."""

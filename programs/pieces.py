@@ -60,7 +60,7 @@ _pieces: ContextVar[Pieces | None] = ContextVar("personaagent_pieces", default=N
 
 @contextmanager
 def telling(tell: Callable[[str], None] | None) -> Generator[None]:
-    """Let `tell` hear the answer that is given inside, as it is written; None hears nothing."""
+    """Call `tell` with each piece of the answer that is given inside the block, as it is written; None: do not."""
     token = _pieces.set(tell and Pieces(tell))
     try:
         yield
@@ -69,7 +69,7 @@ def telling(tell: Callable[[str], None] | None) -> Generator[None]:
 
 
 def stream_here() -> Stream | None:
-    """Return what a call that begins here sends its chunks to; None if nobody listens."""
+    """Return where a call that begins here sends its chunks; None if there is no listener."""
     pieces = _pieces.get()
     return pieces and Stream(pieces)
 

@@ -28,7 +28,7 @@ class _Feature(NamedTuple):
         names: What a refusal of it says.
         without: Returns a request's settings without it; None if they do not have it.
         only_named: Whether it is left out only where the refusal names it.
-        said: What the log says of a server that refuses it; empty where somebody else says so.
+        said: What the log says of a server that refuses it; empty if another place says so.
     """
 
     names: re.Pattern[str]

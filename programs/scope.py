@@ -1,4 +1,4 @@
-"""Whose work is being done, and where in it: what tells one LM call from another that says the same.
+"""The scope of the work: for which user, and where in it. It tells apart LM calls that say the same.
 
 A scope follows the work into its tasks and into threads that inherit their context, as DSPy's own settings do.
 """
@@ -21,13 +21,13 @@ _current: ContextVar[Scope] = ContextVar("personaagent_scope", default=_NOWHERE)
 
 
 def current_scope() -> Scope:
-    """Return the scope of whatever runs here."""
+    """Return the scope of the work that runs here."""
     return _current.get()
 
 
 @contextmanager
 def within(*place: str, user_key: str | None = None) -> Generator[None]:
-    """Say that what is done inside is done in this part of the work, and for this user if one is named.
+    """Run the block as this part of the work, and for this user if one is named.
 
     Example:
         >>> with within("question 110", user_key=user.key):
