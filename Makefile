@@ -28,6 +28,7 @@ check: $(READY)  ## Style, types, dependencies, layers and sizes
 	$(BIN)/ruff format --check
 	$(BIN)/deptry .
 	$(BIN)/pyright
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/ground/test_sizes.py
 
