@@ -11,8 +11,7 @@ from .errors import InputError, RecordError
 from .ingest import read_jsonl
 from .interaction import Interaction
 from .lamp.files import LampData, LampUser
-from .task import Task
-from .tasks import read_task, register, task_named
+from .task import Task, read_task, register, task_named
 
 TASK_FILE = "task.json"
 ASKED = 0.2

@@ -19,9 +19,8 @@ from pydantic_core import from_json
 from .errors import InputError, RecordError, UnknownNameError
 from .interaction import Interaction
 from .lamp.record import Record
-from .store.rows import check_id, written
-from .task import OPEN, Task
-from .tasks import task_named
+from .store.log import check_id, written
+from .task import OPEN, Task, task_named
 
 _FIELDS = {"query", "ground_truth", "at", "id", "task"}
 

@@ -12,9 +12,8 @@ from typing import cast
 
 from .errors import InputError
 from .interaction import SAID, Interaction
-from .lines import refusal_of
 from .nouns import Noun
-from .persona import PersonaLine
+from .persona import PersonaLine, refusal_of
 
 _REPLACES = "replaces"
 

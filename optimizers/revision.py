@@ -7,8 +7,7 @@ from pydantic import ValidationError
 
 from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
-from ..data.lines import refusal_of
-from ..data.persona import SECTIONS, Persona
+from ..data.persona import SECTIONS, Persona, refusal_of
 from ..programs.module import Module, ask
 from ..programs.quoting import quoted
 from ..signatures import RevisePersona

@@ -7,7 +7,7 @@ import dspy
 from dspy.adapters.utils import get_annotation_name
 from dspy.utils.exceptions import AdapterParseError
 
-from ..data.clean_text import all_clean
+from ..data.texts import all_clean
 from .heard import is_cut, last_heard
 from .reading import CutError, bare, choice_of, loaded, named, object_in, without_thoughts
 

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
-from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.data.memory.chroma_index import EpisodeIndex, write
 from personaagent.data.memory.rows import Mark, Row, contents_of, mark_of
-from personaagent.data.memory.shard import write
 from personaagent.testing import HashEmbedder
 
 if TYPE_CHECKING:
