@@ -44,7 +44,7 @@ class AskedLM(Noun):
     """The model's name as the user wrote it; empty in a run of an earlier release."""
     endpoint: str
     account: str
-    """Tells one key from another within the run; nobody can tell the key from it."""
+    """A hash that tells keys apart within the run, and does not reveal them."""
     temperature: float | None
     max_tokens: int | None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
@@ -86,7 +86,7 @@ class Call(Noun):
     key: str
     """A hash of the run, the user, the role, the place, the endpoint, the model, the request and the ordinal."""
     user_key: str
-    """A hash of the user's id; empty if the call was for nobody in particular."""
+    """A hash of the user's id; empty if the call was for no user."""
     role: str
     """What it was asked as: `agent`, `loss`, `revision`, or `tool`."""
     place: str
@@ -171,7 +171,7 @@ class LedgerLine(Noun):
         )
 
 
-# DSPy knows an LM on a server of one's own by a name that holds the server's; users see the name that they wrote.
+# DSPy knows an LM on a user's own server by a name that holds the server's; users see the name that they wrote.
 _written: dict[str, str] = {}
 _SERVER = re.compile(r"^server-[a-z0-9-]+-[0-9a-f]{6}/")
 

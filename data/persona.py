@@ -36,16 +36,14 @@ _HEADINGS: dict[Section, str] = {
 
 
 def least_causes(kind: str) -> int:
-    """Return how many interactions a line of a kind stands on at least: what was found in several is not of one."""
+    """Return the least number of interactions that a line of a kind is made from: a pattern needs two."""
     return 2 if kind in {"confusion", "style", "rule"} else 1
 
 
 def refusal_of(text: str, sources: Iterable[str] = ()) -> str | None:
     """Return why a text may not be a line of a persona; None if it may.
 
-    Args:
-        text: The line.
-        sources: What it may not copy: questions, answers, the form in which it was asked for.
+    A line is words about the user, no prompt, and no copy of `sources`: questions, answers, the form of its request.
     """
     if len(text) > MAX_LINE_CHARACTERS:
         return f"it has {len(text)} characters, and may have at most {MAX_LINE_CHARACTERS}"
@@ -154,11 +152,7 @@ class Persona(Noun):
         return tuple(line for line in self.lines if line.kind == "said")
 
     def with_said(self, said: tuple[PersonaLine, ...]) -> "Persona":
-        """Return the persona with these statements of the user in place of the present ones, after all other lines.
-
-        Raises:
-            ValidationError: It would be over the limit of tokens.
-        """
+        """Return the persona with these statements of the user in place of the present ones, after all other lines."""
         if self.said == said:
             return self
         words = {line.text for line in said}
@@ -216,7 +210,7 @@ def persona_diff(old: Persona, new: Persona) -> str:
     return "\n".join(lines)
 
 
-def fingerprint_of(personas: "Iterable[Persona]") -> str:
+def fingerprint_of(personas: Iterable[Persona]) -> str:
     """Return a hash of several personas, their lines' causes included."""
     return hashlib.sha256("\n".join(persona.to_json() for persona in personas).encode()).hexdigest()
 

@@ -8,7 +8,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -71,11 +71,9 @@ class Shards:
         """Return the number of a user's shard."""
         return int(user_key, 16) % len(self._locks)
 
-    @contextmanager
-    def locked(self, number: int) -> Generator[None]:
+    def locked(self, number: int) -> AbstractContextManager[None]:
         """Let no other thread read or write a shard while the block runs."""
-        with self._taken(self._locks[number]):
-            yield
+        return self._taken(self._locks[number])
 
     @contextmanager
     def _taken(self, lock: "threading.RLock | threading.Lock") -> Generator[None]:
@@ -115,9 +113,7 @@ class Shards:
 
     def _remove(self, folder: Path) -> None:
         """Delete the folder's files, whatever is in them."""
-        with ExitStack() as locks:
-            for lock in self._locks:
-                locks.enter_context(lock)
+        with self._all_locked():
             client, self._client = self._client, None
             self._collections.clear()
             if client is not None:
@@ -169,10 +165,15 @@ class Shards:
         self._closed, self._client = True, None
 
     @contextmanager
-    def _all(self) -> "Generator[Client]":
-        with ExitStack() as locks, self._errors():
+    def _all_locked(self) -> Generator[None]:
+        with ExitStack() as locks:
             for lock in self._locks:
                 locks.enter_context(lock)
+            yield
+
+    @contextmanager
+    def _all(self) -> "Generator[Client]":
+        with self._all_locked(), self._errors():
             yield self._connected()
 
     def _collection(self, number: int) -> "Collection":

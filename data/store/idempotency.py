@@ -53,10 +53,10 @@ class IdempotencyLog(Handle):
 
         Args:
             key_id: The API key that asks.
-            token: What the client calls the write.
-            request_hash: What is asked.
+            token: The client's name of the write.
+            request_hash: A hash of the request.
             worker: The run of this process.
-            user_key: Whom it is about: it is erased together with this user.
+            user_key: The user whom it is about, and with whom it is erased.
 
         Returns:
             The write as it stands, and whether it was claimed just now.

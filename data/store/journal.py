@@ -155,12 +155,7 @@ class Journal(Handle):
             yield
 
     def attempts(self, run_id: str, *, user_key: str | None = None) -> dict[str, tuple[int, bool]]:
-        """Return, by key of each call of a run, how many attempts were begun and whether one was answered.
-
-        Args:
-            run_id: The run.
-            user_key: Only this user's calls.
-        """
+        """Return, by key of each call of a run (for one user), how many attempts were begun and if one was answered."""
         counted = (
             select(_calls.c.key, func.count(_calls.c.number), func.max(_attempts.c.answered))
             .select_from(_calls.outerjoin(_attempts, same_call()))
@@ -175,12 +170,7 @@ class Journal(Handle):
         return self._database.noun(Attempt, mine.order_by(_attempts.c.number.desc()).limit(1))
 
     def lost(self, run_id: str, *, user_key: str | None = None) -> tuple[Call, ...]:
-        """Return the attempts of a run that never ended: they are under way, or were when their process was killed.
-
-        Args:
-            run_id: The run.
-            user_key: Only this user's calls.
-        """
+        """Return the attempts of a run (for one user) that are under way, or were when their process was killed."""
         mine = select(_calls.c.noun).select_from(_calls.outerjoin(_attempts, same_call()))
         return self._database.nouns(Call, mine.where(*_chosen(run_id, user_key), _attempts.c.key.is_(None)))
 
@@ -197,12 +187,7 @@ class Journal(Handle):
                 yield read(Attempt, noun)
 
     def ledger(self, *, run_id: str | None = None, user_key: str | None = None) -> tuple[LedgerLine, ...]:
-        """Return what was spent, a line for each run, user, role and model.
-
-        Args:
-            run_id: Only this run.
-            user_key: Only this user.
-        """
+        """Return what was spent, of one run or one user if given: a line for each run, user, role and model."""
         names = ("run_id", "user_key", "role", "model")
         rows = select(*(_calls.c[name] for name in names), _attempts.c.noun)
         rows = rows.select_from(_calls.join(_attempts, same_call())).where(*_chosen(run_id, user_key))

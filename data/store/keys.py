@@ -61,7 +61,7 @@ class KeyRing(Handle):
             role: `user` names a user, `tenant` a tenant, `admin` neither.
             tenant: The tenant's name; of a user's key, the tenant whose user it is.
             user_id: The user's id, as clients say it (`user_of_tenant` makes the stored one of it).
-            limits: What the key may use; by default whatever the server lets every key use.
+            limits: What the key may use; by default what the server lets every key use.
 
         Returns:
             The key, and the token to be shown once: it cannot be found out again.
@@ -152,14 +152,8 @@ class UsageLedger(Handle):
     def add(self, key_id: str, day: date, calls: int, dollars: float | None) -> Usage:
         """Add to what a key has used on a day, in one step that no other adding overlaps.
 
-        Args:
-            key_id: The key.
-            day: The day, in UTC.
-            calls: How many.
-            dollars: What they cost; None if that is not known.
-
         Returns:
-            The sums, this included.
+            The sums, this included; `dollars` is None once it was not known.
         """
         row = {"key_id": key_id, "day": day.isoformat(), "calls": calls, "dollars": dollars}
         with self._database.append() as connection:
@@ -171,14 +165,7 @@ class UsageLedger(Handle):
     ) -> bool:
         """Add a call to what a key has used on a day, unless that would be more than it may use.
 
-        The sums are compared and added in one step: no two processes take the last of it.
-
-        Args:
-            key_id: The key.
-            day: The day, in UTC.
-            dollars: What the call may cost.
-            most_calls: Of the day; None is no limit.
-            most_dollars: Of the day; None is no limit.
+        The sums are compared and added in one step: no two processes take the last of it. A limit of None is no limit.
 
         Returns:
             Whether it was added.

@@ -123,7 +123,7 @@ class UserTable(Generic[N]):
     computed: Callable[[N, str], Mapping[str, object]] = _no_columns
     """Returns further columns of a noun and its JSON."""
 
-    def select(self, user_key: str, *which: ColumnElement[bool]) -> Select[tuple[str]]:
+    def select(self, user_key: str, *which: ColumnElement[bool]) -> Select[str]:
         """Return the statement that reads a user's rows in their order."""
         columns = self.table.c
         return select(columns.noun).where(columns.user_key == user_key, *which).order_by(columns[self.order])

@@ -46,10 +46,6 @@ class People(Handle):
         self.tombstones = Tombstones(database)
         """The erasures that are not finished."""
 
-    def records(self, user_id: str) -> tuple[Noun, ...]:
-        """Return what `each` yields."""
-        return tuple(self.each(user_id))
-
     def each(self, user_id: str) -> Iterator[Noun]:
         """Yield the records of a user, all as of one moment; few of them are in memory at once.
 
@@ -67,7 +63,7 @@ class People(Handle):
             yield from _records(connection, user_key(user_id))
 
     def add(self, user_id: str, records: Sequence[Noun]) -> None:
-        """Store what `records` returned, here or in another store, as a user of whom nothing is stored yet.
+        """Store what `each` yielded, here or in another store, as a user of whom nothing is stored yet.
 
         All of it is stored, or on any error nothing.
 

@@ -1,6 +1,6 @@
 """The log of one user's persona versions, and of which of them answered when."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -28,7 +28,7 @@ class Promotion(Noun):
     """A version became the one that answers."""
 
     number: int = Field(ge=1)
-    """Of the version."""
+    """The version's number."""
     reason: str
     """Why, in one sentence."""
     at: datetime
@@ -68,8 +68,6 @@ class PersonaLog(UserLog):
         reason: str,
         status: Literal["live", "candidate", "rejected"],
         parent: int | None = None,
-        scores: Mapping[str, float] | None = None,
-        alignment_id: str | None = None,
     ) -> PersonaVersion:
         """Record a persona as the next version.
 
@@ -78,25 +76,16 @@ class PersonaLog(UserLog):
             reason: Why it was made, accepted or rejected, in one sentence.
             status: `live` promotes it at once.
             parent: Number of the version that it was revised from.
-            scores: By the name of the metric; higher is better.
-            alignment_id: The alignment that made it, which must be recorded.
 
         Raises:
-            UnknownNameError: The parent or the alignment is not recorded.
-            InputError: A score is not a number.
+            UnknownNameError: The parent is not recorded.
         """
         with self._database.write() as connection:
-            if alignment_id is not None:
-                recorded = recorded_alignments(connection, self._user_key)
-                if alignment_id not in recorded:
-                    raise UnknownNameError("alignment", alignment_id, recorded)
             version = PersonaVersion(
                 number=next_version(connection, self._user_key),
                 persona=persona,
                 parent=parent,
                 status=status,
-                alignment_id=alignment_id,
-                scores=dict(scores or {}),
                 reason=reason,
                 at=datetime.now(UTC),
             )
@@ -106,12 +95,12 @@ class PersonaLog(UserLog):
     def promote(
         self, number: int, reason: str, *, while_live: Callable[[PersonaVersion | None], bool] = lambda _live: True
     ) -> PersonaVersion:
-        """Make a version live, whatever it was before; an older one that is promoted again is a rollback.
+        """Make a version live, whatever it was before; to promote an older version again is a rollback.
 
         Args:
-            number: Of the version.
+            number: The version's number.
             reason: Why, in one sentence.
-            while_live: Whether the version that is live until then is one that the caller knows of.
+            while_live: Returns whether the caller knows of the version that is live until then.
 
         Raises:
             UnknownNameError: There is no version of this number.
@@ -171,9 +160,8 @@ def add_version(connection: Connection, user_key: str, version: PersonaVersion) 
     recorded = version.model_copy(update={"status": "candidate"}) if live else version
     VERSIONS.append(connection, user_key, [recorded])
     if live:
-        PROMOTIONS.append(
-            connection, user_key, [Promotion(number=version.number, reason=version.reason, at=version.at)]
-        )
+        promotion = Promotion(number=version.number, reason=version.reason, at=version.at)
+        PROMOTIONS.append(connection, user_key, [promotion])
 
 
 def recorded_alignments(connection: Connection, user_key: str) -> list[str]:

@@ -8,15 +8,14 @@ usage is counted, a job or an erasure goes on, a write that was begun is answere
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    DOUBLE_PRECISION,
     Column,
     Connection,
-    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
-    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -24,6 +23,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.schema import SchemaItem
 
 from ..errors import SetupError
 
@@ -37,176 +37,120 @@ release."""
 metadata = MetaData()
 
 
-def _text(name: str, *references: ForeignKey) -> Column[str]:
-    return Column(name, Text, *references, nullable=False)
+def _text(name: str, refers_to: str | None = None, *, key: bool = False, unique: bool | None = None) -> Column[str]:
+    references = [] if refers_to is None else [ForeignKey(refers_to)]
+    return Column(name, Text, *references, primary_key=key, nullable=False, unique=unique)
 
 
-def _integer(name: str, *, unique: bool | None = None) -> Column[int]:
-    return Column(name, Integer, nullable=False, unique=unique)
+def _integer(name: str, *, key: bool = False, unique: bool | None = None) -> Column[int]:
+    return Column(name, Integer, primary_key=key, autoincrement=False, nullable=False, unique=unique)
 
 
 def _user() -> Column[str]:
-    return _text("user_key", ForeignKey("users.key"))
+    return _text("user_key", "users.key", key=True)
+
+
+def _table(name: str, *items: SchemaItem) -> Table:
+    return Table(name, metadata, *items)
 
 
 # `ordinal` is the order in which users were stored.
-users = Table(
-    "users",
-    metadata,
-    _text("key"),
-    Column("user_id", Text, nullable=False, unique=True),
-    _integer("ordinal", unique=True),
-    PrimaryKeyConstraint("key"),
-)
+users = _table("users", _text("key", key=True), _text("user_id", unique=True), _integer("ordinal", unique=True))
 # `position` is the place in the user's history, `moment` the date, `known` whether there is a ground truth, `size` the
 # bytes of the noun.
-interactions = Table(
+interactions = _table(
     "interactions",
-    metadata,
     _user(),
-    _text("interaction_id"),
+    _text("interaction_id", key=True),
     _integer("position"),
     _text("noun"),
     _text("moment"),
     _integer("known"),
     _integer("size"),
-    PrimaryKeyConstraint("user_key", "interaction_id"),
     UniqueConstraint("user_key", "position"),
     Index("interactions_by_moment", "user_key", "moment", "position", "known", "size"),
 )
 # The current statement of a topic has the highest `ordinal`.
-statements = Table(
+statements = _table(
     "statements",
-    metadata,
     _user(),
-    _integer("ordinal"),
+    _integer("ordinal", key=True),
     _text("statement_id"),
     _text("topic"),
     _text("noun"),
-    PrimaryKeyConstraint("user_key", "ordinal"),
     UniqueConstraint("user_key", "statement_id"),
 )
 # As recorded: which version is live or retired is told by `promotions` alone.
-persona_versions = Table(
-    "persona_versions",
-    metadata,
-    _user(),
-    _integer("number"),
-    _text("noun"),
-    PrimaryKeyConstraint("user_key", "number"),
-)
+persona_versions = _table("persona_versions", _user(), _integer("number", key=True), _text("noun"))
 # Which version became live; the last one is live now.
-promotions = Table(
+promotions = _table(
     "promotions",
-    metadata,
-    _text("user_key"),
-    _integer("ordinal"),
+    _text("user_key", key=True),
+    _integer("ordinal", key=True),
     _integer("number"),
     _text("noun"),
-    PrimaryKeyConstraint("user_key", "ordinal"),
     ForeignKeyConstraint(["user_key", "number"], ["persona_versions.user_key", "persona_versions.number"]),
 )
-alignments = Table(
+alignments = _table(
     "alignments",
-    metadata,
     _user(),
-    _integer("ordinal"),
+    _integer("ordinal", key=True),
     _text("alignment_id"),
     _text("noun"),
-    PrimaryKeyConstraint("user_key", "ordinal"),
     UniqueConstraint("user_key", "alignment_id"),
 )
-runs = Table(
-    "runs",
-    metadata,
-    _text("run_id"),
-    _integer("position", unique=True),
-    _text("noun"),
-    PrimaryKeyConstraint("run_id"),
-)
+runs = _table("runs", _text("run_id", key=True), _integer("position", unique=True), _text("noun"))
 # How each stretch of a run ended; a run without a row was interrupted.
-run_ends = Table(
-    "run_ends",
-    metadata,
-    _text("run_id", ForeignKey("runs.run_id")),
-    _integer("ordinal"),
-    _text("noun"),
-    PrimaryKeyConstraint("run_id", "ordinal"),
-)
+run_ends = _table("run_ends", _text("run_id", "runs.run_id", key=True), _integer("ordinal", key=True), _text("noun"))
 # What was asked: a row for each attempt, written before it is sent.
-calls = Table(
+calls = _table(
     "calls",
-    metadata,
-    _text("run_id", ForeignKey("runs.run_id")),
-    _text("key"),
-    _integer("number"),
+    _text("run_id", "runs.run_id", key=True),
+    _text("key", key=True),
+    _integer("number", key=True),
     _text("user_key"),
     _text("role"),
     _text("model"),
     _text("at"),
     _text("noun"),
-    PrimaryKeyConstraint("run_id", "key", "number"),
     Index("calls_of_user", "user_key"),
 )
 # How each attempt ended; a call without a row here was under way at a crash.
-attempts = Table(
+attempts = _table(
     "attempts",
-    metadata,
-    _text("run_id"),
-    _text("key"),
-    _integer("number"),
+    _text("run_id", key=True),
+    _text("key", key=True),
+    _integer("number", key=True),
     _integer("answered"),
     _text("noun"),
-    PrimaryKeyConstraint("run_id", "key", "number"),
     ForeignKeyConstraint(["run_id", "key", "number"], ["calls.run_id", "calls.key", "calls.number"]),
 )
 # `user_key` only of a user's key.
-api_keys = Table(
-    "api_keys",
-    metadata,
-    _text("key_id"),
-    Column("user_key", Text, ForeignKey("users.key")),
-    _text("noun"),
-    PrimaryKeyConstraint("key_id"),
+api_keys = _table(
+    "api_keys", _text("key_id", key=True), Column("user_key", Text, ForeignKey("users.key")), _text("noun")
 )
 # `day` is in UTC; `dollars` is NULL once a price was not known.
-usage = Table(
-    "usage",
-    metadata,
-    _text("key_id"),
-    _text("day"),
-    _integer("calls"),
-    Column("dollars", Double),
-    PrimaryKeyConstraint("key_id", "day"),
+usage = _table(
+    "usage", _text("key_id", key=True), _text("day", key=True), _integer("calls"), Column("dollars", DOUBLE_PRECISION)
 )
 # Writes that are done once, by a hash of the client's token; `user_key` is whom the write is about.
-idempotency = Table(
+idempotency = _table(
     "idempotency",
-    metadata,
-    _text("key_id", ForeignKey("api_keys.key_id")),
-    _text("token"),
+    _text("key_id", "api_keys.key_id", key=True),
+    _text("token", key=True),
     _text("user_key"),
     _text("at"),
     _text("noun"),
-    PrimaryKeyConstraint("key_id", "token"),
     Index("idempotency_by_age", "at"),
     Index("idempotency_of_user", "user_key"),
 )
 # Alignments that a server was asked for.
-jobs = Table(
-    "jobs",
-    metadata,
-    _user(),
-    _text("job_id"),
-    _text("at"),
-    _text("noun"),
-    PrimaryKeyConstraint("user_key", "job_id"),
-)
-# Tasks of one's own; one that is added again replaces the older.
-tasks = Table("tasks", metadata, _text("name"), _text("noun"), PrimaryKeyConstraint("name"))
+jobs = _table("jobs", _user(), _text("job_id", key=True), _text("at"), _text("noun"))
+# Tasks of the user's own; one that is added again replaces the older.
+tasks = _table("tasks", _text("name", key=True), _text("noun"))
 # Users who are to be erased, and what is left to do of each.
-erasures = Table("erasures", metadata, _text("user_key"), _text("at"), _text("parts"), PrimaryKeyConstraint("user_key"))
-migrations = Table("migrations", metadata, _text("name"), PrimaryKeyConstraint("name"))
+erasures = _table("erasures", _text("user_key", key=True), _text("at"), _text("parts"))
+migrations = _table("migrations", _text("name", key=True))
 
 
 def prepare(database: "Database") -> None:
