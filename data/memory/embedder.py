@@ -86,59 +86,8 @@ class MiniLmEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the two files and of how their output is pooled."""
+        """The two files and how their output is pooled."""
         return self._fingerprint
-
-    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
-        """Return one vector per text, in order, of length 1: shape (number of texts, dimensions)."""
-        ...
-
-
-@runtime_checkable
-class KnowsItsWords(Protocol):
-    """An embedder that can say how much of a text it has no words for; any other counts as knowing all words."""
-
-    def unknown_share(self, text: str) -> float:
-        """Return the part of a text, 0 to 1, that its vector says nothing of."""
-        ...
-
-
-def is_unknown(embedder: Embedder, text: str) -> bool:
-    """Return whether the embedder has no words for half of a text or more."""
-    return isinstance(embedder, KnowsItsWords) and embedder.unknown_share(text) >= _MOSTLY
-
-
-class MiniLmEmbedder:
-    """The embedded embedder: all-MiniLM-L6-v2 as int8 ONNX, English, 384 dimensions, in this process.
-
-    A text counts up to its first 256 tokens (and 10,000 characters). Its vector is the mean over its tokens, brought to
-    length 1. Vectors of the last 1,024 texts that were embedded alone (queries) are kept. The files are read, and
-    compared with their hashes, when the first vector or the fingerprint is asked for. Threads may share it.
-
-    Args:
-        model: The file with the hash `MINILM_SHA256`.
-        tokenizer: The file with the hash `MINILM_TOKENIZER_SHA256`.
-        threads: Threads of one forward pass.
-
-    Raises:
-        ModelFileError: At first use: a file is missing, or is not what its hash says.
-    """
-
-    dimensions = 384
-
-    def __init__(self, model: Path, tokenizer: Path, *, threads: int = 1) -> None:
-        self._model_path, self._tokenizer_path, self._threads = model, tokenizer, threads
-        self._embed_alone = lru_cache(_RECENT)(self._anew)
-        self._computing = threading.Lock()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the two files and of how their output is pooled."""
-        hashes = (
-            _checked_sha256(self._model_path, MINILM_SHA256),
-            _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256),
-        )
-        return hashlib.sha256("\n".join([*hashes, f"mean-{_MAX_TOKENS}"]).encode()).hexdigest()[:16]
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one vector per text, in order: shape (number of texts, 384), float32, each of length 1."""
@@ -159,8 +108,8 @@ class MiniLmEmbedder:
         """Return what `embed` does; no vector is looked up, and none is kept."""
         import numpy as np
 
-        encoded = self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])
-        tokens = [encoding.ids for encoding in encoded]
+        encodings = self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])
+        tokens = [encoding.ids for encoding in encodings]
         vectors = np.empty((len(tokens), self.dimensions), dtype=np.float32)
         for places in _batches([len(ids) for ids in tokens]):
             vectors[places] = self._forward([tokens[place] for place in places])
@@ -181,6 +130,14 @@ class MiniLmEmbedder:
             hidden = self._session.run(["last_hidden_state"], inputs)[0]
         mean = (hidden * mask[:, :, np.newaxis]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
         return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        hashes = (
+            _checked_sha256(self._model_path, MINILM_SHA256),
+            _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256),
+        )
+        return hashlib.sha256("\n".join([*hashes, f"mean-{_MAX_TOKENS}"]).encode()).hexdigest()[:16]
 
     @cached_property
     def _session(self) -> "InferenceSession":
