@@ -12,9 +12,8 @@ from ..call import Attempt, Call, Failure, Run
 from ..interaction import Interaction
 from ..memory.rows import contents_of
 from . import tables
-from .database import Database
 from .journal import now, same_call
-from .log import Handle, read, written
+from .log import Log, read, written
 
 Part = Literal["rows", "index", "files", "tracking"]
 """What is removed of a user, in this order: rows of the store, vectors, deleted bytes in its files, MLflow's copies."""
@@ -49,22 +48,16 @@ class Tombstone(NamedTuple):
     """What is left to do."""
 
 
-class Tombstones(Handle):
+class Tombstones(Log):
     """The erasures that are not finished: noted before anything is removed, until nothing is left to remove.
 
     Of a user, only the key is here.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
     def add(self, user_key: str) -> Tombstone:
         """Note that a user is to be erased: it will be done, whatever happens to the process.
 
         Until the user's rows are gone, nothing more is stored of the user.
-
-        Raises:
-            StorageError: The disk is full or refuses to write.
         """
         stone = Tombstone(user_key, now().isoformat(timespec="microseconds"), PARTS)
         row = {"user_key": user_key, "at": stone.at, "parts": " ".join(PARTS)}

@@ -10,10 +10,9 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 
 from ..nouns import Noun
 from . import tables
-from .database import Database
 from .erasure import texts_in
 from .journal import now
-from .log import Handle, check_id, read, written
+from .log import Log, check_id, read, written
 
 KEPT = timedelta(hours=24)
 """How long a write is known."""
@@ -36,15 +35,8 @@ class Write(Noun):
     body: str = Field(default="", repr=False)
 
 
-class IdempotencyLog(Handle):
-    """The writes of the last 24 hours, by API key and by the token that the client chose, of which a hash is kept.
-
-    Raises:
-        StorageError: Of all methods: the database cannot be read or written, or its disk is full.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class IdempotencyLog(Log):
+    """The writes of the last 24 hours, by API key and by the token that the client chose, of which a hash is kept."""
 
     def claim(
         self, key_id: str, token: str, request_hash: str, *, worker: str, user_key: str = ""

@@ -11,7 +11,7 @@ from ..call import Attempt, Call, LedgerLine, Part, Run, RunEnd
 from ..errors import ErasedUserError, InputError, StorageError, UnknownNameError
 from . import tables
 from .database import Database
-from .log import Handle, check_id, next_number, read, written
+from .log import Log, check_id, next_number, read, written
 
 _runs, _ends, _calls, _attempts = tables.runs, tables.run_ends, tables.calls, tables.attempts
 
@@ -42,19 +42,17 @@ _IS_CALLED = text("SELECT 1 FROM calls WHERE run_id = :run_id AND key = :key AND
 _Rows = Sequence[Mapping[str, object]]
 
 
-class Journal(Handle):
+class Journal(Log):
     """The runs of a store, their calls and how these ended.
 
     Args:
         database: Where they are stored.
         of_stored: Whether calls for a user who is not stored, or is being erased, are left out.
-
-    Raises:
-        StorageError: Of all methods: the database cannot be read or written, or its disk is full.
     """
 
     def __init__(self, database: Database, *, of_stored: bool = False) -> None:
-        self._database, self._of_stored = database, of_stored
+        super().__init__(database)
+        self._of_stored = of_stored
 
     def of_stored(self) -> "Journal":
         """Return this journal for work that is done for users of the store: for erased users, nothing is appended."""

@@ -9,9 +9,8 @@ from sqlalchemy import bindparam, insert, select, text, update
 from ..api_key import ApiKey, KeyLimits, Role, hash_of, new_token, split_token, user_of_tenant
 from ..errors import InputError, UnknownNameError
 from . import tables
-from .database import Database
 from .journal import now
-from .log import Handle, check_id, read, user_key, written
+from .log import Log, check_id, read, user_key, written
 from .people import add_user
 
 _keys, _usage = tables.api_keys, tables.usage
@@ -42,15 +41,8 @@ _OF_DAY = select(_usage.c.calls, _usage.c.dollars).where(
 )
 
 
-class KeyRing(Handle):
-    """The API keys of a store. Of a key's secret, only the hash is here.
-
-    Raises:
-        StorageError: Of all methods: the database cannot be read or written, or its disk is full.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class KeyRing(Log):
+    """The API keys of a store. Of a key's secret, only the hash is here."""
 
     def create(
         self, role: Role, *, tenant: str = "", user_id: str | None = None, limits: KeyLimits | None = None
@@ -139,15 +131,8 @@ class Usage(NamedTuple):
     """None once the price of a call was not known."""
 
 
-class UsageLedger(Handle):
-    """The sums by API key and day (UTC). Any number of processes may add to them at once.
-
-    Raises:
-        StorageError: Of all methods: the database cannot be read or written, or its disk is full.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class UsageLedger(Log):
+    """The sums by API key and day (UTC). Any number of processes may add to them at once."""
 
     def add(self, key_id: str, day: date, calls: int, dollars: float | None) -> Usage:
         """Add to what a key has used on a day, in one step that no other adding overlaps.

@@ -36,15 +36,23 @@ class Handle:
         return self
 
 
-class UserLog(Handle):
-    """One user's nouns of one kind.
+class Log(Handle):
+    """Rows of a database.
 
     Raises:
         StorageError: Of all methods: the database cannot be read or written, or its disk is full.
     """
 
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+
+
+class UserLog(Log):
+    """Rows of one user."""
+
     def __init__(self, database: "Database", user_key: str) -> None:
-        self._database, self._user_key = database, user_key
+        super().__init__(database)
+        self._user_key = user_key
 
 
 def user_key(user_id: str) -> str:

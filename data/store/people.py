@@ -16,7 +16,7 @@ from .alignments import ALIGNMENTS
 from .database import Database
 from .erasure import Tombstone, Tombstones, erase_rows, is_leaving, strike
 from .interactions import INTERACTIONS
-from .log import Handle, UserTable, check_id, next_number, user_key
+from .log import Log, UserTable, check_id, next_number, user_key
 from .personas import PROMOTIONS, VERSIONS, Promotion
 from .statements import STATEMENTS
 
@@ -30,19 +30,17 @@ _users = tables.users
 _OF_ID = select(_users.c.key).where(_users.c.user_id == bindparam("user_id"))
 
 
-class People(Handle):
+class People(Log):
     """The users of a store, each as a whole.
 
     Args:
         database: Where they are stored.
-        index: Finds episodes by meaning, if there is one.
-
-    Raises:
-        StorageError: Of all methods: the database or the index cannot be read or written.
+        index: Finds episodes by meaning, if there is any.
     """
 
     def __init__(self, database: Database, index: "EpisodeIndex | None") -> None:
-        self._database, self._index = database, index
+        super().__init__(database)
+        self._index = index
         self.tombstones = Tombstones(database)
         """The erasures that are not finished."""
 
