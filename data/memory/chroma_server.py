@@ -89,13 +89,9 @@ class ChromaServer:
         self._http.close()
 
     def ask(self, method: str, path: str, body: object = None, *, missing_ok: bool = False) -> bytes:
-        """Send one request and return the body of the answer.
+        """Send one request, with a JSON body if any, and return the body of the answer.
 
-        Args:
-            method: The HTTP method.
-            path: The path under the database's.
-            body: What to send as JSON, if anything.
-            missing_ok: Whether it is no failure if what is named is not there.
+        With `missing_ok`, it is no failure if what the path names is not there.
         """
         try:
             answer = self._http.request(method, path, content=None if body is None else to_json(body))

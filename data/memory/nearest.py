@@ -106,12 +106,7 @@ class Wanted(NamedTuple):
 
 
 class Comparison:
-    """The rows of a user that may be seen, compared with what is looked for.
-
-    Args:
-        rows: All rows of the user.
-        wanted: What is looked for.
-        masks: See `rows.shows`.
+    """The rows of a user that may be seen (`rows.shows`), compared with what is looked for.
 
     Raises:
         StorageError: The vectors are not of the same length: the index is of another embedder.

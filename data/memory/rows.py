@@ -54,14 +54,7 @@ def contents_of(interactions: Sequence[Interaction]) -> list[str]:
 
 
 def row_of(user_key: str, interaction: Interaction, content: str, *, is_unknown: bool = False) -> Row:
-    """Return the row of one of the user's interactions.
-
-    Args:
-        user_key: The user.
-        interaction: The interaction.
-        content: What it is about (`contents_of`).
-        is_unknown: Whether the embedder has no words for the content.
-    """
+    """Return the row of one of the user's interactions, whose `content` the embedder may have no words for."""
     microseconds, position = _moment(interaction)
     metadata: dict[str, str | int] = {
         "user": user_key,

@@ -24,13 +24,6 @@ class UserMemory:
     What the user stated (task `said`) is not in it: that stands in the persona. It shows this user and no other. Copies
     of it are itself.
 
-    Args:
-        interactions: The user's interactions in the store.
-        statements: The user's statements in the store.
-        key: The name under which the index has the user.
-        index: Finds interactions by meaning.
-        masks: The interactions before which it is seen; see `before`.
-
     Raises:
         StorageError: Of all methods: the store or the index cannot be read or written.
     """

@@ -197,9 +197,6 @@ class Database(Handle):
 class Lease:
     """Holds a name while the block runs: a thread checks it, and takes it again after the connection was lost.
 
-    Args:
-        hold: Takes the name on a connection, and has it until the connection is given back, or cut.
-
     Raises:
         StorageError: On entering it: the server cannot be reached.
     """

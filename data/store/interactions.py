@@ -75,8 +75,8 @@ class InteractionLog(UserLog):
     """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known.
 
     Args:
-        database: Where they are stored.
-        user_key: Whose they are.
+        database: The database.
+        user_key: The user.
         index: Finds them by meaning.
         most_bytes: What the user may store, persona versions included; None is no limit. A user who has reached it
             adds nothing more.

@@ -46,7 +46,7 @@ class Journal(Log):
     """The runs of a store, their calls and how these ended.
 
     Args:
-        database: Where they are stored.
+        database: The database.
         of_stored: Whether calls for a user who is not stored, or is being erased, are left out.
     """
 

@@ -37,7 +37,7 @@ class Handle:
 
 
 class Log(Handle):
-    """Rows of a database.
+    """What all logs have: a database, and what they raise.
 
     Raises:
         StorageError: Of all methods: the database cannot be read or written, or its disk is full.

@@ -31,12 +31,7 @@ _OF_ID = select(_users.c.key).where(_users.c.user_id == bindparam("user_id"))
 
 
 class People(Log):
-    """The users of a store, each as a whole.
-
-    Args:
-        database: Where they are stored.
-        index: Finds episodes by meaning, if there is any.
-    """
+    """The users of a store, each as a whole."""
 
     def __init__(self, database: Database, index: "EpisodeIndex | None") -> None:
         super().__init__(database)
@@ -61,9 +56,7 @@ class People(Log):
             yield from _records(connection, user_key(user_id))
 
     def add(self, user_id: str, records: Sequence[Noun]) -> None:
-        """Store what `each` yielded, here or in another store, as a user of whom nothing is stored yet.
-
-        All of it is stored, or on any error nothing.
+        """Store what `each` yielded as a user of whom nothing is stored yet: all of it, or on any error nothing.
 
         Raises:
             InputError: Something is stored of this user, or the records do not fit each other.
@@ -90,12 +83,9 @@ class People(Log):
         return self.erase_rows(self.tombstones.add(user_key(user_id)))
 
     def erase_rows(self, stone: Tombstone) -> dict[str, int]:
-        """Delete every row that is of a user: the user's own, those of the journal and those of a server.
+        """Delete every row of a user, those of the journal and of a server included; return their number by table.
 
         What was deleted is out of reach then, but some of it may stand in the database's files until `compact`.
-
-        Returns:
-            How many rows were deleted, by table.
         """
         with self._database.write() as connection:
             removed = erase_rows(connection, stone.user_key)
