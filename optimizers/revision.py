@@ -18,7 +18,7 @@ class WholeRewrite(Module):
     """The paper's update: the whole persona and all critiques go in, a whole new persona comes out.
 
     A line that is kept word for word keeps its causes; the cause of every other line is the batch. A new line that is
-    none (`data.lines.refusal_of`), or that copies what was asked, answered or said, is left out.
+    none (`data.persona.refusal_of`), or that copies what was asked, answered or said, is left out.
 
     Args:
         lm: The model that rewrites; by default the one of the context.
