@@ -159,6 +159,6 @@ class UserTable(Generic[N]):
         fields = {name: getattr(noun, name) for name in self.fields}
         for name, value in fields.items():
             if isinstance(value, str):
-                check_id(name.replace("_", " "), value)
+                check_id(name, value)
         text = written(noun)
         return {"user_key": user_key, self.order: place, **fields, **self.computed(noun, text), "noun": text}
