@@ -72,7 +72,7 @@ class Experts(Noun):
 
 
 def uniform(answers: Iterable[str]) -> Distribution:
-    """Return the distribution that knows nothing."""
+    """Return the uniform distribution."""
     names = tuple(answers)
     return dict.fromkeys(names, 1 / len(names))
 
@@ -84,12 +84,7 @@ def normalised(weights: Mapping[str, float]) -> Distribution:
 
 
 def prior_of(given: Iterable[str], base_rate: Distribution) -> Distribution:
-    """Return how often a user gives each answer, mixed with the base rate.
-
-    Args:
-        given: The user's answers; those that are not in `base_rate` do not count.
-        base_rate: How often users give each answer.
-    """
+    """Return how often a user gives each answer, mixed with the base rate; other answers do not count."""
     counts = Counter(answer for answer in given if answer in base_rate)
     total = counts.total() + PRIOR_STRENGTH
     return {answer: (counts[answer] + PRIOR_STRENGTH * share) / total for answer, share in base_rate.items()}

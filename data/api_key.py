@@ -37,7 +37,7 @@ class KeyLimits(Noun):
 
 
 class ApiKey(Noun):
-    """The right to ask a server, as a user, as a tenant for its users, or as an admin for anyone."""
+    """The right to ask a server, as a user, as a tenant for its users, or as an admin for all users."""
 
     key_id: str
     """12 hexadecimal digits: the part of the token that is no secret."""
@@ -62,14 +62,10 @@ class ApiKey(Noun):
 
 
 def user_of_tenant(tenant: str, user: str) -> str:
-    """Return the id under which a tenant's user is stored: users of two tenants never share one.
-
-    Args:
-        tenant: The tenant's name; empty for a user who has no tenant, and is stored under an id of his or her own.
-        user: The user's id, as clients say it.
+    """Return the id under which a tenant's user is stored; `tenant` is empty for a user who has none.
 
     Raises:
-        InputError: The user's id is empty, or reads as one of a tenant's user.
+        InputError: The user's id is empty, or reads as that of a tenant's user.
     """
     if not user.strip():
         raise InputError("user id is empty: give one")
@@ -91,8 +87,8 @@ def split_token(token: str) -> tuple[str, str] | None:
 
 
 def hash_of(secret: str) -> str:
-    """Return what is stored of a secret."""
-    # A slow hash protects what people choose. These are 256 random bits: nobody guesses one, however fast the hash.
+    """Return the hash of a secret, which is stored."""
+    # A slow hash protects what people choose. These are 256 random bits: they cannot be guessed, however fast the hash.
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

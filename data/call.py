@@ -1,5 +1,6 @@
 """A paid call as the journal keeps it: what was asked for whom, and how each attempt ended."""
 
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -43,7 +44,7 @@ class AskedLM(Noun):
     """The model's name as the user wrote it; empty in a run of an earlier release."""
     endpoint: str
     account: str
-    """Tells one key from another within the run; nobody can tell the key from it."""
+    """A hash that tells keys apart within the run, and does not reveal them."""
     temperature: float | None
     max_tokens: int | None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
@@ -85,7 +86,7 @@ class Call(Noun):
     key: str
     """A hash of the run, the user, the role, the place, the endpoint, the model, the request and the ordinal."""
     user_key: str
-    """A hash of the user's id; empty if the call was for nobody in particular."""
+    """A hash of the user's id; empty if the call was for no user."""
     role: str
     """What it was asked as: `agent`, `loss`, `revision`, or `tool`."""
     place: str
@@ -147,9 +148,39 @@ class LedgerLine(Noun):
     user_key: str
     role: str
     model: str
-    attempts: int
-    failures: int
-    prompt_tokens: int
-    completion_tokens: int
-    dollars: float | None
-    seconds: float
+    attempts: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float | None = 0.0
+    """None once the price of an attempt was not known."""
+    seconds: float = 0.0
+
+    def with_attempt(self, attempt: Attempt) -> "LedgerLine":
+        """Return the line with one more attempt in it."""
+        known = self.dollars is not None and attempt.charged.dollars is not None
+        return self.model_copy(
+            update={
+                "attempts": self.attempts + 1,
+                "failures": self.failures + (attempt.failure is not None),
+                "prompt_tokens": self.prompt_tokens + attempt.prompt_tokens,
+                "completion_tokens": self.completion_tokens + attempt.completion_tokens,
+                "dollars": (self.dollars or 0.0) + (attempt.charged.dollars or 0.0) if known else None,
+                "seconds": self.seconds + attempt.seconds,
+            }
+        )
+
+
+# DSPy knows an LM on a user's own server by a name that holds the server's; users see the name that they wrote.
+_written: dict[str, str] = {}
+_SERVER = re.compile(r"^server-[a-z0-9-]+-[0-9a-f]{6}/")
+
+
+def note_name(model: str, written: str) -> None:
+    """Remember how the user wrote the name of the model that DSPy knows as `model`."""
+    _written[model] = written
+
+
+def as_written(model: str) -> str:
+    """Return a model's name as the user wrote it, here or in another process."""
+    return _written.get(model) or _SERVER.sub("", model)

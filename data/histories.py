@@ -12,8 +12,7 @@ from .history import read_history
 from .history.files import TABLES
 from .interaction import Interaction
 from .lamp.files import LampData, LampUser
-from .task import Task
-from .tasks import read_task, register, task_named
+from .task import Task, read_task, register, task_named
 
 TASK_FILE = "task.json"
 SUFFIXES = {".jsonl", ".ndjson", *TABLES}

@@ -31,7 +31,7 @@ class Interaction(Noun):
     position: int = 0
     """Place in the user's history, 0 = oldest. It orders interactions that share a date or have none."""
     task: str = "open"
-    """Name of the task (`personaagent.data.tasks`)."""
+    """Name of the task (`personaagent.data.task`)."""
     source: Literal["user", "import", "tool"] = "user"
     """Who says so: the user, an imported history, or a tool's output."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
@@ -16,6 +17,14 @@ Section = Literal["profile", "preferences", "tool_use", "style"]
 Kind = Literal["template", "statement", "said", "confusion", "style", "rule", "rewrite"]
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MAX_PERSONA_TOKENS = 1500
+MAX_LINE_CHARACTERS = 300
+_MARKER = "[[ ##"
+"""How each field of a prompt begins."""
+_COPIED_WORDS = 5
+"""Words in a row that are a copy; a shorter line is one if all of it is."""
+_LEAST_WORDS = 3
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_WORD = re.compile(r"\w+")
 
 _OPENING = "You are a helpful assistant personalised to one particular user. Answer as this user would want."
 _HEADINGS: dict[Section, str] = {
@@ -27,8 +36,33 @@ _HEADINGS: dict[Section, str] = {
 
 
 def least_causes(kind: str) -> int:
-    """Return how many interactions a line of a kind stands on at least: what was found in several is not of one."""
+    """Return the least number of interactions that a line of a kind is made from: a pattern needs two."""
     return 2 if kind in {"confusion", "style", "rule"} else 1
+
+
+def refusal_of(text: str, sources: Iterable[str] = ()) -> str | None:
+    """Return why a text may not be a line of a persona; None if it may.
+
+    A line is words about the user, no prompt, and no copy of `sources`: questions, answers, the form of its request.
+    """
+    if len(text) > MAX_LINE_CHARACTERS:
+        return f"it has {len(text)} characters, and may have at most {MAX_LINE_CHARACTERS}"
+    if len(text.splitlines()) > 1 or _CONTROL.search(text):
+        return "it is not one line of text"
+    if _MARKER in " ".join(text.split()):
+        return f"it has the field marker {_MARKER!r}, which prompts are made of"
+    if any(_copies(text, source) for source in sources):
+        return "it copies the form, or what was asked or said"
+    return None
+
+
+def _copies(text: str, source: str) -> bool:
+    words, of_source = (_WORD.findall(words.casefold()) for words in (text, source))
+    length = min(_COPIED_WORDS, len(words))
+    if length < _LEAST_WORDS:
+        return False
+    runs = {tuple(of_source[at : at + length]) for at in range(len(of_source) - length + 1)}
+    return any(tuple(words[at : at + length]) in runs for at in range(len(words) - length + 1))
 
 
 class PersonaLine(Noun):
@@ -118,11 +152,7 @@ class Persona(Noun):
         return tuple(line for line in self.lines if line.kind == "said")
 
     def with_said(self, said: tuple[PersonaLine, ...]) -> "Persona":
-        """Return the persona with these statements of the user in place of the present ones, after all other lines.
-
-        Raises:
-            ValidationError: It would be over the limit of tokens.
-        """
+        """Return the persona with these statements of the user in place of the present ones, after all other lines."""
         if self.said == said:
             return self
         words = {line.text for line in said}
@@ -180,7 +210,7 @@ def persona_diff(old: Persona, new: Persona) -> str:
     return "\n".join(lines)
 
 
-def fingerprint_of(personas: "Iterable[Persona]") -> str:
+def fingerprint_of(personas: Iterable[Persona]) -> str:
     """Return a hash of several personas, their lines' causes included."""
     return hashlib.sha256("\n".join(persona.to_json() for persona in personas).encode()).hexdigest()
 

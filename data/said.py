@@ -12,9 +12,8 @@ from typing import cast
 
 from .errors import InputError
 from .interaction import SAID, Interaction
-from .lines import refusal_of
 from .nouns import Noun
-from .persona import PersonaLine
+from .persona import PersonaLine, refusal_of
 
 _REPLACES = "replaces"
 
@@ -48,7 +47,7 @@ def new_statement(text: str, replaces: Iterable[str], known: Collection[str], at
     """Return a statement as an interaction; the same text gets the same id, unless it is among the `known` ones."""
     ids = (hashlib.sha256(f"{SAID}\n{text}\n{number}".encode()).hexdigest()[:16] for number in count())
     return Interaction(
-        interaction_id=next(one for one in ids if one not in known),
+        interaction_id=next(name for name in ids if name not in known),
         query=text,
         at=at,
         task=SAID,
@@ -63,18 +62,23 @@ def replaced_of(statement: Interaction) -> tuple[str, ...]:
 
 def said(interactions: Iterable[Interaction]) -> tuple[Said, ...]:
     """Return a user's statements, oldest first, those that were replaced included."""
-    statements = [one for one in interactions if one.task == SAID]
-    newer = {old: one.interaction_id for one in statements for old in replaced_of(one)}
+    statements = [interaction for interaction in interactions if interaction.task == SAID]
+    newer = {old: statement.interaction_id for statement in statements for old in replaced_of(statement)}
     return tuple(
-        Said(statement_id=one.interaction_id, text=one.query, at=one.at, replaced_by=newer.get(one.interaction_id))
-        for one in statements
+        Said(
+            statement_id=statement.interaction_id,
+            text=statement.query,
+            at=statement.at,
+            replaced_by=newer.get(statement.interaction_id),
+        )
+        for statement in statements
     )
 
 
 def said_lines(interactions: Iterable[Interaction]) -> tuple[PersonaLine, ...]:
     """Return a line for each statement that holds, oldest first."""
     return tuple(
-        PersonaLine(section="preferences", text=one.text, causes=(one.statement_id,), kind="said")
-        for one in said(interactions)
-        if one.replaced_by is None
+        PersonaLine(section="preferences", text=statement.text, causes=(statement.statement_id,), kind="said")
+        for statement in said(interactions)
+        if statement.replaced_by is None
     )

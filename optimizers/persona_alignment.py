@@ -10,9 +10,9 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ..data.alignment import Alignment, Iteration
+from ..data.call import as_written
 from ..data.errors import BudgetError, InputError
 from ..data.interaction import Interaction, normalised
-from ..data.lm_names import as_written
 from ..programs import PersonaAgent
 from ..programs.lm_here import model_here
 from ..programs.module import in_thread

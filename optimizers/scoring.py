@@ -4,8 +4,8 @@ import math
 
 from ..data.answer_weights import Distribution
 from ..data.errors import InputError
-from ..data.rouge import rouge
 from ..data.task import Task
+from ..data.texts import rouge
 
 LEAST_PROBABILITY = 0.02
 """Anything less probable scores 0, so that one surprise cannot outweigh everything else."""

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 from ..data.alignment import TextualLoss
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
-from ..data.lines import refusal_of
-from ..data.persona import SECTIONS, Persona
+from ..data.persona import SECTIONS, Persona, refusal_of
 from ..programs.module import Module, ask
 from ..programs.quoting import quoted
 from ..signatures import CriticiseResponse, RevisePersona
@@ -53,7 +52,7 @@ class WholeRewrite(Module):
     """The paper's update: the whole persona and all critiques go in, a whole new persona comes out.
 
     A line that is kept word for word keeps its causes; the cause of every other line is the batch. A new line that is
-    none (`data.lines.refusal_of`), or that copies what was asked, answered or said, is left out.
+    none (`data.persona.refusal_of`), or that copies what was asked, answered or said, is left out.
 
     Args:
         lm: The model that rewrites; by default the one of the context.

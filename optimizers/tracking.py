@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..data.alignment import Alignment
 from ..data.errors import TrackingError, without_secrets
+from ..data.files import compact, private_file
 from ..data.persona import PersonaVersion, persona_diff
-from ..data.private import private_file
-from ..data.sqlite_files import compact
 from ..data.store import User
 from ..programs import PersonaAgent
 

@@ -13,7 +13,7 @@ import dspy
 from dspy.adapters.utils import get_annotation_name
 from dspy.utils.exceptions import AdapterParseError
 
-from ..data.clean_text import all_clean
+from ..data.texts import all_clean
 from .heard import is_cut, last_heard
 
 _MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)

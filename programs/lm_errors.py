@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import dspy
 
+from ..data.call import as_written
 from ..data.errors import LateError, LMError, PersonaAgentError, TooLongError, without_secrets
-from ..data.lm_names import as_written
 
 _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
     (dspy.LMNotConfiguredError, "set the key variable of its provider, or name another LM"),

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterable
 
 from ..data.interaction import Interaction
-from ..data.task import Task
-from ..data.tasks import task_or_open
+from ..data.task import Task, task_or_open
 
 MAX_QUOTED_WORDS = 40
 MAX_BLOCK_CHARACTERS = 3000

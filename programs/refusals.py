@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import dspy
 from dspy.lm15 import Config, Request, Response
 
-from ..data.lm_names import as_written
+from ..data.call import as_written
 
 _log = logging.getLogger(__name__)
 

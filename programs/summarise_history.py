@@ -7,7 +7,7 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
-from ..data.lines import refusal_of
+from ..data.persona import refusal_of
 from ..data.statement import Statement
 from ..data.task import Task
 from ..signatures import SummariseUser

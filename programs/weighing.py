@@ -15,7 +15,7 @@ from ..data.answer_weights import (
     prior_of,
     votes_of,
 )
-from ..data.lm_names import as_written
+from ..data.call import as_written
 from ..data.statement import Episode
 from ..data.task import Task
 from .decision_lm import is_certain

@@ -17,9 +17,8 @@ from pydantic_core import to_jsonable_python
 from ..errors import InputError, UnknownNameError
 from ..interaction import Interaction
 from ..lamp.record import Record
-from ..store.rows import check_id, written
-from ..task import OPEN, Task
-from ..tasks import task_named
+from ..store.log import check_id, written
+from ..task import OPEN, Task, task_named
 from .columns import Columns, Found
 from .dates import date_of
 from .exports import Fields, export_of

@@ -1,6 +1,6 @@
 """LaMP: its tasks and its official files as they are."""
 
-from ..tasks import task_named
+from ..task import task_named
 from .files import LampData, LampUser, load
 from .tasks import TASKS
 

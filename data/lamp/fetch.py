@@ -1,6 +1,6 @@
 """LaMP's official files, downloaded from where LaMP publishes them, and refused if they are something else.
 
-The package holds none of LaMP's data (CC BY-NC-SA 4.0; each source keeps its own licence): whoever needs it fetches it.
+The package holds none of LaMP's data (CC BY-NC-SA 4.0; each source keeps its own licence).
 """
 
 import tempfile
@@ -29,7 +29,7 @@ _FOLDERS = {
 _TIMEOUT_SECONDS = 60.0
 
 Progress = Callable[[str, int, int | None], None]
-"""Is told the file's name, the bytes that have come, and the bytes that will come if the server says so."""
+"""Called with the file's name, the bytes so far, and the bytes of the whole file if the server says so."""
 
 
 def fetch(
@@ -51,7 +51,7 @@ def fetch(
         target: Folder for the files. They appear in it complete and checked, or not at all.
         time_based: The time-based separation (same users, later questions) instead of the user-based one.
         client: What to download with; by default one that gives up after a minute without a byte.
-        on_progress: Is told how far the download is.
+        on_progress: Called after each block.
 
     Returns:
         The files.

@@ -5,20 +5,32 @@
     a profile item, by task:                {"id", "tag", "description"}              time-based also "date"
 
 In user-based files each question is its own user, and by its authors' word, the profile is in no particular order.
+
+LaMP as OPPU processed it (arXiv 2402.04401), the files of the paper's experiments, has users with all their questions:
+
+    user_top_100_history.json, user_more_100_history.json, user_others.json:
+        [{"user_id", "profile": [...], "query": [{"id", "input", "gold"}]}]       items as in LaMP, oldest first
+    user_top_100_history_label.json, beside it if at all:
+        {"task", "golds": [{"id", "output"}]}
+
+Its label files misname their tasks (LaMP_8 is movies, LaMP_2 is news), so their `task` is not read; its ratings may be
+numbers; its citation items know what was cited (`citation`) but not what it was chosen from, so they are no questions.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ..errors import InputError, RecordError, UnknownNameError
 from ..interaction import Interaction
 from ..own_metric import OwnMetric
 from ..task import Task
-from . import oppu
 from .record import Record, read_json
+
+_OPPU_FILES = ("user_top_100_history.json", "user_more_100_history.json")
+_OPPU_NOTE = "OPPU's files: the order of a profile is taken as the order of time."
 
 
 class ItemFields(NamedTuple):
@@ -94,9 +106,9 @@ def load(folder: Path, task: Task, split: str | None = None) -> LampData:
     """
     if task.name not in ITEM_FIELDS:
         raise UnknownNameError("LaMP task", task.name, list(ITEM_FIELDS))
-    if (users_file := oppu.question_file(folder)) is not None:
+    if (users_file := _oppu_file(folder)) is not None:
         questions, golds = _oppu(users_file, task)
-        notes: tuple[str, ...] = (oppu.NOTE,)
+        notes: tuple[str, ...] = (_OPPU_NOTE,)
     else:
         questions_file, outputs_file = _files(folder, split)
         questions = read_questions(questions_file)
@@ -114,10 +126,49 @@ def _users(questions: dict[str, Record], task: Task, golds: dict[str, str]) -> t
 
 
 def _oppu(file: Path, task: Task) -> tuple[dict[str, Record], dict[str, str]]:
-    asked = list(oppu.read_users(file, task))
+    asked = list(_oppu_questions(file, task))
     questions = _by_id("question", (question for question, _ in asked))
-    oppu.refuse_other_ids(file.with_name(f"{file.stem}_label.json"), set(questions))
+    _check_labels(file.with_name(f"{file.stem}_label.json"), set(questions))
     return questions, {question_id: gold for question_id, (_, gold) in zip(questions, asked, strict=True)}
+
+
+def _oppu_file(folder: Path) -> Path | None:
+    """Return the file of the users with the longest histories; None if this is not a folder of OPPU's."""
+    return next((folder / name for name in _OPPU_FILES if (folder / name).is_file()), None)
+
+
+def _oppu_questions(file: Path, task: Task) -> Iterator[tuple[Record, str]]:
+    """Yield each question of OPPU's file in LaMP's own form, its user's profile and id in it, with its gold."""
+    users = Record(file, "whole file", {"users": read_json(file)}).items("users")
+    for number, row in enumerate(users, 1):
+        user = Record(file, f"user number {number}", row)
+        user.name = f"user {user.identifier('user_id')}"
+        profile = [_as_lamp(item) for item in user.items("profile")]
+        for place, asked in enumerate(user.items("query"), 1):
+            question = Record(file, f"{user.name}, query number {place}", asked)
+            whole = {**question.fields, "profile": profile, "user_id": user.identifier("user_id")}
+            gold = Record(file, question.name, {"gold": _text(question.fields.get("gold"))})
+            yield Record(file, question.name, whole), gold.label("gold", task.labels)
+
+
+def _check_labels(labels: Path, questions: set[str]) -> None:
+    """Refuse a label file, if there is one, that is of other questions."""
+    if not labels.is_file():
+        return
+    golds = Record(labels, "whole file", read_json(labels)).items("golds")
+    known = {Record(labels, f"gold number {number}", gold).identifier("id") for number, gold in enumerate(golds, 1)}
+    if known != questions:
+        raise InputError(f"{labels}: labels {len(known)} questions, of which {len(known & questions)} are asked")
+
+
+def _as_lamp(item: object) -> object:
+    """Return a profile item with its rating as LaMP writes it."""
+    fields = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+    return {**fields, "score": _text(fields["score"])} if "score" in fields else cast("object", item)
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _files(folder: Path, split: str | None) -> tuple[Path, Path]:

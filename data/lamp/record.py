@@ -9,7 +9,7 @@ from typing import cast
 from ..errors import InputError, RecordError
 
 MAX_CHARACTERS = 1_000_000
-"""Longest text that is taken in; anything longer is a broken file rather than somebody's words."""
+"""Longest text that is taken in; anything longer is a broken file."""
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _YEAR_OR_MONTH = re.compile(r"\d{4}(-\d{2})?")
@@ -21,10 +21,10 @@ class Record:
     Args:
         file: The file that it is in.
         name: What an error calls it: `question 110, profile item 4`.
-        value: What the JSON says.
+        value: The JSON value.
 
     Raises:
-        RecordError: `value` is not an object.
+        RecordError: `value` is not an object. Of methods: the field is missing, or is not what they return.
     """
 
     def __init__(self, file: Path | str, name: str, value: object) -> None:
@@ -38,11 +38,7 @@ class Record:
         return RecordError(self.file, self.name, field, problem)
 
     def text(self, field: str) -> str:
-        """Return a text, which may be empty.
-
-        Raises:
-            RecordError: It is missing, no text, too long, or has NULs, control characters or broken Unicode in it.
-        """
+        """Return a text, which may be empty, but not too long, and without control characters and broken Unicode."""
         value = self._value(field)
         if not isinstance(value, str):
             raise self.error(field, f"expected a text, found {_shown(value)}")
@@ -54,22 +50,14 @@ class Record:
         return value
 
     def label(self, field: str, labels: tuple[str, ...]) -> str:
-        """Return a text that is one of `labels`; with no labels, any text.
-
-        Raises:
-            RecordError: It is not one of them, or not a text.
-        """
+        """Return a text that is one of `labels`; with no labels, any text."""
         value = self.text(field)
         if labels and value not in labels:
             raise self.error(field, f"{value[:80]!r} is not one of this task's labels: {', '.join(labels)}")
         return value
 
     def identifier(self, field: str) -> str:
-        """Return an id, which LaMP writes as a text and some files as a whole number.
-
-        Raises:
-            RecordError: It is missing, empty, or something else.
-        """
+        """Return an id, which LaMP writes as a text and some files as a whole number."""
         value = self._value(field)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
@@ -78,11 +66,7 @@ class Record:
         raise self.error(field, "is empty: give it an id")
 
     def date(self, field: str) -> datetime | None:
-        """Return an ISO 8601 date or time in UTC, None if the field is missing; of a year or month, its first day.
-
-        Raises:
-            RecordError: It is not a date.
-        """
+        """Return an ISO 8601 date or time in UTC, None if the field is missing; of a year or month, its first day."""
         if field not in self.fields:
             return None
         text = self.text(field)
@@ -95,11 +79,7 @@ class Record:
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
 
     def items(self, field: str) -> list[object]:
-        """Return a list that is not empty.
-
-        Raises:
-            RecordError: It is missing, empty, or not a list.
-        """
+        """Return a list that is not empty."""
         value = self._value(field)
         if not isinstance(value, list):
             raise self.error(field, f"expected a list [...], found {_shown(value)}")

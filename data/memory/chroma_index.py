@@ -1,30 +1,32 @@
 """Episodes by meaning: the vectors of interactions in Chroma, derived from the store and rebuilt from it.
 
-The store is the truth and is written first. A crash may take what is held in memory and not yet in Chroma: `heal`
-brings it back.
+The store is the truth and is written first. A crash may lose rows that wait in memory to be written to Chroma: `heal`
+brings them back.
 """
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..errors import StorageError
 from ..interaction import Interaction
-from . import lexical
+from ..texts import letter_likeness
 from .embedder import Embedder, is_unknown
-from .held import HeldRows
-from .nearest import NO_ROWS, Comparison, Match, UserRows, Wanted
+from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows, Wanted
 from .rows import NO_MARK, Mark, Row, StoredInteractions, contents_of, hash_of, mark_of, row_id, row_of, user_of
-from .shard import batches, count_of, delete, make_equal, rows_in, write, write_again
 from .shards import Shards
 
 if TYPE_CHECKING:
+    from chromadb.api.models.Collection import GetResult
+
     from .chroma_server import Collection
 
-_MOST_GATHERED = 32
+_MOST_PENDING = 32
 """Rows of a shard that wait to be written together: one alone takes Chroma as long as all of them, 10 ms."""
+_BATCH = 1_000
+_Item = TypeVar("_Item")
 
 _log = logging.getLogger(__name__)
 
@@ -43,84 +45,75 @@ class EpisodeIndex:
 
     Raises:
         SetupError: The URL cannot be used.
+        StorageError: Of all methods: Chroma cannot read or write. The next `heal` mends what was not written.
     """
 
     def __init__(self, place: Path | str | None, embedder: Embedder, *, shards: int = 64) -> None:
         self._shards = Shards(place, embedder, shards)
         self._embedder = embedder
-        self._known_rows: dict[str, Mark] = {}
-        self._held = HeldRows()
-        self._gathered: dict[int, list[tuple[Row, list[float]]]] = {}
+        self._marks: dict[str, Mark] = {}  # Of the store, when a user's rows were last equal to it.
+        self._cache = RowCache()
+        self._pending: dict[int, list[tuple[Row, list[float]]]] = {}
 
     def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
         """Write the rows of interactions that were just stored.
 
-        Those of a user whose rows are held already are found at once, and written together with others.
+        Those of a user whose rows are cached can be found at once, and are written together with others.
 
         Args:
-            user_key: Whose.
+            user_key: The user.
             interactions: With the positions that the store gave them.
             contents: What to embed of each.
-
-        Raises:
-            StorageError: Chroma cannot write. The next `heal` writes the rows.
         """
         number = self._shards.number_of(user_key)
         added = 0
-        for batch in batches(self._rows_of(user_key, interactions, contents)):
+        for batch in _batches(self._rows_of(user_key, interactions, contents)):
             added += len(batch)
             vectors = self._vectors(batch)
-            with self._shards.turn(number):
-                held = self._held.let_go(user_key)
-                more = None if held is None else held.with_new(batch, vectors)
-                gathered = self._gathered.setdefault(number, [])
-                if more is None or len(gathered) + len(batch) > _MOST_GATHERED:
+            with self._shards.locked(number):
+                cached = self._cache.pop(user_key)
+                more = None if cached is None else cached.with_new(batch, vectors)
+                pending = self._pending.setdefault(number, [])
+                if more is None or len(pending) + len(batch) > _MOST_PENDING:
                     with self._whole_shard(number) as shard:
                         write(shard, batch, vectors)
                 else:
-                    gathered.extend(zip(batch, vectors, strict=True))
-                if (known := self._known_rows.get(user_key)) is not None:
-                    self._known_rows[user_key] = (known[0] + len(batch), interactions[added - 1].interaction_id)
+                    pending.extend(zip(batch, vectors, strict=True))
+                if (known := self._marks.get(user_key)) is not None:
+                    self._marks[user_key] = (known[0] + len(batch), interactions[added - 1].interaction_id)
                 if more is not None:
-                    self._held.hold(user_key, more)
+                    self._cache.put(user_key, more)
 
     def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
-        """Drop the rows of interactions that were just forgotten. Their vectors stay in Chroma's files until `erase`.
-
-        Raises:
-            StorageError: Chroma cannot write. The next `heal` drops the rows.
-        """
+        """Drop the rows of forgotten interactions. Their vectors stay in Chroma's files until `erase`."""
         with self._shard_of(user_key) as shard:
-            self._held.let_go(user_key)
-            delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
-            self._known_rows.pop(user_key, None)
+            self._cache.pop(user_key)
+            _delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
+            self._marks.pop(user_key, None)
 
     def erase(self, user_key: str) -> int:
         """Drop the user's rows, those that were dropped before too, out of Chroma's files.
 
         Chroma takes no vector out of a file. So the user's shard is made anew from the rows of its other users, while
-        these wait; cut off in between, their `heal` brings them back. Then the files are cleaned, while everyone waits.
+        these wait; cut off in between, their `heal` brings them back. Then the files are cleaned, while all users wait.
         The files of a server are out of reach (`is_elsewhere`): they keep vectors that no collection uses any more.
 
         Returns:
             How many rows of the user there were.
-
-        Raises:
-            StorageError: Chroma cannot read or write.
         """
-        if not self._shards.are_there:
+        if not self._shards.exist:
             return 0
         number = self._shards.number_of(user_key)
         self._shards.note_erasing()
         with self._whole_shard(number) as shard:
-            erased = len(rows_in(shard, user_key))
+            erased = len(_rows_in(shard, user_key))
             kept = shard.get(where={"user": {"$ne": user_key}}, include=["embeddings", "metadatas"])
-            for neighbour in [key for key in list(self._known_rows) if self._shards.number_of(key) == number]:
+            for neighbour in [key for key in list(self._marks) if self._shards.number_of(key) == number]:
                 self._forget(neighbour)
             self._forget(user_key)
-            with self._shards.remade(number) as anew:
+            with self._shards.recreated(number) as anew:
                 write_again(anew, kept)
-        self._write_waiting()  # Written later, their new files would have room for what this process remembers.
+        self._write_pending()  # Written later, their new files would have room for what this process remembers.
         self._shards.clean()
         return erased
 
@@ -128,38 +121,31 @@ class EpisodeIndex:
         """Make the user's rows equal to what is stored, unless they are known to be.
 
         They are known to be once this process has compared them, and for as long as the store's mark is the same. So
-        what a crash left undone between store and index, or another process stored, is done before anyone searches. A
-        server's rows are counted each time, since other processes write them too.
-
-        Raises:
-            StorageError: Chroma cannot read or write.
+        what a crash left undone between store and index, or another process stored, is done before a search. A server's
+        rows are counted each time, since other processes write them too.
         """
-        with self._shards.turn(self._shards.number_of(user_key)):
+        with self._shards.locked(self._shards.number_of(user_key)):
             if self._is_known(user_key, stored.mark):
                 return
-            self._held.let_go(user_key)
+            self._cache.pop(user_key)
             with self._shard_of(user_key) as shard:
                 # The rows first: another process stores before it writes, so none of its new ones looks extra.
-                found, interactions = rows_in(shard, user_key), stored.all()
+                found, interactions = _rows_in(shard, user_key), stored.all()
                 wanted = self._rows_of(user_key, interactions, contents_of(interactions))
-                make_equal(shard, found, wanted, self._vectors)
-            self._known_rows[user_key] = mark_of(interactions)
+                _make_equal(shard, found, wanted, self._vectors)
+            self._marks[user_key] = mark_of(interactions)
             if not interactions and not self._shards.are_shared:
-                self._held.hold(user_key, NO_ROWS)
+                self._cache.put(user_key, NO_ROWS)
         if interactions and stored.mark == NO_MARK:
             self.erase(user_key)  # The user was erased between the store and the index.
 
     def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
-        """Make the user's rows equal to these: write what is missing or differs, drop what is extra.
-
-        Raises:
-            StorageError: Chroma cannot read or write.
-        """
+        """Make the user's rows equal to these: write what is missing or differs, drop what is extra."""
         with self._shard_of(user_key) as shard:
-            self._held.let_go(user_key)
+            self._cache.pop(user_key)
             wanted = self._rows_of(user_key, interactions, contents)
-            make_equal(shard, rows_in(shard, user_key), wanted, self._vectors)
-            self._known_rows[user_key] = mark_of(interactions)
+            _make_equal(shard, _rows_in(shard, user_key), wanted, self._vectors)
+            self._marks[user_key] = mark_of(interactions)
 
     def search(
         self,
@@ -173,49 +159,42 @@ class EpisodeIndex:
         """Return at most `k` of the user's interactions, nearest in meaning first; what asks the same is the nearest.
 
         Args:
-            user_key: Whose.
+            user_key: The user.
             text: What to look for.
             k: How many, at least 1.
-            before: Masks. Let through is what happened before each of these, is none of these, and asks something else.
+            before: Masks (`rows.shows`).
             otherwise: Finds what is returned where vectors do not tell these texts apart (`Comparison.is_blind`).
-
-        Raises:
-            StorageError: Chroma cannot read.
         """
         vector = self._embedder.embed([text])[0].tolist()
         wanted = Wanted(hash_of(text), vector, is_unknown(self._embedder, text))
-        with self._shards.turn(self._shards.number_of(user_key)):
+        with self._shards.locked(self._shards.number_of(user_key)):
             comparison = Comparison(self._rows(user_key), wanted, before)
         return otherwise() if otherwise and comparison.is_blind else comparison.best(k)
 
     def likeness(self, text: str, others: Sequence[str]) -> list[float]:
         """Return how near each of `others` is to `text`: in meaning, or by letters if the embedder has no words."""
         if is_unknown(self._embedder, text):
-            return lexical.likeness(text, others)
+            return letter_likeness(text, others)
         vector, *rest = self._embedder.embed([text, *others]).astype("float64")
         return [round(float(vector @ other), 9) for other in rest]
 
     def rebuild(self) -> None:
-        """Drop the rows of all users; `heal` brings each user's back.
-
-        Raises:
-            StorageError: Chroma cannot write.
-        """
+        """Drop the rows of all users; `heal` brings each user's back."""
         self._shards.drop()
-        self._known_rows.clear()
-        self._gathered.clear()
-        self._held.clear()
+        self._marks.clear()
+        self._pending.clear()
+        self._cache.clear()
 
     def close(self) -> None:
-        """Let go of the folder; the index cannot be used any more."""
+        """Close the folder; the index cannot be used any more."""
         try:
-            self._write_waiting()
-            if self._shards.have_erased:
+            self._write_pending()
+            if self._shards.must_clean:
                 self._shards.clean()
                 self._shards.note_erased()
         except StorageError as error:
             _log.warning("the memory index is behind the store, and catches up when it is opened again: %s", error)
-        self._held.clear()
+        self._cache.clear()
         self._shards.close()
 
     def __enter__(self) -> Self:
@@ -232,25 +211,25 @@ class EpisodeIndex:
 
     def _is_known(self, user_key: str, mark: Mark) -> bool:
         """Return whether this process has compared the user's rows when the store was as it is."""
-        if not self._shards.are_shared or user_key not in self._known_rows:
-            return self._known_rows.get(user_key) == mark
+        if not self._shards.are_shared or user_key not in self._marks:
+            return self._marks.get(user_key) == mark
         with self._shard_of(user_key) as shard:
-            return count_of(shard, user_key) == mark[0]
+            return len(shard.get(where={"user": user_key}, include=[])["ids"]) == mark[0]
 
     def _rows(self, user_key: str) -> UserRows:
-        """Return a user's rows. Chroma takes 0.1 ms to hand one out; but to a server other processes write too."""
-        if (held := self._held.get(user_key)) is not None:
-            return held
+        """Return a user's rows, cached unless other processes write them too: Chroma takes 0.1 ms to return one."""
+        if (cached := self._cache.get(user_key)) is not None:
+            return cached
         with self._shard_of(user_key) as shard:
             rows = UserRows.read(shard.get(where={"user": user_key}, include=["embeddings", "metadatas"]))
         if not self._shards.are_shared:
-            self._held.hold(user_key, rows)
+            self._cache.put(user_key, rows)
         return rows
 
     def _rows_of(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> list[Row]:
         return [
-            row_of(user_key, one, content, is_unknown=is_unknown(self._embedder, content))
-            for one, content in zip(interactions, contents, strict=True)
+            row_of(user_key, interaction, content, is_unknown=is_unknown(self._embedder, content))
+            for interaction, content in zip(interactions, contents, strict=True)
         ]
 
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
@@ -263,35 +242,79 @@ class EpisodeIndex:
 
     @contextmanager
     def _shard_of(self, user_key: str) -> "Generator[Collection]":
-        """Hold a user's shard, in which the user's rows are written, while the block runs."""
+        """Open a user's shard, with the user's pending rows written, while the block runs."""
         number = self._shards.number_of(user_key)
-        with self._shards.held(number) as shard:
-            if any(user_of(row.row_id) == user_key for row, _ in self._gathered.get(number, ())):
-                self._write_together(shard, number)
+        with self._shards.opened(number) as shard:
+            if any(user_of(row.row_id) == user_key for row, _ in self._pending.get(number, ())):
+                self._write_pending_of(shard, number)
             yield shard
 
     @contextmanager
     def _whole_shard(self, number: int) -> "Generator[Collection]":
-        """Hold a shard, in which everybody's rows are written, while the block runs."""
-        with self._shards.held(number) as shard:
-            self._write_together(shard, number)
+        """Open a shard, with all its pending rows written, while the block runs."""
+        with self._shards.opened(number) as shard:
+            self._write_pending_of(shard, number)
             yield shard
 
-    def _write_together(self, shard: "Collection", number: int) -> None:
-        if not (gathered := self._gathered.pop(number, None)):
+    def _write_pending_of(self, shard: "Collection", number: int) -> None:
+        if not (pending := self._pending.pop(number, None)):
             return
         with ExitStack() as failing:
-            for user_key in {user_of(row.row_id) for row, _ in gathered}:
+            for user_key in {user_of(row.row_id) for row, _ in pending}:
                 failing.callback(self._forget, user_key)  # Its rows are healed before the next search.
-            write(shard, [row for row, _ in gathered], [vector for _, vector in gathered])
+            write(shard, [row for row, _ in pending], [vector for _, vector in pending])
             failing.pop_all()
 
-    def _write_waiting(self) -> None:
-        for number in list(self._gathered):
+    def _write_pending(self) -> None:
+        for number in list(self._pending):
             with self._whole_shard(number):
                 pass
 
     def _forget(self, user_key: str) -> None:
-        """Know nothing any more of what the index has of a user."""
-        self._known_rows.pop(user_key, None)
-        self._held.let_go(user_key)
+        """Drop what this process remembers of the user's rows."""
+        self._marks.pop(user_key, None)
+        self._cache.pop(user_key)
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Yield the items in batches that Chroma takes."""
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
+
+
+def _rows_in(shard: "Collection", user_key: str) -> dict[str, dict[str, object]]:
+    """Return the metadata of a user's rows, by the rows' ids."""
+    found = shard.get(where={"user": user_key}, include=["metadatas"])
+    return {row: dict(metadata) for row, metadata in zip(found["ids"], found["metadatas"], strict=True)}
+
+
+def _make_equal(
+    shard: "Collection",
+    found: Mapping[str, dict[str, object]],
+    rows: Sequence[Row],
+    vectors_of: Callable[[Sequence[Row]], list[list[float]]],
+) -> None:
+    """Write those of a user's `rows` that are missing or differ, and drop those that were `found` and are extra."""
+    wanted = {row.row_id for row in rows}
+    _delete(shard, [extra for extra in found if extra not in wanted])
+    for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
+        write(shard, batch, vectors_of(batch))
+
+
+def write(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]]) -> None:
+    """Write one batch of rows, over those of the same ids."""
+    shard.upsert(ids=[row.row_id for row in rows], embeddings=vectors, metadatas=[row.metadata for row in rows])
+
+
+def write_again(shard: "Collection", rows: "GetResult") -> None:
+    """Write rows as they were read, vectors included."""
+    for batch in _batches(range(len(rows["ids"]))):
+        these = slice(batch[0], batch[-1] + 1)
+        ids, vectors, metadatas = rows["ids"][these], rows["embeddings"][these], rows["metadatas"][these]
+        shard.upsert(ids=ids, embeddings=vectors, metadatas=metadatas)
+
+
+def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
+    """Delete rows by their ids."""
+    for batch in _batches(row_ids):
+        shard.delete(ids=batch)

@@ -4,7 +4,10 @@ Chroma's own client waits without limit for a server that hangs, in its construc
 yet, and raises bare exceptions for some of its errors.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 _DATABASE = "/api/v2/tenants/default_tenant/databases/default_database"
 _CONNECT_SECONDS = 3
 _ANSWER_SECONDS = 10
+_MOST_AT_ONCE = 8
+_LONGEST_QUEUE_SECONDS = 0.5
+_SLOW_SECONDS = 1.0
+_LEFT_ALONE_SECONDS = 15.0
 
 _Answer = TypeVar("_Answer")
 
@@ -45,10 +52,11 @@ class ChromaServer:
     Nothing is sent before the first call, and no call waits for the server for more than ten seconds.
 
     Args:
-        url: `http://HOST:PORT`. The server asks nobody for a password, so nobody else may be able to reach it.
+        url: `http://HOST:PORT`. The server asks for no password, so it must be reachable from here only.
 
     Raises:
         SetupError: The URL is not of this form.
+        StorageError: Of all methods: the server does not answer as it should.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,12 +65,8 @@ class ChromaServer:
         self._http = httpx.Client(base_url=self.url + _DATABASE, timeout=timeout)
 
     def list_collections(self) -> "list[ServerCollection]":
-        """Return all collections, those of strangers included.
-
-        Raises:
-            StorageError: The server does not answer as it should.
-        """
-        return [ServerCollection(self, one) for one in self._read(_RECORDS, self.ask("GET", "/collections"))]
+        """Return all collections, those of others included."""
+        return [ServerCollection(self, record) for record in self._read(_RECORDS, self.ask("GET", "/collections"))]
 
     def get_or_create_collection(
         self,
@@ -72,41 +76,26 @@ class ChromaServer:
         metadata: Mapping[str, str | int],
         embedding_function: None,
     ) -> "ServerCollection":
-        """Return the collection of a name as it is; only a new one gets this configuration and this metadata.
-
-        Raises:
-            StorageError: The server does not answer as it should.
-        """
+        """Return the collection of a name as it is; only a new one gets this configuration and this metadata."""
         wanted = {"name": name, "configuration": configuration, "metadata": metadata, "get_or_create": True}
         return ServerCollection(self, self._read(_RECORD, self.ask("POST", "/collections", wanted)))
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection, unless another process has done so.
-
-        Raises:
-            StorageError: The server does not answer as it should.
-        """
-        self.ask("DELETE", f"/collections/{name}", may_lack=True)
+        """Delete a collection, unless another process has done so."""
+        self.ask("DELETE", f"/collections/{name}", missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
-    def ask(self, method: str, path: str, body: object = None, *, may_lack: bool = False) -> bytes:
-        """Send one request and return what the server says.
+    def ask(self, method: str, path: str, body: object = None, *, missing_ok: bool = False) -> bytes:
+        """Send one request, with a JSON body if any, and return the body of the answer.
 
-        Args:
-            method: HTTP's.
-            path: What is asked of the database.
-            body: Is sent as JSON; by default nothing is.
-            may_lack: Whether all is well, too, if what is named is not there.
-
-        Raises:
-            StorageError: The server does not answer as it should.
+        With `missing_ok`, it is no failure if what the path names is not there.
         """
         try:
             answer = self._http.request(method, path, content=None if body is None else to_json(body))
-            if not (may_lack and answer.status_code == HTTPStatus.NOT_FOUND):
+            if not (missing_ok and answer.status_code == HTTPStatus.NOT_FOUND):
                 answer.raise_for_status()
         except httpx.HTTPStatusError as error:
             # Its text may quote what was sent, and an interaction's id is for its user to choose.
@@ -134,7 +123,9 @@ class ServerCollection:
     def __init__(self, server: ChromaServer, record: _Record) -> None:
         self._server, self._path = server, f"/collections/{record.id}"
         self.name, self.metadata = record.name, record.metadata
-        self.configuration_json = {kind: one for kind, one in record.configuration_json.items() if one is not None}
+        self.configuration_json = {
+            kind: settings for kind, settings in record.configuration_json.items() if settings is not None
+        }
 
     def upsert(
         self,
@@ -155,7 +146,7 @@ class ServerCollection:
         return from_json(self._ask("get", {"where": where, "include": include}))
 
     def delete(self, *, ids: Sequence[str]) -> None:
-        """Delete rows by their ids; those that are not there are no matter."""
+        """Delete rows by their ids, if they are there."""
         self._ask("delete", {"ids": ids})
 
     def _ask(self, what: str, body: object) -> bytes:
@@ -172,3 +163,48 @@ def _checked(url: str) -> str:
         # It may hold a password, so it is not said here.
         raise SetupError("the Chroma server's URL cannot be used: write http://HOST:PORT, and nothing else in it")
     return str(parts).rstrip("/")
+
+
+class CircuitBreaker:
+    """Lets a few callers at once ask a service; after a slow failure, one after each pause. Threads may share it.
+
+    Args:
+        name: What errors call the service.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._slots = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self._guard = threading.Lock()
+        self._again_at = 0.0
+
+    @contextmanager
+    def closed(self) -> Generator[None]:
+        """Ask the service while the block runs.
+
+        Raises:
+            StorageError: It is left alone, or as many as may ask it already.
+        """
+        self._check()
+        if not self._slots.acquire(timeout=_LONGEST_QUEUE_SECONDS):
+            raise StorageError(f"{self._name} is slow, and {_MOST_AT_ONCE} wait for it already: try again later")
+        began = time.monotonic()
+        try:
+            yield
+        except StorageError:
+            if time.monotonic() - began >= _SLOW_SECONDS:
+                self._again_at = time.monotonic() + _LEFT_ALONE_SECONDS
+            raise
+        else:
+            self._again_at = 0.0
+        finally:
+            self._slots.release()
+
+    def _check(self) -> None:
+        """Return if the service answered last time, or if it is time for one caller to try it again."""
+        with self._guard:
+            now = time.monotonic()
+            if now < self._again_at:
+                raise StorageError(f"{self._name} did not answer, and is left alone for some seconds: try again later")
+            if self._again_at:
+                self._again_at = now + _LEFT_ALONE_SECONDS

@@ -30,11 +30,11 @@ _GOES_ON = "##"
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose dot product is their likeness in meaning."""
+    """Turns texts into vectors whose dot product is their similarity in meaning."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the vectors: two embedders with one fingerprint give one text the same vector."""
+        """Names the vectors: two embedders of the same fingerprint give a text the same vector."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class KnowsItsWords(Protocol):
-    """An embedder that can say how much of a text it has no words for. One that is not this is taken to know all."""
+    """An embedder that can say how much of a text it has no words for; any other counts as knowing all words."""
 
     def unknown_share(self, text: str) -> float:
         """Return the part of a text, 0 to 1, that its vector says nothing of."""
@@ -106,21 +106,17 @@ class MiniLmEmbedder:
 
     def embed_anew(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return what `embed` does; no vector is looked up, and none is kept."""
-        return self._vectors(self._tokens(texts))
+        import numpy as np
+
+        encodings = self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])
+        tokens = [encoding.ids for encoding in encodings]
+        vectors = np.empty((len(tokens), self.dimensions), dtype=np.float32)
+        for places in _batches([len(ids) for ids in tokens]):
+            vectors[places] = self._forward([tokens[place] for place in places])
+        return vectors
 
     def _anew(self, text: str) -> "NDArray[np.float32]":
         return self.embed_anew([text])
-
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoded.ids for encoded in self._tokenizer.encode_batch([text[:_MAX_CHARACTERS] for text in texts])]
-
-    def _vectors(self, texts: Sequence[Sequence[int]]) -> "NDArray[np.float32]":
-        import numpy as np
-
-        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for places in _batches([len(tokens) for tokens in texts]):
-            vectors[places] = self._forward([texts[place] for place in places])
-        return vectors
 
     def _forward(self, texts: Sequence[Sequence[int]]) -> "NDArray[np.float32]":
         import numpy as np

@@ -4,20 +4,24 @@ Chroma's own search is approximate, and what it finds depends on the order in wh
 built again must find the same as before, or a run that is taken up again would ask other questions.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from ..errors import StorageError
 from ..interaction import Interaction
-from .rows import Metadata, Row, interaction_id_of, is_visible
+from .rows import Metadata, Row, interaction_id_of, shows_row
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import GetResult
 
+_MOST_ROWS = 20_000
+"""Rows in a cache, some 3 kB each."""
 _DECIMALS = 9
 """Similarities that agree so far are equal."""
 
@@ -35,7 +39,7 @@ class UserRows:
 
     ids: Sequence[str]
     metadatas: Sequence[Metadata]
-    vectors: "NDArray[np.float32]"
+    vectors: NDArray[np.float32]
     """Shape (number of rows, dimensions)."""
 
     @classmethod
@@ -44,7 +48,7 @@ class UserRows:
         return cls(found["ids"], found["metadatas"], np.asarray(found["embeddings"], dtype=np.float32))
 
     def with_new(self, rows: Sequence[Row], vectors: Sequence[Sequence[float]]) -> "UserRows | None":
-        """Return these and some more; None if one of these is written over."""
+        """Return these rows and new ones; None if a new one overwrites one of these."""
         if not {row.row_id for row in rows}.isdisjoint(self.ids):
             return None
         new = np.asarray(vectors, dtype=np.float32)
@@ -61,6 +65,36 @@ class UserRows:
 NO_ROWS = UserRows((), (), np.empty((0, 0), dtype=np.float32))
 
 
+class RowCache:
+    """The rows of the users who were read last, by user key. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._rows: LRUCache[str, UserRows] = LRUCache(_MOST_ROWS, getsizeof=len)
+        self._lock = threading.Lock()
+
+    def get(self, user_key: str) -> UserRows | None:
+        """Return a user's rows, if they are cached."""
+        with self._lock:
+            return self._rows.get(user_key)
+
+    def put(self, user_key: str, rows: UserRows) -> None:
+        """Cache a user's rows, if they are not too many; those of others may have to go."""
+        with self._lock:
+            self._rows.pop(user_key, None)
+            if len(rows) <= _MOST_ROWS:
+                self._rows[user_key] = rows
+
+    def pop(self, user_key: str) -> UserRows | None:
+        """Remove a user's rows, and return them."""
+        with self._lock:
+            return self._rows.pop(user_key, None)
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        with self._lock:
+            self._rows.clear()
+
+
 class Wanted(NamedTuple):
     """What is looked for."""
 
@@ -72,19 +106,14 @@ class Wanted(NamedTuple):
 
 
 class Comparison:
-    """The rows of a user that may be seen, compared with what is looked for.
-
-    Args:
-        rows: All rows of the user.
-        wanted: What is looked for.
-        before: Masks, see `is_visible`.
+    """The rows of a user that may be seen (`rows.shows`), compared with what is looked for.
 
     Raises:
         StorageError: The vectors are not of the same length: the index is of another embedder.
     """
 
-    def __init__(self, rows: UserRows, wanted: Wanted, before: Sequence[Interaction] = ()) -> None:
-        shown = [place for place, metadata in enumerate(rows.metadatas) if is_visible(metadata, before)]
+    def __init__(self, rows: UserRows, wanted: Wanted, masks: Sequence[Interaction] = ()) -> None:
+        shown = [place for place, metadata in enumerate(rows.metadatas) if shows_row(metadata, masks)]
         self._wanted = wanted
         self._ids = [rows.ids[place] for place in shown]
         self._metadatas = [rows.metadatas[place] for place in shown]
@@ -104,32 +133,29 @@ class Comparison:
         something else has the vector that is looked for, or if most rows share theirs with rows that ask other things.
         """
         unknown = sum(metadata["unknown"] == 1 for metadata in self._metadatas)
-        most = len(self._ids) / 2
-        return self._wanted.is_unknown or unknown > most or self._has_a_false_twin or len(self._twins()) > most
-
-    @property
-    def _has_a_false_twin(self) -> bool:
+        half = len(self._ids) / 2
         same = np.flatnonzero(self._cosines == 1)
-        return any(self._metadatas[place]["asks"] != self._wanted.asks for place in same)
+        is_mistaken = any(self._metadatas[place]["asks"] != self._wanted.asks for place in same)
+        return self._wanted.is_unknown or unknown > half or is_mistaken or len(self._twins()) > half
 
     def _twins(self) -> set[int]:
-        """Return the places of rows that ask different things and have one vector."""
+        """Return the places of rows that ask different things and have the same vector."""
         order = np.argsort(self._cosines, kind="stable")
         ties = np.flatnonzero(np.diff(self._cosines[order]) == 0)
         pairs = ((int(order[place]), int(order[place + 1])) for place in ties)
         return {place for pair in pairs if self._are_twins(*pair) for place in pair}
 
-    def _are_twins(self, one: int, other: int) -> bool:
-        if self._metadatas[one]["asks"] == self._metadatas[other]["asks"]:
+    def _are_twins(self, first: int, second: int) -> bool:
+        if self._metadatas[first]["asks"] == self._metadatas[second]["asks"]:
             return False
-        return np.array_equal(self._vectors[one], self._vectors[other])
+        return np.array_equal(self._vectors[first], self._vectors[second])
 
     def _rank(self, place: int) -> tuple[bool, float, object, object]:
         metadata = self._metadatas[place]
         return metadata["asks"] == self._wanted.asks, self._cosines[place], metadata["at"], metadata["position"]
 
 
-def _cosines(rows: "NDArray[np.float32]", vector: Sequence[float]) -> "NDArray[np.float64]":
+def _cosines(rows: NDArray[np.float32], vector: Sequence[float]) -> NDArray[np.float64]:
     vectors, wanted = rows.astype(np.float64), np.asarray(vector, dtype=np.float64)
     if vectors.shape[1:] != wanted.shape:
         raise StorageError(

@@ -1,4 +1,4 @@
-"""What the index keeps of one interaction, and the filter that says which rows may be seen."""
+"""What the index keeps of one interaction, and the masks that say which interactions may be seen."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -6,23 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from ..interaction import SAID, Interaction, normalised
-from ..tasks import task_or_open
+from ..task import task_or_open
 
 Metadata = Mapping[str, object]
 """What the index keeps of a row beside its vector."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 Mark = tuple[int, str]
 """How many interactions there are, and the id of the one that was stored last."""
 
 NO_MARK: Mark = (0, "")
-
-
-def mark_of(interactions: Sequence[Interaction]) -> Mark:
-    """Return the mark of interactions in the order in which they were stored."""
-    return (len(interactions), interactions[-1].interaction_id) if interactions else NO_MARK
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StoredInteractions(Protocol):
@@ -48,23 +40,21 @@ class Row(NamedTuple):
     """What masks and comparisons need, and a hash of the content: rows with equal metadata are equal."""
 
 
+def mark_of(interactions: Sequence[Interaction]) -> Mark:
+    """Return the mark of interactions in the order in which they were stored."""
+    return (len(interactions), interactions[-1].interaction_id) if interactions else NO_MARK
+
+
 def contents_of(interactions: Sequence[Interaction]) -> list[str]:
     """Return what is embedded of each: what its query is about, without the fixed words of its task's template.
 
     The query of a task that is not known here is embedded whole. A ground truth is never embedded.
     """
-    return [task_or_open(one.task).content(one.query) for one in interactions]
+    return [task_or_open(interaction.task).content(interaction.query) for interaction in interactions]
 
 
 def row_of(user_key: str, interaction: Interaction, content: str, *, is_unknown: bool = False) -> Row:
-    """Return the row of one of the user's interactions, found by what it is about.
-
-    Args:
-        user_key: Whose.
-        interaction: Which.
-        content: What it is about.
-        is_unknown: Whether the embedder has no words for that.
-    """
+    """Return the row of one of the user's interactions, whose `content` the embedder may have no words for."""
     microseconds, position = _moment(interaction)
     metadata: dict[str, str | int] = {
         "user": user_key,
@@ -87,31 +77,41 @@ def row_id(user_key: str, interaction_id: str) -> str:
 
 
 def user_of(row: str) -> str:
-    """Return the user's key."""
+    """Return the user's key in a row's id."""
     return row.partition("/")[0]
 
 
 def interaction_id_of(row: str) -> str:
-    """Return the interaction's own id."""
+    """Return the interaction's own id in a row's id."""
     return row.partition("/")[2]
 
 
 def hash_of(text: str) -> str:
-    """Return a hash that texts share which ask the same in other case or spacing."""
+    """Return a hash that texts share which differ in case or spacing only."""
     return _hash(normalised(text))
 
 
-def is_visible(metadata: Metadata, before: Sequence[Interaction]) -> bool:
-    """Return whether a row may be recalled: it is no statement of the user's, and each of these masks lets it be seen.
+def shows(interaction: Interaction, masks: Sequence[Interaction]) -> bool:
+    """Return whether an interaction may be seen: it is no statement of the user's, and every mask shows it.
 
-    A mask lets a row be seen that happened before it, is not the same, and does not ask the same.
+    A mask shows what happened before it, is not the same interaction, and does not ask the same.
     """
+    return interaction.task != SAID and all(
+        interaction.precedes(mask)
+        and interaction.interaction_id != mask.interaction_id
+        and normalised(interaction.query) != normalised(mask.query)
+        for mask in masks
+    )
+
+
+def shows_row(metadata: Metadata, masks: Sequence[Interaction]) -> bool:
+    """Return whether `shows` is true of the interaction of a row."""
     moment = metadata["at"], metadata["position"]
     return "said" not in metadata and all(
         moment < _moment(mask)
         and metadata["interaction"] != mask.interaction_id
         and metadata["query"] != hash_of(mask.query)
-        for mask in before
+        for mask in masks
     )
 
 

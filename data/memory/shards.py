@@ -1,4 +1,4 @@
-"""The collections of Chroma over which users are spread: opened, held for a while, dropped.
+"""The collections of Chroma over which users are spread: locked, opened, dropped.
 
 A collection per user costs 3 MB of memory and four open files, one collection for all takes 90 ms a search. One process
 owns a folder; a Chroma server is for any number of processes that share one store.
@@ -8,23 +8,22 @@ import logging
 import shutil
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import PersonaAgentError, SetupError, StorageError, writing
-from .chroma_server import ChromaServer
-from .circuit_breaker import CircuitBreaker
+from .chroma_files import DATABASE, TO_CLEAN, remove_leftovers
+from .chroma_server import ChromaServer, CircuitBreaker
 from .embedder import Embedder
-from .leftovers import DATABASE, TO_CLEAN, remove_leftovers
 
 if TYPE_CHECKING:
     from .chroma_server import Client, Collection
 
 _LAYOUT = 2
 _HNSW = {"space": "cosine"}
-_LONGEST_TURN_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +37,8 @@ class Shards:
         number: How many.
 
     Raises:
-        SetupError: The URL cannot be used.
+        SetupError: The URL cannot be used. Of methods: they are closed, or made by another embedder.
+        StorageError: Of all methods: Chroma cannot read or write, or its server is slow or does not answer.
     """
 
     def __init__(self, place: Path | str | None, embedder: Embedder, number: int) -> None:
@@ -52,8 +52,8 @@ class Shards:
         self._collections: dict[int, Collection] = {}
         self._connecting = threading.Lock()
         self._closed = False
-        self.have_erased = False
-        """Whether this process remembers somebody whom it erased, and may leave some of that in new files."""
+        self.must_clean = False
+        """Whether this process erased users: it may leave some of what it remembers of them in new files."""
         if self._folder:
             self._clean_after_a_kill(self._folder)
 
@@ -63,7 +63,7 @@ class Shards:
         return self._server is not None
 
     @property
-    def are_there(self) -> bool:
+    def exist(self) -> bool:
         """Whether anything was ever written."""
         return self._folder is None or (self._folder / DATABASE).exists()
 
@@ -71,19 +71,13 @@ class Shards:
         """Return the number of a user's shard."""
         return int(user_key, 16) % len(self._locks)
 
-    @contextmanager
-    def turn(self, number: int) -> Generator[None]:
-        """Let nobody else read or write a shard while the block runs.
-
-        Raises:
-            StorageError: A server has them, and is slow to answer somebody else.
-        """
-        with self._taken(self._locks[number]):
-            yield
+    def locked(self, number: int) -> AbstractContextManager[None]:
+        """Let no other thread read or write a shard while the block runs."""
+        return self._taken(self._locks[number])
 
     @contextmanager
     def _taken(self, lock: "threading.RLock | threading.Lock") -> Generator[None]:
-        if not lock.acquire(timeout=_LONGEST_TURN_SECONDS if self._server else -1):
+        if not lock.acquire(timeout=_LONGEST_WAIT_SECONDS if self._server else -1):
             raise StorageError("the memory index is slow: try again later")
         try:
             yield
@@ -91,19 +85,14 @@ class Shards:
             lock.release()
 
     @contextmanager
-    def held(self, number: int) -> "Generator[Collection]":
-        """Open a shard and hold it while the block runs: nobody else reads or writes it.
-
-        Raises:
-            SetupError: It is closed, or made by another embedder in another process.
-            StorageError: Chroma cannot read or write, or is left alone since it does not answer.
-        """
-        with self._breaker.closed() if self._breaker else nullcontext(), self.turn(number), self._errors():
+    def opened(self, number: int) -> "Generator[Collection]":
+        """Open a shard while the block runs; no other thread reads or writes it."""
+        with self._breaker.closed() if self._breaker else nullcontext(), self.locked(number), self._errors():
             yield self._collection(number)
 
     @contextmanager
-    def remade(self, number: int) -> "Generator[Collection]":
-        """Drop a shard and hold a new one in its place while the block runs."""
+    def recreated(self, number: int) -> "Generator[Collection]":
+        """Drop a shard and open a new one in its place while the block runs."""
         with self._locks[number], self._errors():
             name = self._collection(number).name
             self._collections.pop(number, None)
@@ -124,9 +113,7 @@ class Shards:
 
     def _remove(self, folder: Path) -> None:
         """Delete the folder's files, whatever is in them."""
-        with ExitStack() as held:
-            for lock in self._locks:
-                held.enter_context(lock)
+        with self._all_locked():
             client, self._client = self._client, None
             self._collections.clear()
             if client is not None:
@@ -137,15 +124,15 @@ class Shards:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def note_erasing(self) -> None:
-        """Note that this process remembers somebody who is erased: its files are cleaned once it has ended."""
-        self.have_erased = True
+        """Note that this process remembers a user who is erased: its files are cleaned once it has ended."""
+        self.must_clean = True
         if self._folder:
             with writing(self._folder):
                 (self._folder / TO_CLEAN).touch()
 
     def note_erased(self) -> None:
         """Note that this process has ended, and has cleaned its files."""
-        self.have_erased = False
+        self.must_clean = False
         if self._folder:
             (self._folder / TO_CLEAN).unlink(missing_ok=True)
 
@@ -153,7 +140,7 @@ class Shards:
         if not (folder / TO_CLEAN).exists():
             return
         try:
-            if self.are_there:
+            if self.exist:
                 remove_leftovers(folder)
         except StorageError as error:
             _log.warning("the memory index is not cleaned yet: %s", error)
@@ -161,16 +148,16 @@ class Shards:
             self.note_erased()
 
     def clean(self) -> None:
-        """Leave nothing in the files of what was dropped, while everyone waits."""
+        """Leave nothing in the files of what was dropped, while all users wait."""
         with self._all() as client:
             if self._folder:
-                client.close()  # It has the files open; whoever comes next opens it again.
+                client.close()  # It has the files open; the next call opens it again.
                 self._client = None
                 self._collections.clear()
                 remove_leftovers(self._folder)
 
     def close(self) -> None:
-        """Let go of the folder. What was kept in memory is gone."""
+        """Close the folder. What was kept in memory is gone."""
         if (client := self._client or self._server) is not None:
             if not (self._folder or self._server):
                 self.drop()
@@ -178,10 +165,15 @@ class Shards:
         self._closed, self._client = True, None
 
     @contextmanager
-    def _all(self) -> "Generator[Client]":
-        with ExitStack() as held, self._errors():
+    def _all_locked(self) -> Generator[None]:
+        with ExitStack() as locks:
             for lock in self._locks:
-                held.enter_context(lock)
+                locks.enter_context(lock)
+            yield
+
+    @contextmanager
+    def _all(self) -> "Generator[Client]":
+        with self._all_locked(), self._errors():
             yield self._connected()
 
     def _collection(self, number: int) -> "Collection":
@@ -219,7 +211,9 @@ class Shards:
                 client.delete_collection(collection.name)
 
     def _ours(self, client: "Client") -> "list[Collection]":
-        return [one for one in client.list_collections() if one.name.startswith(f"{self._prefix}-")]
+        return [
+            collection for collection in client.list_collections() if collection.name.startswith(f"{self._prefix}-")
+        ]
 
     @property
     def _built_from(self) -> dict[str, str | int]:
@@ -259,7 +253,7 @@ def _chroma_client(folder: Path | None) -> "Client":
     try:
         return chromadb.PersistentClient(folder, settings)
     except BaseException:
-        # Chroma keeps what failed to start, and gives it to whoever comes next.
-        kept: Any = SharedSystemClient
-        kept._identifier_to_system.pop(str(folder), None)
+        # Chroma keeps what failed to start, and would return it to the next caller.
+        shared: Any = SharedSystemClient
+        shared._identifier_to_system.pop(str(folder), None)
         raise

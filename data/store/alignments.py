@@ -1,32 +1,31 @@
-"""The log of one user's alignments: each is recorded together with the persona versions that it made, or not at all."""
+"""The alignments of one user: those that were asked for, and what came of each."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, update
 
-from ..alignment import Alignment
+from ..alignment import Alignment, Job
 from ..errors import InputError, UnknownNameError
 from ..persona import PersonaVersion
-from . import schema
-from .database import Database
+from . import tables
+from .log import UserLog, UserTable, check_id, read, written
 from .personas import add_version, next_version, read_version, read_versions, recorded_alignments
-from .rows import Handle, check_id, next_number, read, written
 
-_table = schema.alignments
+_alignments, _jobs = tables.alignments, tables.jobs
+ALIGNMENTS = UserTable(Alignment, _alignments, "ordinal", fields=("alignment_id",), unique=("alignment_id",))
+_JOBS = UserTable(Job, _jobs, "at")
 
 
-class AlignmentLog(Handle):
-    """One user's alignments. None is ever changed, but for what is forgotten."""
+class AlignmentLog(UserLog):
+    """One user's alignments, each recorded together with the persona versions that it made, or not at all.
 
-    def __init__(self, database: Database, user_key: str) -> None:
-        self._database, self._user_key = database, user_key
+    None is ever changed, but for what is forgotten.
+    """
 
     def all(self) -> tuple[Alignment, ...]:
         """Return every alignment in the order in which they were recorded."""
-        rows = select(_table.c.noun).where(self._mine).order_by(_table.c.ordinal)
-        with self._database.read() as connection:
-            return tuple(read(Alignment, text) for text in connection.scalars(rows))
+        return self._database.nouns(Alignment, ALIGNMENTS.select(self._user_key))
 
     def get(self, alignment_id: str) -> Alignment:
         """Return one alignment.
@@ -36,7 +35,7 @@ class AlignmentLog(Handle):
         """
         check_id("alignment id", alignment_id)
         with self._database.read() as connection:
-            text = connection.scalar(select(_table.c.noun).where(self._mine, _table.c.alignment_id == alignment_id))
+            text = connection.scalar(ALIGNMENTS.select(self._user_key, _alignments.c.alignment_id == alignment_id))
             if text is None:
                 raise UnknownNameError("alignment", alignment_id, recorded_alignments(connection, self._user_key))
         return read(Alignment, text)
@@ -53,43 +52,61 @@ class AlignmentLog(Handle):
         Raises:
             UnknownNameError: Its base version is not recorded.
             InputError: An alignment of this id is recorded already, or the base version holds another persona.
-            StorageError: The disk is full or refuses to write.
         """
-        check_id("alignment id", alignment.alignment_id)
+        alignment_id = check_id("alignment id", alignment.alignment_id)
         with self._database.write() as connection:
             _check_base(connection, self._user_key, alignment)
-            self._insert(connection, alignment)
+            if alignment_id in recorded_alignments(connection, self._user_key):
+                raise InputError(f"alignment {alignment_id!r} is recorded already: give the new one its own id")
+            ALIGNMENTS.append(connection, self._user_key, [alignment])
             first = next_version(connection, self._user_key)
             _add_candidates(connection, self._user_key, alignment)
             return read_versions(connection, self._user_key)[first - 1 :]
 
     def redact(self, redacted: Callable[[Alignment], Alignment]) -> None:
-        """Put what `redacted` returns in the place of every alignment.
-
-        Raises:
-            StorageError: The disk is full or refuses to write; nothing was changed.
-        """
+        """Replace every alignment by what `redacted` returns of it; on any error, none."""
         with self._database.write() as connection:
-            nouns = connection.scalars(select(_table.c.noun).where(self._mine)).all()
+            nouns = connection.scalars(ALIGNMENTS.select(self._user_key)).all()
             for alignment in (read(Alignment, text) for text in nouns):
-                if (left := redacted(alignment)) != alignment:
-                    this = _table.c.alignment_id == alignment.alignment_id
-                    connection.execute(update(_table).where(self._mine, this).values(noun=written(left)))
+                if (changed := redacted(alignment)) != alignment:
+                    this = self._is(alignment.alignment_id)
+                    connection.execute(update(_alignments).where(this).values(noun=written(changed)))
 
-    def _insert(self, connection: Connection, alignment: Alignment) -> None:
-        if alignment.alignment_id in recorded_alignments(connection, self._user_key):
-            raise InputError(f"alignment {alignment.alignment_id!r} is recorded already: give the new one its own id")
+    def _is(self, alignment_id: str) -> ColumnElement[bool]:
+        return (_alignments.c.user_key == self._user_key) & (_alignments.c.alignment_id == alignment_id)
+
+
+class JobLog(UserLog):
+    """The alignments that a server was asked for, or began by itself, for one user; each as it stands."""
+
+    def put(self, job: Job) -> Job:
+        """Store a job as it stands now, in place of how it stood."""
+        mine = (_jobs.c.user_key == self._user_key) & (_jobs.c.job_id == job.job_id)
         row = {
             "user_key": self._user_key,
-            "ordinal": next_number(connection, _table.c.ordinal, self._mine),
-            "alignment_id": alignment.alignment_id,
-            "noun": written(alignment),
+            "job_id": job.job_id,
+            "at": job.started_at.isoformat(timespec="microseconds"),
+            "noun": written(job),
         }
-        connection.execute(insert(_table).values(row))
+        with self._database.write() as connection:
+            connection.execute(delete(_jobs).where(mine))
+            connection.execute(insert(_jobs).values(row))
+        return job
 
-    @property
-    def _mine(self) -> ColumnElement[bool]:
-        return _table.c.user_key == self._user_key
+    def all(self) -> tuple[Job, ...]:
+        """Return every job, newest first."""
+        return self._database.nouns(Job, _JOBS.select(self._user_key))[::-1]
+
+    def get(self, job_id: str) -> Job:
+        """Return one job.
+
+        Raises:
+            UnknownNameError: The user has none of this id.
+        """
+        jobs = {job.job_id: job for job in self.all()}
+        if job_id not in jobs:
+            raise UnknownNameError("alignment", job_id, list(jobs))
+        return jobs[job_id]
 
 
 def _check_base(connection: Connection, user_key: str, alignment: Alignment) -> None:

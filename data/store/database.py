@@ -1,24 +1,52 @@
 """The database under the store: its transactions, and its failures in our words."""
 
 import hashlib
+import logging
 import sqlite3
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from threading import RLock
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import URL, Connection, Engine, Executable
+from sqlalchemy import URL, Connection, Engine, Executable, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..errors import ErasedUserError, SetupError, StorageError
-from ..private import close_to_others, private_file
-from .compacting import compacted, settled
-from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, engines_at
-from .failures import explained, is_full, refers_to_nothing
-from .lease import Lease
-from .room import Room
-from .rows import Handle
+from ..errors import ErasedUserError, PersonaAgentError, SetupError, StorageError
+from ..files import close_to_others, private_file
+from .disk_space import DiskSpace
+from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, compact, engines_at, forget_erasures
+from .log import Handle, N, read
+
+_NOTHING = "nothing of this call was stored"
+_UNKNOWN = "whether this call was stored is not known"
+_BUSY = "another process has been writing for too long; try again when it has ended"
+_AWAY = "check the URL, and that the server is up"
+_RIGHTS = "let this user make tables in the database and write to them"
+_REMEDIES = {
+    "SQLITE_BUSY": _BUSY,
+    "SQLITE_CANTOPEN": "check that the folder exists and may be written to",
+    "SQLITE_CORRUPT": "the file is damaged; put back a copy of it",
+    "SQLITE_FULL": "free some space and try again",
+    "SQLITE_NOTADB": "name a file that PersonaAgent made, or a new one",
+    "SQLITE_READONLY": "make the file and its folder writable",
+    "SQLITE": "check the disk",
+    "22P05": "make the database with the encoding UTF8",
+    "25006": "name the server that may be written to, not its copy",
+    "3F000": _RIGHTS,
+    "42501": _RIGHTS,
+    "53100": "free some space on the server and try again",
+    "53300": "try again when other programs have let go of the server",
+    "55P03": _BUSY,
+    "57P": _AWAY,
+    "OperationalError": _AWAY,
+}
+"""By how the error's code begins: SQLite's own names, PostgreSQL's SQLSTATE, or the class of an error without one."""
+_REMEDY = "look in the server's log"
+_LOOK_SECONDS = 0.5
+_LEAVE_SECONDS = 5.0
+_STILL_THERE = text("SELECT 1")
+_log = logging.getLogger(__name__)
 
 
 class Database(Handle):
@@ -28,7 +56,9 @@ class Database(Handle):
         url: A `Path` names a SQLite file, made if it is not there; a text is a URL of SQLite or PostgreSQL.
 
     Raises:
-        SetupError: The URL cannot be read, is of another database, or its driver is not installed.
+        SetupError: The URL cannot be read, is of another database, or its driver is not installed. Of all methods: the
+            database is closed.
+        StorageError: Of all methods: the database cannot be read or written.
     """
 
     def __init__(self, url: str | Path) -> None:
@@ -39,37 +69,21 @@ class Database(Handle):
             _make_private(file)
         self._engines = engines_at(address)
         # SQLite lets one write at a time, and has those who wait look again after ever longer sleeps.
-        self._writing = RLock() if address.drivername == "sqlite" else nullcontext()
+        self._writing = threading.RLock() if address.drivername == "sqlite" else nullcontext()
         self._closed = False
-        self.room = Room(_file_of(address), self.location)
-        """What the disk has left."""
+        self.disk = DiskSpace(file, self.location)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """Give a transaction that sees one state of the database, whatever others write meanwhile.
-
-        Raises:
-            SetupError: The database is closed.
-            StorageError: The database could not be read.
-        """
+        """Give a transaction that sees one state of the database, whatever others write meanwhile."""
         with self._transaction(self._engines.reading) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Generator[Connection]:
-        """Give a transaction that no other writer overlaps: all of it is on disk at the end, or, on any error, nothing.
-
-        Raises:
-            SetupError: The database is closed.
-            StorageError: The database could not be written.
-        """
+        """Give a transaction that no other writer overlaps: its end puts all of it on disk, an error nothing."""
         with self._writing, self._transaction(self._engines.writing) as connection:
             yield connection
-
-    def fetch(self, statement: Executable, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """Return the rows of one statement that reads; raises what `read` raises."""
-        with self.read() as connection:
-            return connection.execute(statement, values).all()
 
     @contextmanager
     def append(self, *, noting: bool = False) -> Generator[Connection]:
@@ -79,39 +93,51 @@ class Database(Handle):
         that several writers may add at once must be added in one order, or two could wait for each other.
 
         Args:
-            noting: Whether a power cut may take it until another write that is no note has ended. SQLite does not wait
+            noting: Whether a power cut may undo it until another write that is no note has ended. SQLite does not wait
                 for the disk then, which takes twice as long as all the rest. What is noted is about to be paid for, so
-                there must be room for what comes of it.
+                there must be space for what comes of it.
 
         Raises:
-            SetupError: The database is closed.
-            FullError: There is no room.
-            StorageError: The database could not be written.
+            FullError: There is no space.
         """
         if noting:
-            self.room.check()
+            self.disk.check()
         engine = self._engines.noting if noting else self._engines.appending
         with self._writing, self._transaction(engine) as connection:
             yield connection
+
+    def fetch(self, statement: Executable, values: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
+        """Return the rows of one statement that reads."""
+        with self.read() as connection:
+            return connection.execute(statement, values).all()
+
+    def nouns(self, kind: type[N], statement: Executable, values: Mapping[str, object] | None = None) -> tuple[N, ...]:
+        """Return the nouns whose JSON one statement reads."""
+        return tuple(read(kind, noun) for (noun,) in self.fetch(statement, values))
+
+    def noun(self, kind: type[N], statement: Executable, values: Mapping[str, object] | None = None) -> N | None:
+        """Return the first noun whose JSON one statement reads; None if it reads no row."""
+        rows = self.fetch(statement, values)
+        return read(kind, rows[0][0]) if rows else None
 
     @contextmanager
     def alone(self, name: str) -> Generator[None]:
         """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
 
         Raises:
-            SetupError: The database is closed, or is SQLite, which one machine has to itself.
+            SetupError: The database is SQLite, which one machine has to itself.
             StorageError: The server cannot be reached, or gave the name to another.
         """
         with self._holding(name):
             yield
 
-    def kept(self, name: str) -> Lease:
-        """Return the right to a name, as `alone` gives it, that outlives a server which is away for a while."""
+    def kept(self, name: str) -> "Lease":
+        """Return the right to a name, as `alone` gives it, that survives when the server is away for a while."""
         return Lease(lambda: self._holding(name))
 
     def is_held(self, name: str) -> bool:
-        """Return whether some process does what goes by a name; raises what `alone` raises."""
-        self._must_be_shared()
+        """Return whether some process does what goes by a name."""
+        self._check_shared()
         with self._transaction(self._engines.appending) as connection:
             return not connection.scalar(TRY_NAME, {"number": _number_of(name)})
 
@@ -122,56 +148,114 @@ class Database(Handle):
         locked meanwhile; what the server's own write-ahead log and backups hold goes when its administrator lets it.
 
         Raises:
-            SetupError: The database is closed.
-            StorageError: There is no room for a copy, or others have been reading or writing for too long.
+            StorageError: There is no space for a copy, or others have been reading or writing for too long.
         """
-        self._maintain(compacted)
+        self._maintain(compact)
 
-    def settle(self) -> None:
+    def forget_erasures(self) -> None:
         """Leave nothing in the database's files of erasures that are finished; raises what `compact` raises."""
-        self._maintain(settled)
+        self._maintain(forget_erasures)
 
     def close(self) -> None:
-        """Let go of the file or server. Closing twice does no harm."""
+        """Close the file, or the connections to the server. Closing twice does no harm."""
         self._closed = True
         self._engines.dispose()
 
     @contextmanager
     def _holding(self, name: str) -> Generator[Connection]:
-        self._must_be_shared()
+        self._check_shared()
         with self._transaction(self._engines.appending) as connection:
             connection.execute(HOLD_NAME, {"number": _number_of(name)})
             yield connection
 
-    def _maintain(self, work: Callable[[Connection], bool]) -> None:
+    def _maintain(self, task: Callable[[Connection], bool]) -> None:
         with self._transaction(self._engines.maintaining) as connection:
-            if not work(connection):
+            if not task(connection):
                 raise StorageError(f"{self.location}: others have been reading for too long; try again when they ended")
 
-    def _must_be_shared(self) -> None:
+    def _check_shared(self) -> None:
         if self._engines.appending.dialect.name == "sqlite":
             raise SetupError(f"{self.location}: several machines can share PostgreSQL only: {SHARING}")
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Generator[Connection]:
-        with self._explained(), engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        """Let the database's failures out as ours."""
         if self._closed:
             raise SetupError(f"{self.location}: the store is closed; open it again")
         try:
-            yield
+            with engine.begin() as connection:
+                yield connection
         except (SQLAlchemyError, sqlite3.Error) as error:
-            if refers_to_nothing(error):
-                raise ErasedUserError from None
-            if is_full(error):
-                self.room.note_full()
+            if _code(error) in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}:
+                raise ErasedUserError from None  # What the row is about is gone: a user who has rows was erased.
+            if _code(error) in {"SQLITE_FULL", "53100"}:
+                self.disk.note_full()
             # A driver's own error may quote the row that it failed at.
             cause = None if isinstance(error, DBAPIError | sqlite3.Error) else error
-            raise StorageError(f"{self.location}: {explained(error)}") from cause
+            raise StorageError(f"{self.location}: {_explained(error)}") from cause
+
+
+class Lease:
+    """Holds a name while the block runs: a thread checks it, and takes it again after the connection was lost.
+
+    Raises:
+        StorageError: On entering it: the server cannot be reached.
+    """
+
+    def __init__(self, hold: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._hold = hold
+        self._over, self._tried = threading.Event(), threading.Event()
+        self._failed: PersonaAgentError | None = None
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._tried.wait()
+        if self._failed is not None:
+            raise self._failed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(_LEAVE_SECONDS)
+
+    def _keep(self) -> None:
+        while not self._over.is_set():
+            try:
+                with self._hold() as connection:
+                    self._tried.set()
+                    while not self._over.wait(_LOOK_SECONDS):
+                        connection.execute(_STILL_THERE)
+            except PersonaAgentError as error:
+                if not self._tried.is_set():
+                    self._failed = error
+                    self._over.set()
+                _log.warning("a worker's name was lost, and is taken again: %s", type(error).__name__)
+                self._tried.set()
+                self._over.wait(_LOOK_SECONDS)
+
+
+def _explained(error: SQLAlchemyError | sqlite3.Error) -> str:
+    """Return what happened and what to do; never the values of a query, which are a user's own words."""
+    if not isinstance(error, DBAPIError | sqlite3.Error):
+        return f"{type(error).__name__}; {_NOTHING}"
+    code = _code(error)
+    remedy = next((remedy for beginning, remedy in _REMEDIES.items() if code.startswith(beginning)), _REMEDY)
+    # A server that is gone may have done what it was told before it went.
+    outcome = _UNKNOWN if isinstance(error, DBAPIError) and error.connection_invalidated else _NOTHING
+    return f"{_message(error)}; {outcome}: {remedy}"
+
+
+def _code(error: SQLAlchemyError | sqlite3.Error) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return str(code or type(error).__name__)
+
+
+def _message(error: DBAPIError | sqlite3.Error) -> str:
+    """Return the first sentence of a driver's error: PostgreSQL's others quote the row that failed."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    return primary or " ".join(str(cause).split())
 
 
 def _make_private(file: Path) -> None:

@@ -1,19 +1,20 @@
-"""The two databases that can carry the store: how each is opened, and how its transactions begin."""
+"""The two databases that can carry the store: how each is opened, begins a transaction, and is compacted."""
 
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from ..errors import SetupError
+from .tables import erasures, metadata
 
 BUSY_TIMEOUT_SECONDS = 10
 """How long one writer waits for another, in this or another process."""
 
 _KEPT_OPEN = 16
-"""SQLite's connections that are kept for the next to come: to open one takes 10 ms."""
+"""SQLite's connections that stay open: to open one takes 10 ms."""
 _BEGIN = "personaagent_begin"
 _WRITING = "BEGIN IMMEDIATE"
 """How SQLite begins what may write."""
@@ -41,19 +42,19 @@ HOLD_NAME = text(
     "set_config('tcp_keepalives_count', '3', true), set_config('idle_in_transaction_session_timeout', '0', true), "
     "pg_advisory_xact_lock(:number)"
 )
-"""Waits for whoever has the name of this number."""
+"""Waits until no other process has the name of this number, and takes it."""
 TRY_NAME = text("SELECT pg_try_advisory_xact_lock(:number)")
-"""Takes the name of this number if nobody has it, and says whether."""
+"""Takes the name of this number if no other process has it, and returns whether it did."""
 
 SHARING = "set PERSONAAGENT_DATABASE to postgresql://USER@HOST/NAME"
-"""How several machines come to one store."""
+"""How several machines share one store."""
 
 
 class Engines(NamedTuple):
-    """One database's engine for each kind of transaction, and for none.
+    """One database's engine for each kind of transaction, and for none (`maintaining`).
 
-    All have the same connections, but `noting` in SQLite: its transactions do not wait for the disk. They outlive their
-    process at once, and a power cut as soon as one of another kind has ended, since SQLite writes one log.
+    All share their connections, but `noting` in SQLite: its transactions do not wait for the disk. They survive the end
+    of their process at once, and a power cut as soon as one of another kind has ended, since SQLite writes one log.
     """
 
     reading: Engine
@@ -96,7 +97,7 @@ def engines_at(address: URL) -> Engines:
 
 
 def _sqlite(address: URL) -> Engines:
-    # Whoever comes next gets the connection that was used last: what others remember of the file is out of date.
+    # The connection that was used last is used next: what others have cached of the file is out of date.
     options: dict[str, Any] = {"pool_size": _KEPT_OPEN, "max_overflow": 4 * _KEPT_OPEN, "pool_use_lifo": True}
     if is_in_memory := address.database in {None, "", ":memory:"}:
         # A database in memory is its one connection, so threads take turns on it.
@@ -149,3 +150,45 @@ def _prepare_for_notes(connection: SqliteConnection, record: object) -> None:
 def _begin(connection: Connection) -> None:
     if statement := connection.get_execution_options().get(_BEGIN):
         connection.exec_driver_sql(statement)
+
+
+def compact(connection: Connection) -> bool:
+    """Write the database's files anew without what was deleted: neither database does so by itself.
+
+    Args:
+        connection: Is in no transaction.
+
+    Returns:
+        Whether it could be done to the end.
+    """
+    if connection.dialect.name != "sqlite":
+        return _vacuum(connection, ", ".join(table.name for table in metadata.sorted_tables))
+    try:
+        connection.exec_driver_sql("VACUUM")
+    except OperationalError as error:
+        # Without space for a copy, the log at least is emptied: what was deleted was written over with zeros.
+        if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL":
+            _empty_log(connection)
+        raise
+    return _empty_log(connection)
+
+
+def forget_erasures(connection: Connection) -> bool:
+    """Remove finished erasures from the database's files, as `compact` removes everything that was deleted."""
+    return _empty_log(connection) if connection.dialect.name == "sqlite" else _vacuum(connection, erasures.name)
+
+
+def _empty_log(connection: Connection) -> bool:
+    # The new pages stand in the write-ahead log, before them the old ones: it is emptied once nothing reads from it.
+    busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return not busy
+
+
+def _vacuum(connection: Connection, tables: str) -> bool:
+    # A transaction that waits for a table makes all others wait behind it.
+    connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+    try:
+        connection.exec_driver_sql(f"VACUUM (FULL) {tables}")
+    finally:
+        connection.exec_driver_sql("RESET lock_timeout")
+    return True

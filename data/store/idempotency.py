@@ -1,4 +1,4 @@
-"""Writes that a server does once: claimed before they are done, and answered again when they are sent again."""
+"""Writes that a server does once: claimed before they are done; sent again, they get the same answer."""
 
 import hashlib
 import json
@@ -9,16 +9,15 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from ..nouns import Noun
-from . import schema
-from .database import Database
-from .forgotten import texts_in
+from . import tables
+from .erasure import texts_in
 from .journal import now
-from .rows import Handle, check_id, read, written
+from .log import Log, check_id, read, written
 
 KEPT = timedelta(hours=24)
 """How long a write is known."""
 
-_table = schema.idempotency
+_table = tables.idempotency
 _GONE = 410
 
 
@@ -36,23 +35,20 @@ class Write(Noun):
     body: str = Field(default="", repr=False)
 
 
-class IdempotencyLog(Handle):
+class IdempotencyLog(Log):
     """The writes of the last 24 hours, by API key and by the token that the client chose, of which a hash is kept."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def claim(
         self, key_id: str, token: str, request_hash: str, *, worker: str, user_key: str = ""
     ) -> tuple[Write, bool]:
-        """Claim a write, and forget those of more than 24 hours ago. Of several who claim it at once, one has it.
+        """Claim a write, and forget those of more than 24 hours ago. Of several who claim it at once, one gets it.
 
         Args:
             key_id: The API key that asks.
-            token: What the client calls the write.
-            request_hash: What is asked.
+            token: The client's name of the write.
+            request_hash: A hash of the request.
             worker: The run of this process.
-            user_key: Whom it is about: it is erased together with this user.
+            user_key: The user whom it is about, and with whom it is erased.
 
         Returns:
             The write as it stands, and whether it was claimed just now.
@@ -60,7 +56,6 @@ class IdempotencyLog(Handle):
         Raises:
             InputError: The token is empty, too long or unprintable.
             ErasedUserError: The key is gone.
-            StorageError: The disk is full or refuses to write.
         """
         new = Write(request_hash=request_hash, write_id=secrets.token_hex(12), worker=worker)
         row = {"key_id": key_id, "token": _hashed(token), "user_key": user_key, "at": _moment(), "noun": written(new)}
@@ -78,13 +73,13 @@ class IdempotencyLog(Handle):
 
     def has_stored(self, user_key: str, write: Write) -> bool:
         """Return whether what a write was to store for a user as an interaction is stored."""
-        log = schema.interactions.c
+        log = tables.interactions.c
         stored = exists().where(log.user_key == user_key, log.interaction_id == write.write_id)
         with self._database.read() as connection:
             return bool(connection.scalar(select(stored)))
 
     def take_over(self, key_id: str, token: str, write: Write, worker: str) -> bool:
-        """Take over a write from a process that is gone; return whether nobody else was faster."""
+        """Take over a write from a process that is gone; return whether no other process was faster."""
         return self._change(key_id, token, write, write.model_copy(update={"worker": worker}))
 
     def finish(self, key_id: str, token: str, write: Write, status: int, body: str) -> bool:
@@ -121,12 +116,12 @@ def _find(connection: Connection, key_id: str, token: str) -> Write | None:
 
 
 def _same(key_id: str, token: str, write: Write) -> tuple[ColumnElement[bool], ...]:
-    """Return what holds of a write only as long as nobody has changed it."""
+    """Return the conditions that select a write only as long as it was not changed."""
     return _table.c.key_id == key_id, _table.c.token == _hashed(token), _table.c.noun == written(write)
 
 
 def _hashed(token: str) -> str:
-    """Return what stands for a token, which is the client's own words."""
+    """Return a token's hash: the token is the client's own words."""
     return hashlib.sha256(check_id("Idempotency-Key", token).encode()).hexdigest()
 
 

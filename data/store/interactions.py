@@ -2,29 +2,32 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, delete, func, select, text
 
 from ..errors import InputError, PersonaAgentError, QuotaError
 from ..interaction import Interaction
 from ..memory.rows import Mark, contents_of
-from . import schema
+from . import tables
 from .database import Database
-from .forgotten import calls_quoting, take_out_words
+from .erasure import calls_quoting, take_out_words
 from .idempotency import forget_answers
-from .new_interactions import check_new
-from .rows import Handle, check_id, read, written
+from .log import UserLog, UserTable, check_id, next_number, read
 from .statements import retract
 
 if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
 
+_AHEAD = timedelta(days=1)
+"""How far in the future an interaction may be dated: clocks differ."""
+_TEXTS = ("query", "ground_truth", "response", "task")
 _AT_ONCE = 500
 """Ids that one statement names: databases allow only so many."""
 _READ_AT_ONCE, _READ_BYTES = 200, 2**20
-_table = schema.interactions
+_table = tables.interactions
 _mine = _table.c.user_key == bindparam("user_key")
 _ALL = select(_table.c.noun).where(_mine).order_by(_table.c.position)
 _COUNT = select(func.count()).where(_mine)
@@ -44,21 +47,39 @@ _SIZE = text(
     "SELECT (SELECT COALESCE(SUM(size), 0) FROM interactions WHERE user_key = :user_key) + "
     "(SELECT COALESCE(SUM(LENGTH(noun)), 0) FROM persona_versions WHERE user_key = :user_key)"
 )
-_NEXT = select(func.coalesce(func.max(_table.c.position) + 1, 0)).where(_mine)
 _AMONG = select(_table.c.noun).where(_mine, _table.c.interaction_id.in_(bindparam("ids", expanding=True)))
 _IS_STORED = text("SELECT 1 FROM users WHERE key = :user_key")
 _log = logging.getLogger(__name__)
 
 
-class InteractionLog(Handle):
+def _counts(interaction: Interaction, noun: str) -> Mapping[str, object]:
+    """Return the columns by which an interaction is counted and ordered."""
+    return {
+        "moment": interaction.moment[0].isoformat(timespec="microseconds"),
+        "known": int(interaction.ground_truth is not None),
+        "size": len(noun.encode()),
+    }
+
+
+INTERACTIONS = UserTable(
+    Interaction,
+    _table,
+    "position",
+    fields=("interaction_id", "position"),
+    unique=("interaction_id", "position"),
+    computed=_counts,
+)
+
+
+class InteractionLog(UserLog):
     """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known.
 
     Args:
-        database: Where they rest.
-        user_key: Whose.
-        index: Is told of them.
-        most_bytes: What the user may store, persona versions included; None is no limit. Who has reached it adds
-            nothing more.
+        database: The database.
+        user_key: The user.
+        index: Finds them by meaning.
+        most_bytes: What the user may store, persona versions included; None is no limit. A user who has reached it
+            adds nothing more.
     """
 
     def __init__(
@@ -68,8 +89,8 @@ class InteractionLog(Handle):
         index: "EpisodeIndex | None" = None,
         most_bytes: int | None = None,
     ) -> None:
-        self._database, self._user_key, self._index = database, user_key, index
-        self._most_bytes = most_bytes
+        super().__init__(database, user_key)
+        self._index, self._most_bytes = index, most_bytes
 
     def __len__(self) -> int:
         [(count,)] = self._database.fetch(_COUNT, {"user_key": self._user_key})
@@ -91,8 +112,7 @@ class InteractionLog(Handle):
         """Return at most so many interactions and bytes, at least one, newest first, after those that are skipped."""
         page = {"user_key": self._user_key, "most": most, "skipped": skipped}
         fitting = self._fitting(_NEWEST_SIZES, page, most_bytes)
-        rows = self._database.fetch(_NEWEST_NOUNS, {**page, "most": fitting})
-        return tuple(read(Interaction, noun) for (noun,) in rows)
+        return self._database.nouns(Interaction, _NEWEST_NOUNS, {**page, "most": fitting})
 
     def each(self) -> Iterator[Interaction]:
         """Yield every interaction, oldest first; only a few are in memory at once."""
@@ -110,19 +130,19 @@ class InteractionLog(Handle):
         sums = accumulate(size for (size,) in self._database.fetch(sizes, page))
         return max(1, sum(total <= most_bytes for total in sums))
 
-    def check_room(self) -> None:
+    def check_quota(self) -> None:
         """Return if the user may store more.
 
         Raises:
             QuotaError: The user may not.
         """
         with self._database.read() as connection:
-            _check_room(connection, self._user_key, self._most_bytes)
+            self._check_quota(connection)
 
     def all(self) -> tuple[Interaction, ...]:
         """Return every interaction, oldest first (`Interaction.moment`)."""
-        rows = self._database.fetch(_ALL, {"user_key": self._user_key})
-        return tuple(sorted((read(Interaction, noun) for (noun,) in rows), key=lambda interaction: interaction.moment))
+        interactions = self._database.nouns(Interaction, _ALL, {"user_key": self._user_key})
+        return tuple(sorted(interactions, key=lambda interaction: interaction.moment))
 
     def get(self, interaction_id: str) -> Interaction:
         """Return one interaction.
@@ -131,11 +151,10 @@ class InteractionLog(Handle):
             InputError: The user has no interaction of this id.
         """
         check_id("interaction id", interaction_id)
-        row = select(_table.c.noun).where(self._is(interaction_id))
-        with self._database.read() as connection:
-            if (noun := connection.scalar(row)) is None:
-                raise _unknown(interaction_id)
-        return read(Interaction, noun)
+        found = self._database.noun(Interaction, select(_table.c.noun).where(self._is(interaction_id)))
+        if found is None:
+            raise _unknown(interaction_id)
+        return found
 
     def among(self, interaction_ids: Sequence[str]) -> dict[str, Interaction]:
         """Return those interactions that have one of these ids, by id."""
@@ -154,33 +173,30 @@ class InteractionLog(Handle):
         Raises:
             InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
             QuotaError: The user has stored as much as may be.
-            StorageError: The disk is full or refuses to write.
         """
         added = self.record(interactions)
         self.index_added(added)
         return len(added)
 
     def record(self, interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
-        """Store as `add` does, and return what was newly stored; the index is told by `index_added`, or catches up."""
+        """Store as `add` does, and return what was newly stored; `index_added` indexes it, or the index catches up."""
         with self._database.write() as connection:
-            _check_room(connection, self._user_key, self._most_bytes)
+            self._check_quota(connection)
             return add_interactions(connection, self._user_key, interactions)
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
-        """Store what the user really did where only the query was known, or another answer was; return it all.
+        """Store what the user really did where it was not known, or known otherwise; return the interaction.
 
         Raises:
             InputError: The user has no interaction of this id, or the text cannot be stored.
-            StorageError: The disk is full or refuses to write.
         """
         learnt = self.get(interaction_id).model_copy(update={"ground_truth": ground_truth})
-        check_new([learnt])
-        self.check_room()
+        _check_new([learnt])
+        self.check_quota()
         with self._database.write() as connection:
-            forgotten = connection.execute(delete(_table).where(self._is(interaction_id))).rowcount == 0
-            if forgotten:
-                raise _unknown(interaction_id)
-            connection.execute(insert(_table).values(_row(self._user_key, learnt)))
+            if connection.execute(delete(_table).where(self._is(interaction_id))).rowcount == 0:
+                raise _unknown(interaction_id)  # It was forgotten meanwhile.
+            INTERACTIONS.append(connection, self._user_key, [learnt])
             retract(connection, self._user_key, interaction_id)
         return learnt
 
@@ -206,7 +222,7 @@ class InteractionLog(Handle):
             forget_answers(connection, self._user_key, interaction_id)
 
     def index_added(self, interactions: Sequence[Interaction]) -> None:
-        """Tell the index, if there is one, what was stored. If it fails, it catches up before its next search."""
+        """Add what was stored to the index, if any. If that fails, the index catches up before its next search."""
         if self._index is None or not interactions:
             return
         try:
@@ -215,6 +231,15 @@ class InteractionLog(Handle):
                 self._index.erase(self._user_key)  # The user was erased between store and index.
         except PersonaAgentError as error:
             _log.warning("user %s: stored, and not indexed yet: %s", self._user_key, error)
+
+    def _check_quota(self, connection: Connection) -> None:
+        if self._most_bytes is None:
+            return
+        size = connection.execute(_SIZE, {"user_key": self._user_key}).scalar_one()
+        if size >= self._most_bytes:
+            raise QuotaError(
+                f"{size:,} bytes are stored of this user, and {self._most_bytes:,} may be: forget something first"
+            )
 
     def _is(self, interaction_id: str) -> ColumnElement[bool]:
         return (_table.c.user_key == self._user_key) & (_table.c.interaction_id == interaction_id)
@@ -228,22 +253,29 @@ def add_interactions(
     Raises:
         InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
     """
-    check_new(interactions)
-    stored = _stored_among(connection, user_key, [one.interaction_id for one in interactions])
-    start = connection.execute(_NEXT, {"user_key": user_key}).scalar_one()
-    new = [one for one in interactions if not _is_stored(one, stored)]
-    placed = tuple(one.model_copy(update={"position": start + place}) for place, one in enumerate(new))
-    if placed:
-        connection.execute(insert(_table), [_row(user_key, one) for one in placed])
+    _check_new(interactions)
+    stored = _stored_among(connection, user_key, [interaction.interaction_id for interaction in interactions])
+    start = next_number(connection, _table.c.position, _table.c.user_key == user_key)
+    new = [interaction for interaction in interactions if not _is_stored(interaction, stored)]
+    placed = tuple(interaction.model_copy(update={"position": place}) for place, interaction in enumerate(new, start))
+    INTERACTIONS.append(connection, user_key, placed)
     return placed
 
 
-def _check_room(connection: Connection, user_key: str, most_bytes: int | None) -> None:
-    if most_bytes is None:
-        return
-    size = connection.execute(_SIZE, {"user_key": user_key}).scalar_one()
-    if size >= most_bytes:
-        raise QuotaError(f"{size:,} bytes are stored of this user, and {most_bytes:,} may be: forget something first")
+def _check_new(interactions: Sequence[Interaction]) -> None:
+    """Refuse interactions that cannot be stored."""
+    seen: set[str] = set()
+    latest = datetime.now(UTC) + _AHEAD
+    for interaction in interactions:
+        name = f"interaction {check_id('interaction id', interaction.interaction_id)!r}"
+        if interaction.interaction_id in seen:
+            raise InputError(f"{name} occurs twice in what was added: ids must differ")
+        seen.add(interaction.interaction_id)
+        if interaction.at is not None and interaction.at > latest:
+            raise InputError(f"{name}: it is dated {interaction.at:%Y-%m-%d}, in the future")
+        for field in _TEXTS:
+            if "\0" in (getattr(interaction, field) or ""):
+                raise InputError(f"{name}: its {field} has a NUL character: remove it")
 
 
 def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
@@ -252,40 +284,15 @@ def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> 
     for start in range(0, len(ids), _AT_ONCE):
         named = {"user_key": user_key, "ids": list(ids[start : start + _AT_ONCE])}
         found.extend(read(Interaction, noun) for noun in connection.scalars(_AMONG, named))
-    return {one.interaction_id: one for one in found}
+    return {interaction.interaction_id: interaction for interaction in found}
 
 
-def _is_stored(one: Interaction, stored: dict[str, Interaction]) -> bool:
-    if (same := stored.get(one.interaction_id)) is None:
+def _is_stored(new: Interaction, stored: dict[str, Interaction]) -> bool:
+    if (same := stored.get(new.interaction_id)) is None:
         return False
-    if same != one.model_copy(update={"position": same.position}):
-        raise InputError(f"interaction {one.interaction_id!r} is stored already, with other content: give it a new id")
+    if same != new.model_copy(update={"position": same.position}):
+        raise InputError(f"interaction {new.interaction_id!r} is stored already, with other content: give it a new id")
     return True
-
-
-def _row(user_key: str, one: Interaction) -> dict[str, object]:
-    noun = written(one)
-    return {
-        "user_key": user_key,
-        "interaction_id": one.interaction_id,
-        "position": one.position,
-        "noun": noun,
-        **counts_of(one, noun),
-    }
-
-
-def counts_of(one: Interaction, text: str) -> dict[str, object]:
-    """Return the columns by which an interaction is counted and ordered.
-
-    Args:
-        one: The interaction.
-        text: Its JSON.
-    """
-    return {
-        "moment": one.moment[0].isoformat(timespec="microseconds"),
-        "known": int(one.ground_truth is not None),
-        "size": len(text.encode()),
-    }
 
 
 def _unknown(interaction_id: str) -> InputError:

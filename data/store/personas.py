@@ -1,26 +1,23 @@
 """The log of one user's persona versions, and of which of them answered when."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from ..errors import ChangedError, InputError, UnknownNameError
 from ..nouns import Noun
 from ..persona import Persona, PersonaVersion
-from . import schema
-from .database import Database
-from .rows import Handle, next_number, read, written
+from . import tables
+from .log import UserLog, UserTable, next_number, read
 
-_versions, _promotions = schema.persona_versions, schema.promotions
+_versions, _promotions = tables.persona_versions, tables.promotions
+_same_version = (_promotions.c.user_key == _versions.c.user_key) & (_promotions.c.number == _versions.c.number)
 _LIVE = (
     select(_versions.c.noun)
-    .join(
-        _promotions,
-        (_promotions.c.user_key == _versions.c.user_key) & (_promotions.c.number == _versions.c.number),
-    )
+    .join(_promotions, _same_version)
     .where(_versions.c.user_key == bindparam("user_key"))
     .order_by(_promotions.c.ordinal.desc())
     .limit(1)
@@ -31,23 +28,24 @@ class Promotion(Noun):
     """A version became the one that answers."""
 
     number: int = Field(ge=1)
-    """Of the version."""
+    """The version's number."""
     reason: str
     """Why, in one sentence."""
     at: datetime
 
 
-class PersonaLog(Handle):
-    """One user's persona versions. None is ever edited: which one is live is told by the promotions alone."""
+VERSIONS = UserTable(PersonaVersion, _versions, "number", fields=("number",), unique=("number",))
+PROMOTIONS = UserTable(Promotion, _promotions, "ordinal", fields=("number",))
 
-    def __init__(self, database: Database, user_key: str) -> None:
-        self._database, self._user_key = database, user_key
+
+class PersonaLog(UserLog):
+    """One user's persona versions. None is ever edited: which one is live is told by the promotions alone."""
 
     @property
     def live(self) -> PersonaVersion | None:
         """The version that answers; None before the first promotion."""
-        rows = self._database.fetch(_LIVE, {"user_key": self._user_key})
-        return read(PersonaVersion, rows[0][0]).model_copy(update={"status": "live"}) if rows else None
+        live = self._database.noun(PersonaVersion, _LIVE, {"user_key": self._user_key})
+        return live and live.model_copy(update={"status": "live"})
 
     def versions(self) -> tuple[PersonaVersion, ...]:
         """Return every version with the status that it has now, oldest first."""
@@ -70,8 +68,6 @@ class PersonaLog(Handle):
         reason: str,
         status: Literal["live", "candidate", "rejected"],
         parent: int | None = None,
-        scores: Mapping[str, float] | None = None,
-        alignment_id: str | None = None,
     ) -> PersonaVersion:
         """Record a persona as the next version.
 
@@ -80,26 +76,16 @@ class PersonaLog(Handle):
             reason: Why it was made, accepted or rejected, in one sentence.
             status: `live` promotes it at once.
             parent: Number of the version that it was revised from.
-            scores: By the name of the metric; higher is better.
-            alignment_id: The alignment that made it, which must be recorded.
 
         Raises:
-            UnknownNameError: The parent or the alignment is not recorded.
-            InputError: A score is not a number.
-            StorageError: The disk is full or refuses to write.
+            UnknownNameError: The parent is not recorded.
         """
         with self._database.write() as connection:
-            if alignment_id is not None:
-                made_by = recorded_alignments(connection, self._user_key)
-                if alignment_id not in made_by:
-                    raise UnknownNameError("alignment", alignment_id, made_by)
             version = PersonaVersion(
                 number=next_version(connection, self._user_key),
                 persona=persona,
                 parent=parent,
                 status=status,
-                alignment_id=alignment_id,
-                scores=dict(scores or {}),
                 reason=reason,
                 at=datetime.now(UTC),
             )
@@ -109,34 +95,31 @@ class PersonaLog(Handle):
     def promote(
         self, number: int, reason: str, *, while_live: Callable[[PersonaVersion | None], bool] = lambda _live: True
     ) -> PersonaVersion:
-        """Make a version live, whatever it was before; an older one that is promoted again is a rollback.
+        """Make a version live, whatever it was before; to promote an older version again is a rollback.
 
         Args:
-            number: Of the version.
+            number: The version's number.
             reason: Why, in one sentence.
-            while_live: Whether the version that is live until then is one that the caller knows of.
+            while_live: Returns whether the caller knows of the version that is live until then.
 
         Raises:
             UnknownNameError: There is no version of this number.
             ChangedError: Another version is live than the caller knows of.
             InputError: It is live already.
-            StorageError: The disk is full or refuses to write.
         """
         with self._database.write() as connection:
             versions = read_versions(connection, self._user_key)
-            if not while_live(next((one for one in versions if one.status == "live"), None)):
+            if not while_live(next((version for version in versions if version.status == "live"), None)):
                 raise ChangedError("another persona version is live by now: look at it first")
             if read_version(connection, self._user_key, number).status == "live":
                 raise InputError(f"persona version {number} is live already")
-            _add_promotion(connection, self._user_key, Promotion(number=number, reason=reason, at=datetime.now(UTC)))
+            promotion = Promotion(number=number, reason=reason, at=datetime.now(UTC))
+            PROMOTIONS.append(connection, self._user_key, [promotion])
             return read_version(connection, self._user_key, number)
 
     def promotions(self) -> tuple[Promotion, ...]:
         """Return every promotion, oldest first; the last one is of the live version."""
-        rows = select(_promotions.c.noun).where(_promotions.c.user_key == self._user_key)
-        with self._database.read() as connection:
-            texts = connection.scalars(rows.order_by(_promotions.c.ordinal))
-            return tuple(read(Promotion, text) for text in texts)
+        return self._database.nouns(Promotion, PROMOTIONS.select(self._user_key))
 
 
 def read_versions(connection: Connection, user_key: str) -> tuple[PersonaVersion, ...]:
@@ -144,8 +127,8 @@ def read_versions(connection: Connection, user_key: str) -> tuple[PersonaVersion
     promoted = connection.scalars(
         select(_promotions.c.number).where(_promotions.c.user_key == user_key).order_by(_promotions.c.ordinal)
     ).all()
-    rows = select(_versions.c.noun).where(_versions.c.user_key == user_key).order_by(_versions.c.number)
-    return tuple(_with_status(read(PersonaVersion, text), promoted) for text in connection.scalars(rows))
+    versions = connection.scalars(VERSIONS.select(user_key))
+    return tuple(_with_status(read(PersonaVersion, text), promoted) for text in versions)
 
 
 def read_version(connection: Connection, user_key: str, number: int) -> PersonaVersion:
@@ -175,27 +158,17 @@ def add_version(connection: Connection, user_key: str, version: PersonaVersion) 
         read_version(connection, user_key, version.parent)
     live = version.status == "live"
     recorded = version.model_copy(update={"status": "candidate"}) if live else version
-    row = {"user_key": user_key, "number": version.number, "noun": written(recorded)}
-    connection.execute(insert(_versions).values(row))
+    VERSIONS.append(connection, user_key, [recorded])
     if live:
-        _add_promotion(connection, user_key, Promotion(number=version.number, reason=version.reason, at=version.at))
+        promotion = Promotion(number=version.number, reason=version.reason, at=version.at)
+        PROMOTIONS.append(connection, user_key, [promotion])
 
 
 def recorded_alignments(connection: Connection, user_key: str) -> list[str]:
     """Return the ids of the user's alignments, in the order in which they were recorded."""
-    log = schema.alignments.c
+    log = tables.alignments.c
     rows = select(log.alignment_id).where(log.user_key == user_key).order_by(log.ordinal)
     return list(connection.scalars(rows))
-
-
-def _add_promotion(connection: Connection, user_key: str, promotion: Promotion) -> None:
-    row = {
-        "user_key": user_key,
-        "ordinal": next_number(connection, _promotions.c.ordinal, _promotions.c.user_key == user_key),
-        "number": promotion.number,
-        "noun": written(promotion),
-    }
-    connection.execute(insert(_promotions).values(row))
 
 
 def _with_status(version: PersonaVersion, promoted: Sequence[int]) -> PersonaVersion:

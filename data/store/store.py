@@ -2,40 +2,87 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select
+from sqlalchemy import bindparam, delete, exists, insert, select
 
-from ..errors import ErasedUserError, UnknownUserError
+from ..errors import SetupError, UnknownUserError
 from ..interaction import Interaction
-from ..task import OPEN, Task
-from ..tasks import register
-from . import schema
+from ..task import OPEN, Task, register
+from . import tables
+from .alignments import AlignmentLog, JobLog
 from .database import Database
 from .idempotency import IdempotencyLog
-from .interactions import add_interactions
+from .interactions import InteractionLog, add_interactions
 from .journal import Journal
-from .keys import KeyRing
-from .migrations import migrate
-from .people import People
-from .rows import check_id, next_number, read, written
-from .tombstones import is_leaving
-from .usage import UsageLedger
-from .user import User, user_key
+from .keys import KeyRing, UsageLedger
+from .log import Handle, check_id, user_key, written
+from .people import People, add_user
+from .personas import PersonaLog
+from .statements import StatementLog
 
 if TYPE_CHECKING:
     from ..memory.chroma_index import EpisodeIndex
+    from ..memory.user_memory import UserMemory
 
-_table, _tasks = schema.users, schema.tasks
-_of_id = select(_table.c.key).where(_table.c.user_id == bindparam("user_id"))
-_leaving = exists().where(schema.erasures.c.user_key == _table.c.key, schema.erasures.c.parts.contains("rows"))
-_OF_ID = _of_id.where(~_leaving)
+_users, _tasks = tables.users, tables.tasks
+_LEAVING = exists().where(tables.erasures.c.user_key == _users.c.key, tables.erasures.c.parts.contains("rows"))
+_OF_ID = select(_users.c.key).where(_users.c.user_id == bindparam("user_id"), ~_LEAVING)
+
+
+class User(Handle):
+    """Everything that is stored of one user. Made by `Store.user` and `Store.add_user`."""
+
+    interactions: InteractionLog
+    """What was asked and what the user really did."""
+    statements: StatementLog
+    """What memory has abstracted from that."""
+    personas: PersonaLog
+    """The persona versions, and which one is live."""
+    alignments: AlignmentLog
+    """How the versions came about."""
+    jobs: JobLog
+    """Which alignments a server was asked for."""
+
+    def __init__(
+        self, user_id: str, database: Database, index: "EpisodeIndex | None", most_bytes: int | None = None
+    ) -> None:
+        self._user_id, self._index = user_id, index
+        self.key = user_key(user_id)
+        """What the user is called wherever a name is needed: in indexes, MLflow, files and logs."""
+        self.interactions = InteractionLog(database, self.key, index, most_bytes)
+        self.statements = StatementLog(database, self.key)
+        self.personas = PersonaLog(database, self.key)
+        self.alignments = AlignmentLog(database, self.key)
+        self.jobs = JobLog(database, self.key)
+
+    @property
+    def user_id(self) -> str:
+        """The user's own id, for people who list users; names, prompts and logs use `key`."""
+        return self._user_id
+
+    @cached_property
+    def memory(self) -> "UserMemory":
+        """What programs may see of the user: history, episodes recalled by meaning, statements.
+
+        Raises:
+            SetupError: The store was opened without an index.
+        """
+        from ..memory.user_memory import UserMemory
+
+        if self._index is None:
+            raise SetupError("memory needs an index of episodes: pass one as Store.open(..., index=...)")
+        return UserMemory(self.interactions, self.statements, self.key, self._index)
+
+    def __repr__(self) -> str:
+        return f"User(key={self.key!r})"
 
 
 class Store:
-    """Where everything rests. What a call stored is on disk when the call returns; a call that fails stores nothing.
+    """Where everything is stored. What a call stored is on disk when it returns; a call that fails stores nothing.
 
     Threads may share a store, and several processes may open the same one.
 
@@ -43,6 +90,9 @@ class Store:
         ...     maya = store.add_user("maya")
         ...     maya.interactions.add([Interaction(interaction_id="1", query="A film for tonight?")])
         1
+
+    Raises:
+        StorageError: Of all methods: the database cannot be read or written, or its disk is full.
     """
 
     journal: Journal
@@ -61,14 +111,14 @@ class Store:
         self.most_bytes_of_user: int | None = None
         """What handles of users let each of them store from now on; None is no limit."""
         self.journal = Journal(database)
-        self.keys = KeyRing(database, _add)
+        self.keys = KeyRing(database)
         self.usage = UsageLedger(database)
         self.idempotency = IdempotencyLog(database)
-        self.people = People(database, index, _add)
+        self.people = People(database, index)
 
     @classmethod
     def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:
-        """Open a store, make it if it is not there, bring an older one up to date, and register its tasks.
+        """Open a store, make it if it is not there, and register its tasks.
 
         Args:
             url: A `Path` is a SQLite file. A text is a URL: `sqlite://` keeps everything in memory, `sqlite:///FILE` in
@@ -76,12 +126,11 @@ class Store:
             index: Finds episodes by meaning; without one, users have no `memory`.
 
         Raises:
-            SetupError: The store was written by a newer release, is something else, or has no driver here.
-            StorageError: It cannot be read or written.
+            SetupError: The store is of another release, is something else, or its driver is not installed.
         """
         database = Database(url)
         try:
-            migrate(database)
+            tables.prepare(database)
             store = cls(database, index)
             for task in store.tasks():
                 register(task)
@@ -94,7 +143,7 @@ class Store:
         """Return the handle of a user.
 
         Raises:
-            UnknownUserError: Nobody of this id is stored.
+            UnknownUserError: No user of this id is stored.
         """
         check_id("user id", user_id)
         if not self._database.fetch(_OF_ID, {"user_id": user_id}):
@@ -102,7 +151,7 @@ class Store:
         return self._handle(user_id)
 
     def former_user(self, user_id: str) -> User:
-        """Return the handle of a user of whom nothing need be stored any more.
+        """Return the handle of a user who need not be stored any more.
 
         Raises:
             InputError: The id is empty, too long or unprintable.
@@ -115,18 +164,16 @@ class Store:
         Raises:
             InputError: The id is empty, too long or unprintable.
             ErasedUserError: Rows of an earlier user of this id are still to be erased.
-            StorageError: The disk is full or refuses to write.
         """
         check_id("user id", user_id)
         with self._database.write() as connection:
-            _add(connection, user_id)
+            add_user(connection, user_id)
         return self._handle(user_id)
 
     def users(self) -> tuple[User, ...]:
         """Return the handles of all users, in the order in which they were stored."""
-        with self._database.read() as connection:
-            ids = connection.scalars(select(_table.c.user_id).order_by(_table.c.ordinal)).all()
-        return tuple(self._handle(user_id) for user_id in ids)
+        rows = self._database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal))
+        return tuple(self._handle(user_id) for (user_id,) in rows)
 
     def ingest(self, histories: Mapping[str, Sequence[Interaction]]) -> int:
         """Add to the interactions of several users, new ones included: everything, or on any error nothing at all.
@@ -139,12 +186,11 @@ class Store:
 
         Raises:
             InputError: As `add_user` and `InteractionLog.add`.
-            StorageError: The disk is full or refuses to write.
         """
         handles = {check_id("user id", user_id): self._handle(user_id) for user_id in histories}
         with self._database.write() as connection:
             for user_id in histories:
-                _add(connection, user_id)
+                add_user(connection, user_id)
             added = {
                 user_id: add_interactions(connection, handles[user_id].key, interactions)
                 for user_id, interactions in histories.items()
@@ -160,10 +206,9 @@ class Store:
 
         Raises:
             InputError: The name cannot be one, or is that of another task of the package.
-            StorageError: The disk is full or refuses to write.
         """
         check_id("task name", task.name)
-        stored = {one.name: one for one in self.tasks()}
+        stored = {known.name: known for known in self.tasks()}
         with self._database.write() as connection:
             connection.execute(delete(_tasks).where(_tasks.c.name == task.name))
             connection.execute(insert(_tasks).values(name=task.name, noun=written(task)))
@@ -173,15 +218,13 @@ class Store:
 
     def tasks(self) -> tuple[Task, ...]:
         """Return the tasks that were added, by name."""
-        with self._database.read() as connection:
-            return tuple(read(Task, text) for text in connection.scalars(select(_tasks.c.noun).order_by(_tasks.c.name)))
+        return self._database.nouns(Task, select(_tasks.c.noun).order_by(_tasks.c.name))
 
     def rebuild_index(self) -> int:
         """Make the index of episodes anew from what is stored, whatever state it is in; return the number of users.
 
         Raises:
             SetupError: The store was opened without an index.
-            StorageError: The index cannot be written.
         """
         users = self.users()
         if self._index is not None:
@@ -195,42 +238,40 @@ class Store:
 
         Raises:
             SetupError: The store is in SQLite, which several machines cannot share.
-            StorageError: The server cannot be reached.
         """
         return self._database.alone(name)
 
     def kept(self, name: str) -> AbstractContextManager[object]:
-        """Have a name while the block runs, as `alone` does, and again whenever the server that gave it was away."""
+        """Hold a name while the block runs, as `alone` does, and take it again after the server was away."""
         return self._database.kept(name)
 
     def is_held(self, name: str) -> bool:
         """Return whether some process does what goes by a name; raises what `alone` raises."""
         return self._database.is_held(name)
 
-    def check_room(self) -> None:
-        """Go on, unless the disk is full, or nearly.
+    def check_disk(self) -> None:
+        """Return if the disk has space.
 
         Raises:
-            FullError: It is.
+            FullError: It is full, or nearly.
         """
-        self._database.room.check()
+        self._database.disk.check()
 
     def use_reserve(self) -> None:
-        """Make room for an erasure or a start if the disk is full; see `Room.use_reserve`."""
-        self._database.room.use_reserve()
+        """Free the reserve for an erasure or a start if the disk is full; see `DiskSpace.use_reserve`."""
+        self._database.disk.use_reserve()
 
     def ping(self) -> None:
-        """Read something, and look whether there is room to write.
+        """Read something, and check that the disk has space.
 
         Raises:
-            StorageError: The database cannot be read, or there is none.
+            FullError: The disk is full, or nearly.
         """
-        self.check_room()
-        with self._database.read() as connection:
-            connection.scalar(select(_table.c.ordinal).limit(1))
+        self.check_disk()
+        self._database.fetch(select(_users.c.ordinal).limit(1))
 
     def close(self) -> None:
-        """Let go of the database. The index, which was passed in, stays open."""
+        """Close the database. The index, which was passed in, stays open."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -243,11 +284,3 @@ class Store:
 
     def _handle(self, user_id: str) -> User:
         return User(user_id, self._database, self._index, self.most_bytes_of_user)
-
-
-def _add(connection: Connection, user_id: str) -> None:
-    if is_leaving(connection, user_key(user_id)):
-        raise ErasedUserError(user_id)
-    if connection.scalar(_of_id, {"user_id": user_id}) is None:
-        row = {"key": user_key(user_id), "user_id": user_id, "ordinal": next_number(connection, _table.c.ordinal)}
-        connection.execute(insert(_table).values(row))

@@ -10,8 +10,7 @@ import dspy
 from ...data.change import Change
 from ...data.errors import AnswerError
 from ...data.interaction import Interaction
-from ...data.lines import refusal_of
-from ...data.persona import PersonaLine
+from ...data.persona import PersonaLine, refusal_of
 from ...data.task import Task
 from ...programs.module import Module, ask
 from ...programs.quoting import quoted

@@ -14,7 +14,7 @@ from .data.change import ChangeKind
 from .data.interaction import Interaction
 from .data.persona import PersonaVersion
 from .data.store import User
-from .data.tasks import task_named
+from .data.task import task_named
 from .forgetting import take_back
 from .optimizers import EvidenceMode, PersonaAlignment, examples, latest
 from .optimizers.acceptance import EProcess

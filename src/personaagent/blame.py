@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Literal
 
 from .data.answer_weights import AnswerWeights
+from .data.call import as_written
 from .data.change import ChangeKind, Decision, Evidence
 from .data.interaction import Interaction
-from .data.lm_names import as_written
 from .data.memory.rows import contents_of
 from .data.nouns import Noun
 from .data.persona import Kind, PersonaLine, PersonaVersion, Section

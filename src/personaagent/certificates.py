@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from .data.answer_weights import AnswerWeights, prior_of, uniform
-from .data.certificate import Certificate
+from .data.call import as_written
+from .data.change import Certificate
 from .data.errors import InputError
 from .data.interaction import Interaction
-from .data.lm_names import as_written
 from .data.store import Store, User
 from .data.task import Task
 from .optimizers.calibration import Observation, base_rate_of, fitted, leaning_of

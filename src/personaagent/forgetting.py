@@ -11,13 +11,13 @@ from .data.alignment import Alignment, Simulation, TextualLoss
 from .data.change import Decision
 from .data.errors import UnknownNameError
 from .data.interaction import Interaction
+from .data.memory.counts import count_answers
 from .data.memory.rows import contents_of
-from .data.memory.statements import derive_statements
 from .data.persona import Adopted, Persona, PersonaLine, PersonaVersion
 from .data.said import said_lines
 from .data.statement import Memory, Statement
 from .data.store import User
-from .data.tasks import task_or_open
+from .data.task import task_or_open
 from .optimizers import initial_persona
 from .optimizers.betting import evidence_of
 from .optimizers.proposers.style import LEAST_TEXTS, same_habit, style_lines
@@ -139,7 +139,7 @@ def _lines_without(
 ) -> Iterator[PersonaLine]:
     counts = [line for line in lines if _counts(line, history)]
     cited = {cause for line in counts for cause in line.causes} - {interaction_id}
-    counted = iter(_statement_lines(derive_statements([history[one] for one in history if one in cited], _now())))
+    counted = iter(_statement_lines(count_answers([history[one] for one in history if one in cited], _now())))
     for line in lines:
         if line in counts:
             yield from islice(counted, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from .data.errors import HomeLockedError, SetupError, TrackingError
-from .data.private import private_folder
+from .data.files import private_folder
 from .data.store import Store, User
 from .data.store.engines import address_of
 from .mirroring import Mirror

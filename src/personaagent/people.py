@@ -18,9 +18,9 @@ from .data.nouns import Noun
 from .data.persona import PersonaVersion
 from .data.statement import Statement
 from .data.store import Promotion, Store, User, user_key
+from .data.store.erasure import PARTS, Part, Tombstone
 from .data.store.journal import now
-from .data.store.rows import check_id
-from .data.store.tombstones import PARTS, Part, Tombstone
+from .data.store.log import check_id
 
 if TYPE_CHECKING:
     from .home import Home
@@ -75,7 +75,7 @@ def erase(home: "Home", user_id: str) -> Receipt:
     """
     check_id("user id", user_id)
     home.store.use_reserve()
-    stone = home.store.people.announce(user_key(user_id))
+    stone = home.store.people.tombstones.add(user_key(user_id))
     if not home.is_guest:
         return _go_on(home, stone, PARTS)
     receipt = _go_on(home, stone, [part for part in PARTS if part not in _FILES])
@@ -175,7 +175,7 @@ def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
             left.append(_WORDS[part])
     with suppress(StorageError):  # Somebody reads: the tombstone itself stands in the log for a while.
         if people.tombstones.find(stone.user_key) is None:
-            people.settle()
+            people.forget_erasures()
     return Receipt(user_key=stone.user_key, removed=removed, left=tuple(left), at=now())
 
 

@@ -12,8 +12,7 @@ from .data.persona import PersonaVersion
 from .data.said import said_lines
 from .data.statement import Memory
 from .data.store import User
-from .data.task import OPEN, Task
-from .data.tasks import task_named
+from .data.task import OPEN, Task, task_named
 from .journal.tools import recorded_tool
 from .optimizers import initial_persona, latest
 from .programs import AgentSettings, PersonaAgent

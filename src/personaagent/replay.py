@@ -8,7 +8,7 @@ from .alignment import certified_of, equipped
 from .data.call import Run
 from .data.errors import InputError
 from .data.persona import PersonaVersion, fingerprint_of
-from .data.tasks import task_named
+from .data.task import task_named
 from .journal import LOSS, REVISION, open_run
 from .optimizers import examples, latest
 from .personas import decisions_of, program

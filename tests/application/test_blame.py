@@ -13,7 +13,7 @@ from personaagent.data.errors import UnknownNameError
 from personaagent.data.interaction import Interaction
 from personaagent.data.persona import Persona, PersonaLine
 from personaagent.data.store import User
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.telling import tell
 from personaagent.testing import in_memory_store
 

@@ -13,7 +13,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.persona import Adopted, Kind, Persona, PersonaLine
 from personaagent.data.statement import Statement
 from personaagent.data.store import User
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.forgetting import forget, redacted, without_interaction
 from personaagent.optimizers import EvidenceMode, PersonaAlignment
 from personaagent.optimizers.acceptance import Always

@@ -10,7 +10,7 @@ from personaagent.data.errors import InputError, UnknownNameError
 from personaagent.data.interaction import Interaction
 from personaagent.data.said import said
 from personaagent.data.store import User
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.forgetting import untell
 from personaagent.optimizers import PersonaAlignment
 from personaagent.personas import live_persona, program

@@ -11,8 +11,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import TASKS
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store
-from personaagent.data.task import Task
-from personaagent.data.tasks import is_built_in, known_tasks, read_task, register, task_named, task_or_open
+from personaagent.data.task import Task, is_built_in, known_tasks, read_task, register, task_named, task_or_open
 from personaagent.testing import HashEmbedder
 
 TEAS = Task(name="teas", kind="label", labels=("green", "black"), template="Which tea suits this hour? {content}")
@@ -29,7 +28,7 @@ def test_an_unknown_name_shows_the_known_ones() -> None:
 
 
 def test_lamps_tasks_are_known_to_a_process_that_names_none_of_them() -> None:
-    code = "from personaagent.data.tasks import task_named; print(task_named('LaMP-3').kind)"
+    code = "from personaagent.data.task import task_named; print(task_named('LaMP-3').kind)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "rating\n"
 

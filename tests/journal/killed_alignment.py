@@ -29,7 +29,7 @@ from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store
 from personaagent.data.store.database import Database
 from personaagent.data.store.journal import Journal
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.journal import AGENT, LOSS, REVISION, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.optimizers import PersonaAlignment

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, select
 
 from personaagent.data.call import Attempt, Call, Cost, Failure, LedgerLine, Run, RunEnd
 from personaagent.data.errors import InputError, StorageError, UnknownNameError
-from personaagent.data.store import Store, schema
+from personaagent.data.store import Store, tables
 from personaagent.data.store.database import Database
 from personaagent.data.store.journal import Journal
 
@@ -189,7 +189,7 @@ def test_times_are_written_at_one_width_which_every_collation_orders_alike(url: 
     with Store.open(url) as store, closing(Database(url)) as database, database.read() as connection:
         store.journal.begin(run("r"))
         store.journal.append([call(1), call(2, at=NOON + timedelta(microseconds=1))])
-        assert {len(at) for at in connection.scalars(select(schema.calls.c.at))} == {32}
+        assert {len(at) for at in connection.scalars(select(tables.calls.c.at))} == {32}
 
 
 def test_prompts_answers_and_failures_come_back_whatever_is_in_them(journal: Journal) -> None:

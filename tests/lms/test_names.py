@@ -3,7 +3,7 @@
 import dspy
 import pytest
 
-from personaagent.data.lm_names import as_written
+from personaagent.data.call import as_written
 from personaagent.journal import new_run, note_names
 from personaagent.lms import open_lm
 

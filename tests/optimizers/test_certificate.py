@@ -7,8 +7,7 @@ import pytest
 from online_fdr.core.abstract.abstract_gamma_seq import AbstractGammaSequence
 from online_fdr.e_values import ELond
 
-from personaagent.data.certificate import Certificate
-from personaagent.data.change import ChangeKind, Evidence
+from personaagent.data.change import Certificate, ChangeKind, Evidence
 from personaagent.optimizers.betting import wealth
 from personaagent.optimizers.certificate import certify_kinds
 

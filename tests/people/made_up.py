@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 
+from personaagent.data.alignment import Job
 from personaagent.data.interaction import Interaction
-from personaagent.data.job import Job
 from personaagent.data.statement import Statement
 from personaagent.data.store import Store, User, user_key
 from personaagent.home import Home

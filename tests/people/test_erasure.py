@@ -199,7 +199,7 @@ def test_what_was_noted_is_done_when_the_home_is_opened_again(tmp_path: Path, ho
     live_through(home, KEPT, PLAIN)
     live_through(home, ERASED + "!", WORD)
     for user_id in (ERASED, ERASED + "!"):
-        home.store.people.announce(user_key(user_id))  # Then the process was killed.
+        home.store.people.tombstones.add(user_key(user_id))  # Then the process was killed.
         with pytest.raises(UnknownUserError):
             home.store.user(user_id)
         with pytest.raises(ErasedUserError):
@@ -219,7 +219,7 @@ def test_the_first_lm_call_for_a_user_who_is_gone_is_not_made_and_not_recorded(h
     with open_run(journal, new_run("serve"), {AGENT: asked}) as run, within(user_key=user.key):
         agent(query="before")
         before = len(asked.requests)
-        home.store.people.announce(user.key)
+        home.store.people.tombstones.add(user.key)
         with pytest.raises(ErasedUserError):
             agent(query="noted")
         home.store.people.erase(ERASED)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from personaagent import lms
-from personaagent.data.sqlite_files import compact
+from personaagent.data.files import compact
 from personaagent.home import Home
 from personaagent.people import erase
 from personaagent.settings import Settings

@@ -35,7 +35,7 @@ def maya(store: Store) -> User:
         maya.statements.add(statement(f"s{number}"))
     first = maya.personas.add(persona("first"), reason="first", status="live")
     maya.alignments.add(alignment(first.persona))
-    maya.personas.add(persona("no"), reason="worse", status="rejected", parent=2, scores={"accuracy": 0.1})
+    maya.personas.add(persona("no"), reason="worse", status="rejected", parent=2)
     maya.personas.promote(1, "rolled back")
     return maya
 

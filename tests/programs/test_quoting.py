@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.programs.quoting import dated_interactions
 
 HEADLINES = task_named("LaMP-4")

@@ -8,7 +8,7 @@ import pytest
 from personaagent.data.interaction import Interaction
 from personaagent.data.statement import Episode
 from personaagent.data.store import User
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.programs.recall import Recall
 from personaagent.testing import in_memory_store
 

@@ -11,7 +11,7 @@ from dspy.teleprompt import GEPA, BootstrapFewShot
 from personaagent.data.interaction import Interaction
 from personaagent.data.persona import Adopted
 from personaagent.data.store import User
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.personas import adopt, live_persona, program
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM, ScriptedRequest

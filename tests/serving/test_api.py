@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from personaagent.data.alignment import Job
 from personaagent.data.api_key import KeyLimits
 from personaagent.data.interaction import Interaction
-from personaagent.data.job import Job
 from personaagent.data.persona import Persona, PersonaLine
 from personaagent.people import import_user
 from personaagent.testing import ScriptedLM

@@ -11,7 +11,7 @@ import pytest
 
 from personaagent import lms
 from personaagent.data.store import Store, user_key
-from personaagent.data.store.tombstones import Tombstones
+from personaagent.data.store.erasure import Tombstones
 from personaagent.home import Home
 from personaagent.journal import AGENT
 from personaagent.serving import deployment as deploying
@@ -68,7 +68,7 @@ def test_who_is_being_erased_is_not_there_for_anybody(
     server: Server, method: str, path: str, body: dict[str, object] | None
 ) -> None:
     own, tenants = server.key_of("maya", tenant="acme"), of_tenant(server, "maya")
-    server.store.people.announce(server.store.users()[0].key)
+    server.store.people.tombstones.add(server.store.users()[0].key)
     for key in (own, tenants):
         assert server.client.request(method, path, json=body, headers=key).status_code == 404
     assert server.client.delete("/v1/me", headers=tenants).status_code == 200

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from personaagent.data.alignment import Job
 from personaagent.data.errors import StorageError, UnknownUserError
 from personaagent.data.interaction import Interaction
-from personaagent.data.job import Job
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store, User, user_key
 from personaagent.data.task import OPEN

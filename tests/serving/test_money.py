@@ -12,7 +12,7 @@ from dspy.lm15 import InvalidRequestError
 
 from personaagent.data.api_key import KeyLimits
 from personaagent.data.errors import SetupError
-from personaagent.data.store.usage import Usage
+from personaagent.data.store.keys import Usage
 from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs import AgentSettings

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from personaagent.data.job import Job
+from personaagent.data.alignment import Job
 from personaagent.data.store import Store, user_key
 
 from ..chroma import free_port, running_chroma

@@ -11,7 +11,7 @@ import dspy
 import pytest
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 from personaagent.programs.baselines.icl import Icl
 from personaagent.programs.baselines.membank import BuildMemoryBank, MemBank
 from personaagent.programs.baselines.pag import Pag, ProfileSummary

@@ -11,8 +11,7 @@ import dspy
 import pytest
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.task import OPEN, Task
-from personaagent.data.tasks import task_named
+from personaagent.data.task import OPEN, Task, task_named
 from personaagent.optimizers import PersonaAlignment, examples, initial_persona
 from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.programs.summarise_history import SummariseHistory

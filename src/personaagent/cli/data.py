@@ -25,7 +25,7 @@ def fetch(
 ) -> None:
     """Download questions and outputs from LaMP's site; its licence (CC BY-NC-SA 4.0) and each source's apply."""
     from ..data.lamp.fetch import fetch as fetch_files
-    from ..data.tasks import task_named
+    from ..data.task import task_named
 
     with bytes_bar(err) as on_progress:
         files = fetch_files(task_named(task), split, into / task, time_based=time_based, on_progress=on_progress)

@@ -54,7 +54,7 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
-    from ..data.tasks import is_built_in
+    from ..data.task import is_built_in
 
     if (lamp is None) == (file is None) or (lamp and user):
         raise InputError("give either --user U FILE or --lamp DIR")
@@ -81,8 +81,7 @@ def ingest(
 
 def _task(said: str | None) -> "Task":
     """Return the task that is said by its name or by its file, and know it from now on."""
-    from ..data.task import OPEN
-    from ..data.tasks import read_task, register, task_named
+    from ..data.task import OPEN, read_task, register, task_named
 
     if said is None:
         return OPEN

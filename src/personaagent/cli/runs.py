@@ -20,7 +20,7 @@ def spend(
     as_json: Json = False,
 ) -> None:
     """Show what was spent, by run, user, role and model."""
-    from ..data.lm_names import as_written
+    from ..data.call import as_written
     from ..data.store import user_key
     from ..evaluation.job import open_journal_store
     from ..journal import note_names

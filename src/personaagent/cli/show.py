@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.text import Text
 
-from ..data.lm_names import as_written
+from ..data.call import as_written
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
     from ..data.call import LedgerLine
-    from ..data.certificate import Certificate
-    from ..data.change import Change, ChangeKind, Decision, Evidence
+    from ..data.change import Certificate, Change, ChangeKind, Decision, Evidence
     from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
     from ..journal.plan import Plan

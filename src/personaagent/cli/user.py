@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import StorageError, writing
-from ..data.private import private_file
+from ..data.files import private_file
 from .context import Json, err, opened, out, print_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ..data.answer_weights import AnswerWeights, Distribution, Experts, best_ans
 from ..data.errors import AnswerError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser, load
-from ..data.tasks import task_named
+from ..data.task import task_named
 from ..programs import PersonaAgent
 from ..programs.spend import measure
 from ..programs.weighing import decided, experts_of

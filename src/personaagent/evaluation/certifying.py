@@ -12,8 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..data.answer_weights import AnswerWeights, Distribution
-from ..data.certificate import Certificate
-from ..data.change import Change, ChangeKind, Evidence
+from ..data.change import Certificate, Change, ChangeKind, Evidence
 from ..data.errors import InputError
 from ..data.lamp import LampData, LampUser
 from ..data.store import user_key

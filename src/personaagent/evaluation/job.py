@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from ..data.call import as_written
 from ..data.errors import InputError
 from ..data.histories import history_files, load_histories, own_task
 from ..data.lamp import LampData, load
-from ..data.lm_names import as_written
 from ..data.nouns import Noun
 from ..data.own_metric import metric_named, scored_by
 from ..data.store import user_key
-from ..data.tasks import task_named
+from ..data.task import task_named
 from ..journal.recorder import recorder_here
 from ..programs.scope import within
 from ..programs.shared_decisions import sharing_decisions

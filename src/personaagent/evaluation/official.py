@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.errors import InputError
-from ..data.rouge import rouge
 from ..data.task import Task
+from ..data.texts import rouge
 
 NAME = "LaMP official (LaMP-Benchmark/LaMP eval/evaluation.py at 021b8607)"
 

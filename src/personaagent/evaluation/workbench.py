@@ -6,12 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from ..data.answer_weights import AnswerWeights, Distribution
-from ..data.certificate import Certificate
-from ..data.change import ChangeKind
+from ..data.change import Certificate, ChangeKind
 from ..data.lamp import LampUser
 from ..data.store import Store, User
-from ..data.task import Task
-from ..data.tasks import is_built_in, register
+from ..data.task import Task, is_built_in, register
 from ..settings import Settings
 
 if TYPE_CHECKING:

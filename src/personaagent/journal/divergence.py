@@ -5,9 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ..data.call import Call
+from ..data.call import Call, as_written
 from ..data.errors import DivergenceError
-from ..data.lm_names import as_written
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal

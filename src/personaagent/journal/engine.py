@@ -19,10 +19,9 @@ from dspy.clients.backend_selection import CLIENT_KEYS
 from dspy.lm15 import Request, Response, response_to_events
 from dspy.utils import exceptions
 
-from ..data.call import AskedLM, Attempt, Cost, Failure
-from ..data.clean_text import clean
+from ..data.call import AskedLM, Attempt, Cost, Failure, as_written
 from ..data.errors import DivergenceError, without_secrets
-from ..data.lm_names import as_written
+from ..data.texts import clean
 from ..lms.accounts import endpoint_of, key_of, with_its_key
 from ..lms.plain_lm import PlainLM
 from ..lms.prices import Price, price_of

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from ..data.call import Attempt, Call, Run, RunEnd
 from ..data.errors import RecordError, StorageError, writing
+from ..data.files import private_file
 from ..data.nouns import Noun
-from ..data.private import private_file
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from ..data.call import AskedLM, Cost, Part, Run, RunEnd
+from ..data.call import AskedLM, Cost, Part, Run, RunEnd, as_written, note_name
 from ..data.errors import InputError, SetupError, StoppedError
-from ..data.lm_names import as_written, note_name
 from ..data.store.journal import now
 from .budget import Budget
 

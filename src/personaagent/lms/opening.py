@@ -9,9 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..data.call import ANSWER_SECONDS, ANSWER_TOKENS
+from ..data.call import ANSWER_SECONDS, ANSWER_TOKENS, note_name
 from ..data.errors import InputError, ModelFileError, UnknownNameError
-from ..data.lm_names import note_name
 from .models import EMBEDDED_LMS, MODELS, Model
 
 if TYPE_CHECKING:

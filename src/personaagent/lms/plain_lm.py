@@ -10,7 +10,7 @@ import dspy
 from dspy.lm15 import Request, Response, TextPart, ThinkingPart
 
 from ..data.call import ANSWER_SECONDS
-from ..data.clean_text import clean
+from ..data.texts import clean
 from ..programs.pieces import Stream, stream_here
 from ..programs.refusals import awithout_refused, without_refused
 from .awaiting import awaited

@@ -69,7 +69,7 @@ def caller(request: Request, deployed: Deployed, credentials: Credentials, named
     """
     key = api_key(deployed, credentials)  # A dependency that another has is called in a thread of its own.
     if request.method == "POST":
-        deployed.store.check_room()
+        deployed.store.check_disk()
     user = _user_of(deployed, key, named, may_be_new=request.method == "POST")
     return Caller(key, user)
 

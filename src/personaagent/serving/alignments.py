@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..data.job import Job
+from ..data.alignment import Job
 from ..data.store import User
 from .access import Called, Charged, Deployed
 from .deployment import Deployment

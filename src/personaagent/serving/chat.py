@@ -10,8 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.errors import PersonaAgentError
-from ..data.task import OPEN, Task
-from ..data.tasks import known_tasks
+from ..data.task import OPEN, Task, known_tasks
 from ..programs.context import Context
 from .access import Charged, Deployed, Key
 from .completions import MODEL, ChatCompletion, Chunks, ModelCard, ModelList, completion_of

@@ -131,7 +131,7 @@ class Deployment:
     def _answered(self, caller: "Caller", question: Question) -> Answer:
         try:
             with paid_by(self.limiter.payer(caller.key)):
-                caller.user.interactions.check_room()  # What would not be stored is not paid for.
+                caller.user.interactions.check_quota()  # What would not be stored is not paid for.
                 return self._remembered(caller.user, question)
         except UnknownUserError:
             # The user was erased meanwhile, and the index may have been brought up to date with what was stored before.

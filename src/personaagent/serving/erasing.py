@@ -49,7 +49,7 @@ class Erasures:
 
         The user's alignments and answers may end within a few seconds. What goes on longer is cut off and not stored.
         """
-        await asyncio.to_thread(self._store.people.announce, user.key)
+        await asyncio.to_thread(self._store.people.tombstones.add, user.key)
         try:
             await asyncio.wait_for(self._learner.stop(user), _LONGEST_GOODBYE_SECONDS)
         except TimeoutError:

@@ -22,8 +22,7 @@ from pydantic.config import JsonDict
 from ..data.errors import ErasedUserError, InputError, UnknownNameError
 from ..data.interaction import Interaction
 from ..data.store import User
-from ..data.task import OPEN
-from ..data.tasks import known_tasks, task_named
+from ..data.task import OPEN, known_tasks, task_named
 from .access import Called, Deployed
 from .configuration import MAX_TEXT
 from .idempotency import IdempotentRoute, claim_here, new_id

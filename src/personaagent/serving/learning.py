@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..data.alignment import Job
 from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownNameError
-from ..data.job import Job
 from ..data.store import User
 from ..journal import LOSS, REVISION, OpenRun
 from ..journal.payer import paid_by

@@ -12,7 +12,7 @@ from ..data.api_key import ApiKey, KeyLimits
 from ..data.call import NOTHING, Cost
 from ..data.errors import LimitError
 from ..data.store import UsageLedger
-from ..data.store.usage import Usage
+from ..data.store.keys import Usage
 
 _MINUTE_SECONDS = 60.0
 

@@ -9,7 +9,7 @@ from fastapi.concurrency import iterate_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from ..data.lm_names import as_written
+from ..data.call import as_written
 from ..data.store import User
 from ..people import Receipt, export_user
 from .access import Called, Deployed, Leaving

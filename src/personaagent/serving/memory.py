@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.interaction import Interaction
-from ..data.lines import MAX_CHARACTERS
+from ..data.persona import MAX_LINE_CHARACTERS
 from ..data.said import Said, said
 from ..data.statement import Episode, Statement
 from ..data.store import User
@@ -47,7 +47,7 @@ class NewStatement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "I am vegetarian"}]})
 
-    text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
+    text: str = Field(min_length=1, max_length=MAX_LINE_CHARACTERS)
     replace: str | None = Field(default=None, max_length=200, description="Id of the statement that it replaces.")
     also: bool = Field(default=False, description="Whether earlier statements on the same subject hold beside it.")
 

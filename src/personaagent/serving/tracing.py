@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import dspy
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
+from ..data.call import as_written
 from ..data.errors import TrackingError
-from ..data.lm_names import as_written
 from ..optimizers.tracking import Tracker, mlflow_errors
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from personaagent.data.errors import StorageError
 from personaagent.data.interaction import Interaction
+from personaagent.data.memory.chroma_files import DATABASE, remove_leftovers
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.data.memory.leftovers import DATABASE, remove_leftovers
 from personaagent.data.memory.rows import Mark, contents_of, mark_of
 from personaagent.testing import HashEmbedder
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
-from personaagent.data.memory import chroma_server, circuit_breaker
+from personaagent.data.memory import chroma_server
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.chroma_server import ChromaServer
 from personaagent.data.memory.rows import Mark, contents_of, mark_of
@@ -298,7 +298,7 @@ def test_erasing_a_user_leaves_the_others_of_the_shard(here: EpisodeIndex, there
 
 def test_a_server_that_hangs_holds_up_few_and_is_then_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chroma_server, "_ANSWER_SECONDS", 1.2)
-    monkeypatch.setattr(circuit_breaker, "_LEFT_ALONE_SECONDS", 1.0)
+    monkeypatch.setattr(chroma_server, "_LEFT_ALONE_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with EpisodeIndex(url, HashEmbedder()) as index, ThreadPoolExecutor(24) as threads:

@@ -6,7 +6,7 @@ import pytest
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.rows import contents_of, row_of
-from personaagent.data.tasks import task_named
+from personaagent.data.task import task_named
 
 LAMP_3 = task_named("LaMP-3")
 

@@ -88,13 +88,6 @@ def test_a_mask_hides_what_is_found_by_letters_too(maya: User, ask: Ask) -> None
     assert {one.interaction.interaction_id for one in memory.recall(third.query, 6)} == {"1", "2"}
 
 
-def test_recency_weighs_with_likeness_by_letters(maya: User, ask: Ask) -> None:
-    remember(maya, ask, SCRIPTS["Thai"])
-    newest = maya.memory.recall(SCRIPTS["Thai"][0], 2, recency_weight=1.0)
-    assert [one.interaction.interaction_id for one in newest] == ["6", "5"]
-    assert newest[0].similarity < 1
-
-
 def test_one_vector_for_unequal_texts_is_noticed_though_the_embedder_says_nothing(ask: Ask) -> None:
     with EpisodeIndex(None, OneVector()) as index, Store.open("sqlite://", index=index) as store:
         maya = store.add_user("maya")

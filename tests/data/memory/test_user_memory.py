@@ -31,8 +31,8 @@ Ask = Callable[..., Interaction]
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def ids(memory: UserMemory, query: str = "film", k: int = 50, **options: float) -> list[str]:
-    return [episode.interaction.interaction_id for episode in memory.recall(query, k, **options)]
+def ids(memory: UserMemory, query: str = "film", k: int = 50) -> list[str]:
+    return [episode.interaction.interaction_id for episode in memory.recall(query, k)]
 
 
 def told(name: str, topic: str, *evidence: str) -> Statement:
@@ -73,7 +73,6 @@ def test_a_masked_memory_shows_what_had_happened_and_nothing_that_gives_it_away(
         visible = {one.interaction_id for one in stored if all(shown(one, earlier) for earlier in masks[:count])}
         assert {one.interaction_id for one in memory.history()} == visible
         assert set(ids(memory, mask.query)) == visible
-        assert set(ids(memory, mask.query, recency_weight=0.5)) == visible
         assert all(visible.issuperset(statement.evidence) for statement in memory.statements())
 
 
@@ -175,32 +174,15 @@ def test_the_nearest_come_first_and_of_equals_the_newest(maya: User, ask: Ask) -
     assert maya.memory.recall("a film about war", 1)[0].similarity == pytest.approx(1.0, abs=1e-5)
 
 
-def test_recency_weighs_against_likeness(maya: User, ask: Ask) -> None:
-    maya.interactions.add([ask("old", "a film about war", day=1), *(ask(f"n{day}", "soup", day=day) for day in (2, 3))])
-    query = "a film about war"
-    assert ids(maya.memory, query, recency_weight=0.0)[0] == "old"
-    assert ids(maya.memory, query, recency_weight=0.1)[0] == "old"
-    assert ids(maya.memory, query, recency_weight=1.0) == ["n3", "n2", "old"]
-    assert ids(maya.memory, query, k=1, recency_weight=1.0) == ["n3"]
+def test_fewer_than_none_cannot_be_recalled(maya: User) -> None:
+    with pytest.raises(InputError, match="cannot recall k=-1"):
+        maya.memory.recall("film", -1)
 
 
-def test_recency_is_the_place_in_the_visible_history(maya: User, ask: Ask) -> None:
-    maya.interactions.add([ask(name, "soup", day=day) for name, day in (("a", 1), ("b", 2), ("c", 3), ("d", 4))])
-    question = ask("q", "a film", day=3, position=0)
-    assert ids(maya.memory.before(question), recency_weight=0.7) == ["b", "a"]
-
-
-@pytest.mark.parametrize(("k", "weight"), [(-1, 0.0), (1, -0.1), (1, 1.1), (1, float("nan"))])
-def test_what_cannot_be_recalled_is_refused(maya: User, k: int, weight: float) -> None:
-    with pytest.raises(InputError, match="cannot recall"):
-        maya.memory.recall("film", k, weight)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_no_episodes_of_nobody_or_none_asked_for(maya: User, ask: Ask, weight: float) -> None:
-    assert maya.memory.recall("film", 3, weight) == ()
+def test_no_episodes_of_an_empty_memory_or_if_none_are_asked_for(maya: User, ask: Ask) -> None:
+    assert maya.memory.recall("film", 3) == ()
     maya.interactions.add([ask("1", "a film")])
-    assert maya.memory.recall("film", 0, weight) == ()
+    assert maya.memory.recall("film", 0) == ()
 
 
 def test_an_index_that_lost_everything_is_filled_by_the_next_recall(maya: User, index: EpisodeIndex, ask: Ask) -> None:

@@ -59,7 +59,7 @@ def test_calls_of_users_who_are_gone_are_left_out_and_those_of_others_are_not(sh
 def test_calls_of_a_user_who_is_being_erased_are_left_out(shared: Store) -> None:
     journal, _ = shared.journal.of_stored(), shared.add_user("maya")
     assert journal.append([call(1)]) == frozenset()
-    shared.people.announce(MAYA)
+    shared.people.tombstones.add(MAYA)
     assert journal.append([call(2)]) == {MAYA}
     assert journal.append([attempt(1)]) == frozenset(), "a call that is recorded may end"
 
@@ -140,7 +140,7 @@ def test_a_tombstone_goes_with_its_last_part_unless_it_was_noted_anew(shared: St
 
 def test_while_rows_are_left_the_user_is_neither_found_nor_made(shared: Store) -> None:
     shared.add_user("maya")
-    stone = shared.people.announce(MAYA)
+    stone = shared.people.tombstones.add(MAYA)
     with pytest.raises(ErasedUserError):
         shared.add_user("maya")
     with pytest.raises(ErasedUserError):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personaagent.data.store import Store
-from personaagent.data.store.usage import Usage
+from personaagent.data.store.keys import Usage
 
 from .test_round_trips import few
 

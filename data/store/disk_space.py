@@ -1,4 +1,4 @@
-"""Room on the disk: looked for before something is paid for, and kept in reserve for erasing and starting again."""
+"""Space on the disk: checked before something is paid for, and kept in reserve for erasing and starting again."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from ..errors import FullError
 _RESERVE_BYTES = 16 << 20
 _LEAST_BYTES = 8 << 20
 _FULL_SECONDS = 30.0
-"""How long a database that refused to write for want of room is taken for full."""
+"""How long a database that refused to write for lack of space counts as full."""
 
 
-class Room:
-    """The room that a database has.
+class DiskSpace:
+    """The space that a database has.
 
     Args:
-        file: Its file; None if it is in memory or a server has it, which then alone can tell.
+        file: Its file; None if it is in memory or on a server, which then alone knows.
         name: What errors call it.
     """
 
@@ -27,21 +27,21 @@ class Room:
         self._name, self._full_since = name, -_FULL_SECONDS
 
     def note_full(self) -> None:
-        """Note that the database refused to write for want of room."""
+        """Note that the database refused to write for lack of space."""
         self._full_since = time.monotonic()
 
     def check(self) -> None:
-        """Go on, unless there is no room, or hardly any.
+        """Return if there is space to write.
 
         Raises:
-            FullError: There is none.
+            FullError: There is none, or hardly any.
         """
         is_full = time.monotonic() - self._full_since < _FULL_SECONDS
         if is_full or (self._folder is not None and not (self._is_enough(0) and self._is_reserved())):
             raise FullError(f"{self._name}: the disk is full, or nearly: free some space and try again")
 
     def use_reserve(self) -> None:
-        """Make room for what must be done on a full disk too; once others have made room, there is a reserve again."""
+        """Free the reserve if the disk is full; `check` makes a new one as soon as there is space again."""
         if self._reserve is not None and not self._is_enough(0):
             self._reserve.unlink(missing_ok=True)
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from personaagent.data.memory import held
-from personaagent.data.memory.held import HeldRows
-from personaagent.data.memory.nearest import UserRows
+from personaagent.data.memory import nearest
+from personaagent.data.memory.nearest import RowCache, UserRows
 
 
 def rows(number: int) -> UserRows:
@@ -13,29 +12,29 @@ def rows(number: int) -> UserRows:
 
 
 def test_who_was_read_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "_MOST", 10)
-    some = HeldRows()
-    some.hold("maya", rows(4))
-    some.hold("omar", rows(4))
+    monkeypatch.setattr(nearest, "_MOST_ROWS", 10)
+    some = RowCache()
+    some.put("maya", rows(4))
+    some.put("omar", rows(4))
     assert some.get("maya") is not None
-    some.hold("noor", rows(4))
+    some.put("noor", rows(4))
     assert [some.get(user) is not None for user in ("maya", "omar", "noor")] == [True, False, True]
 
 
 def test_too_many_rows_of_one_user_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "_MOST", 10)
-    some = HeldRows()
-    some.hold("maya", rows(4))
-    some.hold("omar", rows(2))
-    some.hold("omar", rows(11))
+    monkeypatch.setattr(nearest, "_MOST_ROWS", 10)
+    some = RowCache()
+    some.put("maya", rows(4))
+    some.put("omar", rows(2))
+    some.put("omar", rows(11))
     assert some.get("omar") is None
     assert some.get("maya") is not None
 
 
 def test_what_is_let_go_is_returned_once() -> None:
-    some = HeldRows()
-    some.hold("maya", rows(3))
-    held_before = some.let_go("maya")
+    some = RowCache()
+    some.put("maya", rows(3))
+    held_before = some.pop("maya")
     assert held_before is not None
     assert len(held_before) == 3
-    assert some.let_go("maya") is None
+    assert some.pop("maya") is None

@@ -1,7 +1,7 @@
 """What Chroma leaves in its folder of what was deleted: rows in its database, whole files of vectors, and more.
 
-A new file of vectors has room for a hundred, and what Chroma writes there it never set: it is whatever its process had
-in this memory before, an erased user's vectors among it.
+A new file of vectors has space for a hundred. Chroma never sets the unused space: it holds whatever its process had in
+this memory before, an erased user's vectors among it.
 """
 
 import os
@@ -13,24 +13,24 @@ from pathlib import Path
 from uuid import UUID
 
 from ..errors import StorageError
-from ..sqlite_files import compact
+from ..files import compact
 
 DATABASE = "chroma.sqlite3"
 TO_CLEAN = "to-clean"
 """A file that is there while a process may leave in others what it remembers of users whom it erased."""
 
 _HEADER = struct.Struct("<i4Q")
-"""How `header.bin` begins: version, an offset, elements that there is room for, elements, bytes of each."""
+"""How `header.bin` begins: version, an offset, elements that there is space for, elements, bytes of each."""
 _VERSION = 1
 _LENGTH_BYTES = 4
 _ZEROS = bytes(1 << 20)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete folders that no collection has any more, clear the unused room of others, write the database anew.
+    """Delete folders that no collection has any more, clear the unused space of others, write the database anew.
 
     Args:
-        folder: Chroma's, which nobody has open.
+        folder: Chroma's, which no process has open.
 
     Raises:
         StorageError: It could not be done, or not of files in this form; the folder can still be used.
@@ -49,13 +49,13 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _clear_unused(segment: Path) -> None:
-    """Write zeros where the files of one segment have room for elements that are not there."""
+    """Write zeros where the files of one segment have space for elements that are not there."""
     header, vectors, lengths = (segment / name for name in ("header.bin", "data_level0.bin", "length.bin"))
     if not header.exists():
         return
-    version, _, room, elements, size = _HEADER.unpack_from(header.read_bytes())
-    known = version == _VERSION and vectors.stat().st_size in (elements * size, room * size)
-    if not (known and lengths.stat().st_size in (elements * _LENGTH_BYTES, room * _LENGTH_BYTES)):
+    version, _, capacity, elements, size = _HEADER.unpack_from(header.read_bytes())
+    known = version == _VERSION and vectors.stat().st_size in (elements * size, capacity * size)
+    if not (known and lengths.stat().st_size in (elements * _LENGTH_BYTES, capacity * _LENGTH_BYTES)):
         raise StorageError(f"{segment}: this release cannot clean what this version of Chroma writes: tell us of it")
     _clear(vectors, elements * size)
     _clear(lengths, elements * _LENGTH_BYTES)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from personaagent.data.interaction import Interaction
-from personaagent.data.memory.statements import derive_statements
+from personaagent.data.memory.counts import count_answers
 from personaagent.data.store import User
 
 Ask = Callable[..., Interaction]
@@ -22,7 +22,7 @@ def answered(*answers: str | None, task: str = "LaMP-2M", start: int = 0) -> lis
 
 
 def text_of(*answers: str | None, task: str = "LaMP-2M") -> str:
-    [statement] = derive_statements(answered(*answers, task=task), NOW)
+    [statement] = count_answers(answered(*answers, task=task), NOW)
     return statement.text
 
 
@@ -60,7 +60,7 @@ def test_percents_round_halves_up_and_never_hide_the_rest(count: int, total: int
 
 def test_the_evidence_is_what_was_counted_oldest_first() -> None:
     interactions = answered("comedy", None, "not a tag", "Classic.")
-    [statement] = derive_statements(interactions, NOW)
+    [statement] = count_answers(interactions, NOW)
     assert statement.evidence == ("LaMP-2M 0", "LaMP-2M 3")
     assert statement.at == NOW
 
@@ -77,15 +77,15 @@ def test_each_task_has_its_own_statement_and_texts_have_none() -> None:
         *answered("yes", task="open"),
         *answered("yes", task="a task of somebody's own"),
     ]
-    assert [one.topic for one in derive_statements(mixed, NOW)] == ["answers to LaMP-3", "answers to LaMP-2M"]
+    assert [one.topic for one in count_answers(mixed, NOW)] == ["answers to LaMP-3", "answers to LaMP-2M"]
 
 
 def test_labels_that_name_a_place_in_the_question_say_nothing_about_the_user() -> None:
-    assert derive_statements(answered("[1]", "[2]", "[1]", task="LaMP-1"), NOW) == ()
+    assert count_answers(answered("[1]", "[2]", "[1]", task="LaMP-1"), NOW) == ()
 
 
 def test_nothing_comes_of_nothing() -> None:
-    assert derive_statements([], NOW) == ()
+    assert count_answers([], NOW) == ()
 
 
 def test_what_is_added_counts_and_what_is_forgotten_does_not(maya: User) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from personaagent.data.lines import refusal_of
+from personaagent.data.persona import refusal_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Semantic memory: what the interactions of a user add up to, each statement with its evidence.
+"""Statements that are counted: how often a user gave each answer, with the interactions as evidence.
 
     Of 36 questions of task LaMP-2M the user answered "comedy" 14 times (39%), "classic" 9 times (25%), ...
 
@@ -10,41 +10,27 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
 
 from ..interaction import Interaction
 from ..statement import Statement
-from ..task import Task
-from ..tasks import task_named, task_or_open
+from ..task import Task, task_named, task_or_open
 
 
-class StoredStatements(Protocol):
-    """One user's statements in the store."""
-
-    def current(self) -> tuple[Statement, ...]:
-        """Return the newest statement of each topic."""
-        ...
-
-    def history(self, topic: str) -> tuple[Statement, ...]:
-        """Return every statement on a topic, the newest last."""
-        ...
-
-
-def derive_statements(interactions: Sequence[Interaction], now: datetime) -> tuple[Statement, ...]:
-    """Return what these interactions add up to: one statement for each label or rating task that was answered.
+def count_answers(interactions: Sequence[Interaction], now: datetime) -> tuple[Statement, ...]:
+    """Return one statement for each label or rating task that was answered.
 
     A ground truth counts if it is in the form of its task, so that no other text reaches a statement, and if it says
-    something about the user, as "[1]" does not. Tasks come in the
-    order of their first answer; so do answers that were given equally often.
+    something about the user, as "[1]" does not. Tasks come in the order of their first answer; so do answers that were
+    given equally often.
 
     Args:
-        interactions: One user's, oldest first. Those without a ground truth are skipped.
+        interactions: Of one user, oldest first. Those without a ground truth are skipped.
         now: When the statements are made.
     """
     answers: dict[str, dict[str, str]] = {}
-    for one in interactions:
-        if answer := _answer(one):
-            answers.setdefault(one.task, {})[one.interaction_id] = answer
+    for interaction in interactions:
+        if answer := _answer(interaction):
+            answers.setdefault(interaction.task, {})[interaction.interaction_id] = answer
     return tuple(_statement(task_named(name), by_id, now) for name, by_id in answers.items())
 
 
@@ -87,7 +73,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _percent(count: int, total: int) -> str:
-    """Return a share in whole percent, halves rounded up; what is not nothing or not all never reads so."""
+    """Return a share in whole percent, halves rounded up; 0% and 100% mean none and all."""
     percent = (200 * count + total) // (2 * total)
     if percent == 0:
         return "<1%"

@@ -1,10 +1,10 @@
-"""ROUGE, held to the package that the official scorer uses. All texts are invented."""
+"""Texts compared: by ROUGE as the official scorer's package computes it, and by letters. All texts are invented."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personaagent.data.rouge import rouge
+from personaagent.data.texts import letter_likeness, rouge
 
 words = st.lists(
     st.sampled_from(["the", "goat", "Goat!", "wins", "a", "2nd", "cup", "—", "naïve", "x_y", "\n"]), max_size=12
@@ -38,3 +38,34 @@ def test_it_is_the_rouge_of_rouge_score(prediction: str, gold: str) -> None:
 )
 def test_words_in_common_and_in_order(prediction: str, gold: str, rouge1: float, rouge_l: float) -> None:
     assert rouge(prediction, gold) == pytest.approx((rouge1, rouge_l))
+
+
+def nearest(query: str, *texts: str) -> str:
+    return max(zip(letter_likeness(query, texts), texts, strict=True))[1]
+
+
+def test_the_same_text_is_as_like_as_can_be_whatever_its_case_spacing_and_width() -> None:
+    assert letter_likeness("A film?", ["a  FILM?", "soup"]) == [1.0, 0.0]
+    assert letter_likeness("カフェ", ["ｶﾌｪ"]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("query", "near", "far"),
+    [
+        ("ร้านชาเงียบๆ", "ร้านชาใกล้สวน", "รถไฟไปทะเล"),
+        ("静かな喫茶店", "駅前の喫茶店", "海へ行く電車"),
+        ("安静的茶馆", "公园旁的茶馆", "去海边的火车"),
+        ("🍵🌅", "🌅 🍵 🐟", "🚆🏖"),
+    ],
+    ids=["Thai", "Japanese", "Chinese", "emoji"],
+)
+def test_texts_that_share_parts_are_alike_in_any_script(query: str, near: str, far: str) -> None:
+    assert nearest(query, far, near) == near
+
+
+def test_a_text_without_letters_is_like_nothing() -> None:
+    assert letter_likeness("", ["tea"]) == [0.0]
+
+
+def test_only_the_beginning_of_a_long_text_is_compared() -> None:
+    assert letter_likeness("tea " * 250, ["tea " * 250 + "and then soup " * 1000]) == [1.0]
