@@ -116,9 +116,9 @@ def _number(alignment: "Alignment", setting: str) -> int:
 
 
 def _evaluate(run: Run, settings: Settings, folder: Path | None, going_on: "OpenRun") -> str:
-    from .evaluation.job import Doing, EvaluationJob
+    from .evaluation.run import EvaluationJob, run_job
     from .evaluation.summary import fingerprint_of_all
 
     job = EvaluationJob.model_validate({**run.arguments, **({"folder": folder} if folder else {})})
-    results = asyncio.run(Doing(settings, lm_of=going_on.lms.get).evaluate(job))
-    return fingerprint_of_all(results.values())
+    evaluations = asyncio.run(run_job(job, settings, lm_of=going_on.lms.get))
+    return fingerprint_of_all(evaluations.values())

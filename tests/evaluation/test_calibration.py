@@ -9,11 +9,9 @@ import pytest
 from personaagent.data.alignment import Spend
 from personaagent.data.lamp import task_named
 from personaagent.evaluation import Row, official_metrics, summarise
-from personaagent.evaluation.calibration import have_probabilities
-from personaagent.evaluation.intervals import estimates, per_user_estimates
+from personaagent.evaluation.intervals import estimates, per_user_estimates, pooled
+from personaagent.evaluation.metrics import have_probabilities, metrics
 from personaagent.evaluation.paired import differences, per_user_differences
-from personaagent.evaluation.scores import metrics
-from personaagent.evaluation.totals import pooled
 
 RATINGS = task_named("LaMP-3")
 STARS = RATINGS.labels

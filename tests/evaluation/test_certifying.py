@@ -9,11 +9,11 @@ from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser
 from personaagent.data.task import OPEN
-from personaagent.evaluation import PersonaAgentMethod, Workbench
+from personaagent.evaluation import PersonaAgentMethod, Resources
 from personaagent.evaluation.certifying import SCORED, Certification, certify
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
-from .conftest import MemoryBench
+from .conftest import InMemoryResources
 
 USERS, PAST = 8, 12
 HABIT = "End with an exclamation mark."
@@ -36,53 +36,53 @@ def writer(number: int) -> LampUser:
 
 
 @pytest.fixture
-def bench() -> Iterator[Workbench]:
+def resources() -> Iterator[Resources]:
     with in_memory_store() as store:
-        yield MemoryBench(OPEN, store)
+        yield InMemoryResources(OPEN, store)
 
 
-async def certified(bench: Workbench, lm: ScriptedLM, users: int = USERS) -> Certification:
+async def certified(resources: Resources, lm: ScriptedLM, users: int = USERS) -> Certification:
     data = LampData(OPEN, tuple(map(writer, range(users))))
     with dspy.context(lm=lm):
-        return await certify(data, PersonaAgentMethod(), bench, concurrency=2)
+        return await certify(data, PersonaAgentMethod(), resources, concurrency=2)
 
 
 def answering(with_habit: str, without: str) -> Callable[[ScriptedRequest], dict[str, object]]:
     return lambda request: {"response": with_habit if HABIT in request.text else without}
 
 
-async def test_style_lines_that_help_are_certified_at_one_more_call_an_interaction(bench: Workbench) -> None:
+async def test_style_lines_that_help_are_certified_at_one_more_call_an_interaction(resources: Resources) -> None:
     lm = ScriptedLM(answering("we like the town very much!", "A place."))
-    found = await certified(bench, lm)
+    found = await certified(resources, lm)
     assert found.certificate.kinds.keys() == found.tested.keys() == {"style"}
     assert (found.certificate.weights, found.certificate.users) == (None, USERS)
     assert found.tested["style"].n == USERS and found.tested["style"].mean > 0
     assert len(lm.requests) == 2 * SCORED * USERS
 
 
-async def test_lines_that_harm_are_not_certified(bench: Workbench) -> None:
-    found = await certified(bench, ScriptedLM(answering("A place.", "we like the town very much!")))
+async def test_lines_that_harm_are_not_certified(resources: Resources) -> None:
+    found = await certified(resources, ScriptedLM(answering("A place.", "we like the town very much!")))
     assert not found.certificate.kinds
     assert found.tested["style"].mean < 0 and found.tested["style"].wealth < 1
 
 
-async def test_nothing_later_than_an_interaction_and_no_question_reaches_the_lm(bench: Workbench) -> None:
+async def test_nothing_later_than_an_interaction_and_no_question_reaches_the_lm(resources: Resources) -> None:
     lm = ScriptedLM(answering("one", "another"))
-    await certified(bench, lm)
+    await certified(resources, lm)
     for request in lm.requests:
         assert "secret" not in request.text
         asked = next(past for past in range(PAST) if f"town {past}, writer" in request.input("query"))
         assert not [past for past in range(asked, PAST) if f"we like town {past} " in request.text]
 
 
-async def test_the_same_answers_give_the_same_certificate(bench: Workbench) -> None:
+async def test_the_same_answers_give_the_same_certificate(resources: Resources) -> None:
     script = answering("we like the town very much!", "A place.")
     with in_memory_store() as store:
-        first = await certified(MemoryBench(OPEN, store), ScriptedLM(script))
-    second = await certified(bench, ScriptedLM(script))
+        first = await certified(InMemoryResources(OPEN, store), ScriptedLM(script))
+    second = await certified(resources, ScriptedLM(script))
     assert second.certificate.fingerprint == first.certificate.fingerprint
 
 
-async def test_one_user_is_not_enough(bench: Workbench) -> None:
+async def test_one_user_is_not_enough(resources: Resources) -> None:
     with pytest.raises(InputError, match="at least two"):
-        await certified(bench, ScriptedLM(answering("one", "another")), users=1)
+        await certified(resources, ScriptedLM(answering("one", "another")), users=1)

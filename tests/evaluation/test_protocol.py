@@ -6,16 +6,17 @@ import pytest
 from pydantic import ValidationError
 
 from personaagent.data.errors import InputError, RecordError, StorageError
-from personaagent.evaluation.protocol import (
+from personaagent.evaluation.record import (
+    EvaluationProtocol,
     FinishedEvaluation,
     PersonaRecord,
-    Protocol,
+    Row,
     persona_file,
     read_evaluation,
     read_evaluations,
+    rows_file,
     write_protocol,
 )
-from personaagent.evaluation.rows import Row, rows_file
 
 from .report import made_up
 
@@ -42,7 +43,7 @@ def test_a_protocol_counts_its_users_and_questions() -> None:
 @pytest.mark.parametrize("split", ["/home/maya/films", "films/dev", "C:\\films"])
 def test_a_path_is_no_split(split: str) -> None:
     with pytest.raises(ValidationError, match="is a path"):
-        Protocol.model_validate({**FILMS.model_dump(), "split": split})
+        EvaluationProtocol.model_validate({**FILMS.model_dump(), "split": split})
 
 
 def test_the_last_persona_is_the_aligned_one_if_there_is_one() -> None:

@@ -21,15 +21,18 @@ from personaagent.evaluation.intervals import (
     SHARE_EXCESS,
     SIZE,
     Estimate,
+    Sample,
     Scale,
+    averaged,
     estimates,
     excess_intervals,
     intervals,
     per_user_estimates,
+    pooled,
+    scored,
 )
-from personaagent.evaluation.official import Array
+from personaagent.evaluation.metrics import Array
 from personaagent.evaluation.paired import Difference, differences, per_user_differences, scored_by_both
-from personaagent.evaluation.totals import Sample, averaged, pooled, scored
 
 CITATIONS, MOVIES, RATINGS, HEADLINES = (task_named(name) for name in ("LaMP-1", "LaMP-2M", "LaMP-3", "LaMP-4"))
 ANSWERS = {

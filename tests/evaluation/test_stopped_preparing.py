@@ -9,7 +9,7 @@ from personaagent.data.errors import StoppedError
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser, task_named
 from personaagent.evaluation import MajorityMethod, evaluate
-from personaagent.evaluation.workbench import Workbench
+from personaagent.evaluation.resources import Resources
 
 TASK = task_named("LaMP-2M")
 
@@ -17,7 +17,7 @@ TASK = task_named("LaMP-2M")
 class Stopping(MajorityMethod):
     """Is stopped before its program is there."""
 
-    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+    async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
         raise StoppedError("no more calls")
 
 

@@ -6,10 +6,9 @@ lines are proposed from what is older than all that scores them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.certificate import Certificate
@@ -26,12 +25,10 @@ from ..optimizers.scoring import score_of
 from ..programs.lm_here import model_here
 from ..programs.scope import within
 from ..programs.weighing import decided, softened, weighed
-from .answering import a_few_at_once
-from .calibrating import Asked, answered_before, asked_again, asked_of, base_rate_without, priors_of, weights_without
+from .answering import for_each_user
 from .personaagent_method import PersonaAgentMethod
-
-if TYPE_CHECKING:
-    from .workbench import Workbench
+from .resources import Resources
+from .weights import Asked, answered_before, asked_again, asked_of, base_rate_without, priors_of, weights_without
 
 SCORED = 3
 """Past interactions of each user that score changes, the latest."""
@@ -40,13 +37,7 @@ KINDS: tuple[ChangeKind, ...] = ("weights", "confusion", "style")
 ALPHA = 0.05
 
 
-class _Answer(NamedTuple):
-    response: str | None
-    probabilities: Distribution | None
-
-
-@dataclass(frozen=True)
-class Certification:
+class Certification(NamedTuple):
     """A certificate, and the evidence for kinds that it does not name too."""
 
     certificate: Certificate
@@ -56,7 +47,7 @@ class Certification:
 async def certify(
     data: LampData,
     method: PersonaAgentMethod,
-    bench: "Workbench",
+    resources: Resources,
     *,
     older: int = 0,
     concurrency: int = 1,
@@ -67,7 +58,7 @@ async def certify(
     Args:
         data: Users with histories; their questions are not looked at.
         method: The agent that is certified for; its options decide what the prompts hold.
-        bench: What methods work with.
+        resources: What methods work with.
         older: Interactions of each user, before those that score, that are asked too: lines about confusions are
             proposed from what the agent gets wrong there. Each costs a call.
         concurrency: How many users at once.
@@ -79,25 +70,30 @@ async def certify(
     asked: dict[str, list[Asked]] = {}
 
     async def ask(user: LampUser) -> None:
-        asked[user_key(user.user_id)] = await asked_again(method, user, bench, SCORED + older)
+        asked[user_key(user.user_id)] = await asked_again(method, user, resources, SCORED + older)
         done()
 
-    await a_few_at_once(concurrency, data.users, ask)
+    await for_each_user(data.users, ask, concurrency=concurrency)
     users = [user for user in data.users if asked[user_key(user.user_id)]]
     if len(users) < 2:
         raise InputError(
             f"{len(users)} of {len(data.users)} users have a past interaction that could be asked again: "
             "a certificate is about many users, so give at least two"
         )
-    trials = _Trials(method, bench, {user_key(user.user_id): asked[user_key(user.user_id)] for user in users})
+    trials = _Trials(method, resources, {user_key(user.user_id): asked[user_key(user.user_id)] for user in users})
     trials.weigh(users)
 
     async def try_lines(user: LampUser) -> None:
         await trials.try_lines(user)
         done()
 
-    await a_few_at_once(concurrency, users, try_lines)
-    return trials.certification([user_key(user.user_id) for user in users])
+    await for_each_user(users, try_lines, concurrency=concurrency)
+    return trials.certification()
+
+
+class _Answer(NamedTuple):
+    response: str | None
+    probabilities: Distribution | None
 
 
 class _Trials:
@@ -105,12 +101,12 @@ class _Trials:
 
     Args:
         method: The agent.
-        bench: What methods work with.
+        resources: What methods work with.
         asked: Each user's latest past interactions, asked again, by user key; the last `SCORED` score.
     """
 
-    def __init__(self, method: PersonaAgentMethod, bench: "Workbench", asked: Mapping[str, Sequence[Asked]]) -> None:
-        self._method, self._bench, self._task, self._asked = method, bench, bench.task, asked
+    def __init__(self, method: PersonaAgentMethod, resources: Resources, asked: Mapping[str, Sequence[Asked]]) -> None:
+        self._method, self._resources, self._task, self._asked = method, resources, resources.task, asked
         self._weights: dict[str, AnswerWeights] = {}
         self._fitted: AnswerWeights | None = None
         self._differences: dict[ChangeKind, dict[str, list[float]]] = {kind: {} for kind in KINDS}
@@ -119,7 +115,8 @@ class _Trials:
         """Fit the weights of each user on the others, and compare answers with them and without."""
         if self._task.kind == "text" or self._task.positional:
             return
-        priors, all_asked = priors_of(users, self._task), [one for of in self._asked.values() for one in of]
+        priors = priors_of(users, self._task)
+        all_asked = [again for of_user in self._asked.values() for again in of_user]
 
         def weights_for(key: str | None) -> AnswerWeights:
             rate = base_rate_without(key, priors, self._task)
@@ -129,7 +126,7 @@ class _Trials:
         for key, asked in self._asked.items():
             self._weights[key] = weights_for(key)
             self._differences["weights"][key] = [
-                self._score(one, self._weights[key]) - self._score(one, None) for one in asked[-SCORED:]
+                self._score(again, self._weights[key]) - self._score(again, None) for again in asked[-SCORED:]
             ]
 
     async def try_lines(self, user: LampUser) -> None:
@@ -140,13 +137,13 @@ class _Trials:
         for kind in ("confusion", "style"):
             lines = [change for change in changes if change.kind == kind]
             if lines:
-                found = [await self._difference(user, one, lines) for one in scoring]
+                found = [await self._difference(user, again, lines) for again in scoring]
                 self._differences[kind][key] = [difference for difference in found if difference is not None]
 
-    def certification(self, order: Sequence[str]) -> Certification:
-        """Return what follows of the differences, users being looked at in this order."""
+    def certification(self) -> Certification:
+        """Return what follows of the differences, users being looked at in the order in which they were given."""
         differences: dict[ChangeKind, list[list[float]]] = {
-            kind: [by_user[key] for key in order if key in by_user]
+            kind: [by_user[key] for key in self._asked if key in by_user]
             for kind, by_user in self._differences.items()
             if by_user
         }
@@ -156,7 +153,7 @@ class _Trials:
             form=self._method.form,
             kinds=certify_kinds(differences, ALPHA),
             weights=self._fitted,
-            users=len(order),
+            users=len(self._asked),
             version=version("personaagent"),
             made_at=datetime.now(UTC),
         )
@@ -166,9 +163,10 @@ class _Trials:
     async def _proposed(self, user: LampUser, older: Sequence[Asked], first: Asked) -> list[Change]:
         key = user_key(user.user_id)
         with within(self._method.form, "proposals", user_key=key):
-            agent = await self._method.program_before(user, first.interaction, self._bench)
-        history = [one for one in answered_before(user, self._task) if one.precedes(first.interaction)]
-        seen = [Seen(one.interaction, self._weighed(one, self._weights.get(key)).response, one.lm) for one in older]
+            agent = await self._method.program_before(user, first.interaction, self._resources)
+        history = [past for past in answered_before(user, self._task) if past.precedes(first.interaction)]
+        weights = self._weights.get(key)
+        seen = [Seen(again.interaction, self._weighed(again, weights).response, again.lm) for again in older]
         case = Case(self._task, agent.persona, history, seen)
         return [change for proposer in default_proposers() for change in proposer.propose(case)]
 
@@ -176,12 +174,12 @@ class _Trials:
         """Return the score of an interaction with the lines less without them; None if the LM failed."""
         key, interaction = user_key(user.user_id), plain.interaction
         with within(self._method.form, f"{changes[0].kind} {interaction.interaction_id}", user_key=key):
-            agent = await self._method.program_before(user, interaction, self._bench)
+            agent = await self._method.program_before(user, interaction, self._resources)
             persona = agent.persona
             for change in changes:
                 persona = with_change(persona, change)
             agent.speak_under(persona)
-            asked = await asked_of(agent, interaction, user, self._bench)
+            asked = await asked_of(agent, interaction, user, self._resources)
         if asked is None:
             return None
         weights = self._weights.get(key)

@@ -1,23 +1,109 @@
-"""How far a number of an evaluation can be trusted: 95 % intervals over users."""
+"""How far a number of an evaluation can be trusted: rows as totals per user, and 95 % intervals over users.
+
+Questions of one user are not independent, users are: every interval and test here draws, swaps or leaves out whole
+users. As totals add up, a thousand resamples of the users are one matrix product.
+"""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from ..data.task import Task
-from .official import Array
-from .rows import Row
-from .scores import ERRORS
-from .totals import Sample, averaged, pooled
+from .metrics import CALIBRATION_ERROR, ERRORS, Array, Metrics, have_probabilities, metrics_of, totals_of
+from .record import Row
 
 TINY = 1e-12
 """Differences below this are the rounding of sums."""
+LEVEL = 0.95
+DRAWS = 10_000
+"""Resamples of users, or random swaps of methods."""
+BATCH = 1_000
+"""Draws that are held in memory at a time."""
 
 
-@dataclass(frozen=True)
-class Scale:
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What was achieved with each of a sample of users, in numbers that add up."""
+
+    totals: Array
+    """Users x columns, users in the order of their keys. The first column is a user's weight, above 0."""
+    metrics: Callable[[Array], dict[str, Array]]
+    """The metrics that sums of such totals (..., columns) come to, each of shape (...)."""
+
+    @property
+    def users(self) -> int:
+        """How many users."""
+        return len(self.totals)
+
+    @property
+    def values(self) -> Metrics:
+        """The metrics of the sample as it is; none of no users."""
+        if not self.users:
+            return {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {name: float(value) for name, value in self.metrics(self.totals.sum(axis=0)).items()}
+
+    @property
+    def without_each(self) -> dict[str, Array]:
+        """The metrics without each user in turn (users), of two users or more."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.metrics(self.totals.sum(axis=0) - self.totals)
+
+    @property
+    def shares(self) -> Array:
+        """The users' shares of the weight."""
+        weights = self.totals[:, 0]
+        return weights / weights.sum()
+
+
+def pooled(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
+    """Return the users' totals: users count by their questions, as in the official averages.
+
+    Args:
+        task: The task of the rows.
+        rows: The rows of one method, in any order.
+        with_probabilities: Whether log loss and calibration error are among the metrics; by default if the method
+            says how probable its answers are.
+    """
+    ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
+    if with_probabilities is None:
+        with_probabilities = have_probabilities(ordered)
+    totals = [
+        totals_of(task, list(its_rows), with_probabilities=with_probabilities)
+        for _, its_rows in groupby(ordered, key=lambda row: row.user_key)
+    ]
+    return Sample(np.array(totals), partial(metrics_of, task, with_probabilities=with_probabilities))
+
+
+def averaged(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
+    """Return the users' own metrics: users count equally; otherwise as `pooled`.
+
+    The calibration error is not among them: of one user's few questions it is chance.
+    """
+    of_questions = pooled(task, rows, with_probabilities=with_probabilities)
+    if not of_questions.users:
+        return of_questions
+    of_users = of_questions.metrics(of_questions.totals)
+    of_users.pop(CALIBRATION_ERROR, None)
+    totals = np.stack([np.ones(of_questions.users), *of_users.values()], axis=-1)
+    return Sample(totals, partial(_averages, tuple(of_users)))
+
+
+def _averages(names: Sequence[str], totals: Array) -> dict[str, Array]:
+    return {name: totals[..., column] / totals[..., 0] for column, name in enumerate(names, 1)}
+
+
+def scored(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that were scored, each with its answer as we read it: what "scored only" statistics take."""
+    return [row.model_copy(update={"prediction": row.parsed}) for row in rows if row.status == "scored"]
+
+
+class Scale(NamedTuple):
     """A scale on which a metric errs about as far to one side as to the other, as an interval of equal arms presumes.
 
     Source: for shares, Borges, Eine Approximation der Binomialverteilung durch die Normalverteilung der Ordnung 1/n,
@@ -58,29 +144,15 @@ SIZE = Scale(_logarithm, np.exp)
 PLAIN = Scale(lambda value: value, lambda value: value)
 
 
-@dataclass(frozen=True)
-class Scales:
-    """The scale of a metric that is a share, and that of one that may be of any size."""
-
+class _Scales(NamedTuple):
     share: Scale
+    """Of a metric that is a share."""
     size: Scale
-
-    def of(self, metric: str, of_users: Array) -> Scale:
-        """Return the scale of a metric, which is a share if it is no error and no user has more than 1 of it."""
-        return self.share if metric not in ERRORS and (np.abs(of_users) <= 1 + TINY).all() else self.size
+    """Of one that may be of any size."""
 
 
-METRICS = Scales(SHARE, SIZE)
-"""Of metrics, which are 0 or more."""
-EXCESSES = Scales(SHARE_EXCESS, PLAIN)
-"""Of one method's metrics less another's."""
-
-
-LEVEL = 0.95
-DRAWS = 10_000
-"""Resamples of users, or random swaps of methods."""
-BATCH = 1_000
-"""Draws that are held in memory at a time."""
+_METRICS = _Scales(SHARE, SIZE)
+_EXCESSES = _Scales(SHARE_EXCESS, PLAIN)
 
 
 @dataclass(frozen=True)
@@ -139,9 +211,9 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
         resamples: How many; the default keeps the seed's share in an interval's end to a few hundredths of its width.
     """
     if sample.users < 2:
-        return _alone(sample)
+        return _without_intervals(sample)
     falls_short = math.sqrt(max(1 - float((sample.shares**2).sum()), 1 / 2))
-    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, METRICS)
+    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, _METRICS)
 
 
 def excess_intervals(sample: Sample) -> dict[str, Estimate]:
@@ -158,8 +230,8 @@ def excess_intervals(sample: Sample) -> dict[str, Estimate]:
         sample: The users; its metrics are differences.
     """
     if sample.users < 2:
-        return _alone(sample)
-    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), EXCESSES)
+        return _without_intervals(sample)
+    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), _EXCESSES)
 
 
 def batches(total: int) -> Iterator[int]:
@@ -177,19 +249,20 @@ def _resampled(sample: Sample, generator: np.random.Generator, resamples: int) -
     return {name: np.concatenate([batch[name] for batch in drawn]) for name in drawn[0]}
 
 
-def _alone(sample: Sample) -> dict[str, Estimate]:
+def _without_intervals(sample: Sample) -> dict[str, Estimate]:
     return {name: Estimate(value, None, None) for name, value in sample.values.items()}
 
 
-def _intervals(sample: Sample, others: dict[str, Array], expansion: float, scales: Scales) -> dict[str, Estimate]:
+def _intervals(sample: Sample, others: dict[str, Array], expansion: float, scales: _Scales) -> dict[str, Estimate]:
     """Return intervals by how far the metrics of other samples lie from the value, times a factor."""
     margin = _student(sample.shares) * expansion
     with np.errstate(over="ignore", invalid="ignore"):
         of_users = sample.metrics(sample.totals)
-    return {
-        name: _interval(value, others[name], margin, scales.of(name, of_users[name]))
-        for name, value in sample.values.items()
-    }
+    found: dict[str, Estimate] = {}
+    for name, value in sample.values.items():  # a share is no error, and no user has more than 1 of it
+        is_share = name not in ERRORS and (np.abs(of_users[name]) <= 1 + TINY).all()
+        found[name] = _interval(value, others[name], margin, scales.share if is_share else scales.size)
+    return found
 
 
 def _student(shares: Array) -> float:

@@ -11,14 +11,15 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .calibration import have_probabilities
-from .intervals import DRAWS, TINY, batches, excess_intervals
-from .official import Array
-from .rows import Row
-from .totals import Sample, averaged, pooled, scored
+from .intervals import DRAWS, TINY, Sample, averaged, batches, excess_intervals, pooled, scored
+from .metrics import Array, have_probabilities
+from .record import Row
 
 EXACT = 4_096
 """All swaps are tried if there are at most so many: up to 12 users."""
+POWER = 0.8
+ALPHA = 0.05
+"""Of a two-sided test."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS
     estimated, needed = excess_intervals(together), users_needed(together)
     p_values = _p_values(together, np.random.default_rng(seed), draws)
     return {
-        name: Difference(one.value, one.low, one.high, p_values[name], together.users, needed[name])
-        for name, one in estimated.items()
+        name: Difference(found.value, found.low, found.high, p_values[name], together.users, needed[name])
+        for name, found in estimated.items()
     }
 
 
@@ -133,9 +134,8 @@ def _p_values(together: Sample, generator: np.random.Generator, draws: int) -> d
     users, observed = together.users, together.values
     exact = 2**users <= EXACT
     tried, as_far = (2**users, 0) if exact else (draws, 1)
-    swaps = [_every_swap(users)] if exact else _random_swaps(users, draws - 1, generator)
     counts = dict.fromkeys(observed, as_far)
-    for swapped in swaps:
+    for swapped in _swaps(users, None if exact else draws - 1, generator):
         for name, values in _after(swapped, together).items():
             counts[name] += int(np.sum(np.abs(values) >= abs(observed[name]) - TINY))
     return {name: counts[name] / tried if math.isfinite(value) else None for name, value in observed.items()}
@@ -149,19 +149,18 @@ def _after(swapped: Array, together: Sample) -> dict[str, Array]:
         return together.metrics(together.totals.sum(axis=0) + swapped @ gained)
 
 
-def _every_swap(users: int) -> Array:
-    """Return all ways to swap or not to swap each user: 2^users x users, of 0 and 1."""
-    return np.array(list(product((0.0, 1.0), repeat=users)))
-
-
-def _random_swaps(users: int, swaps: int, generator: np.random.Generator) -> Iterator[Array]:
-    yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(swaps))
+def _swaps(users: int, draws: int | None, generator: np.random.Generator) -> Iterator[Array]:
+    """Return which users to swap, of 0 and 1 (draws, users): in all ways if `draws` is None."""
+    if draws is None:
+        yield np.array(list(product((0.0, 1.0), repeat=users)))
+    else:
+        yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(draws))
 
 
 def _same_questions(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     first, second = _by_question(rows), _by_question(baseline_rows)
-    for one, other, name in ((first, second, "baseline"), (second, first, "method")):
-        if missing := sorted(one.keys() - other.keys()):
+    for asked, answered, name in ((first, second, "baseline"), (second, first, "method")):
+        if missing := sorted(asked.keys() - answered.keys()):
             user_key, question_id = missing[0]
             raise InputError(
                 f"question {question_id!r} of user {user_key[:12]!r} is missing from the {name}'s rows:"
@@ -180,11 +179,6 @@ def _by_question(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
             )
         by_question[question] = row
     return by_question
-
-
-POWER = 0.8
-ALPHA = 0.05
-"""Of a two-sided test."""
 
 
 def users_needed(sample: Sample) -> dict[str, int | None]:

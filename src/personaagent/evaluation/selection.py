@@ -39,14 +39,10 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
 
 
 def shuffle_users(data: LampData, *, seed: int = 0) -> LampData:
-    """Give every user the history of another; questions stay where they are.
-
-    Args:
-        data: Two users or more.
-        seed: Decides whose history each user gets.
+    """Give every user the history of another, decided by the seed; questions stay where they are.
 
     Raises:
-        InputError: There is nobody to exchange a history with.
+        InputError: There are fewer than two users.
     """
     if len(data.users) < 2:
         raise InputError("histories are exchanged between users, and there is only one: draw at least 2 users")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..scores import ERRORS
+from ..metrics import ERRORS
+from ..names import Series, ablations
 from .analysis import TaskAnalysis, is_better
 from .document import Figure
-from .names import Series, ablations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,8 @@ COLOURS = ("#3b82c4", "#d9822b", "#5f9e3c", "#b0589b", "#8a7f3d", "#3f9d9a", "#c
 
 BETTER, WORSE, BASE = COLOURS[2], COLOURS[6], "#888888"
 
+_LEAST_TOKENS = 100
+"""Below it the axis of tokens is linear, so that methods without an LM have a place."""
 _WIDTH = 6.4
 _INK = "#123456"
 """Stands for the colour of the text around a drawing, which matplotlib has no word for."""
@@ -74,10 +76,6 @@ def _element(svg: str, caption: str) -> str:
     return f'{opening} role="img" aria-label="{escape(caption)}"{svg[svg.index(">") :]}'
 
 
-_LEAST_TOKENS = 100
-"""Below it the axis of tokens is linear, so that methods without an LM have a place."""
-
-
 def methods(analysis: TaskAnalysis) -> Figure:
     """Draw the main metric of each method, with intervals."""
     caption = f"The methods, 95 % intervals over users. Dotted: {analysis.baseline}."
@@ -114,11 +112,11 @@ def scaling(analysis: TaskAnalysis, series: Sequence[Series]) -> Figure:
     option = series[0].option
 
     def draw(axes: "Axes") -> None:
-        for one, colour in zip(series, COLOURS * len(series), strict=False):
-            values, below, above = _points(analysis, [name for _, name in one.points])
-            numbers = [value for value, _ in one.points]
-            axes.errorbar(numbers, values, yerr=[below, above], fmt="o-", capsize=3, color=colour, label=one.fixed)
-        axes.set_xticks(sorted({value for one in series for value, _ in one.points}))
+        for line, colour in zip(series, COLOURS * len(series), strict=False):
+            values, below, above = _points(analysis, [name for _, name in line.points])
+            numbers = [value for value, _ in line.points]
+            axes.errorbar(numbers, values, yerr=[below, above], fmt="o-", capsize=3, color=colour, label=line.fixed)
+        axes.set_xticks(sorted({value for line in series for value, _ in line.points}))
         axes.set_xlabel(option)
         axes.set_ylabel(_axis(analysis.main_metric))
         _legend_beside(axes)
@@ -137,7 +135,7 @@ def cost(analysis: TaskAnalysis) -> Figure:
     def draw(axes: "Axes") -> None:
         axes.plot([points[name][0] for name in front], [points[name][1] for name in front], color=BASE, linewidth=0.8)
         numbers: dict[tuple[float, float], list[str]] = defaultdict(list)
-        for place, (name, (tokens, value)) in enumerate(sorted(points.items(), key=lambda one: one[1]), 1):
+        for place, (name, (tokens, value)) in enumerate(sorted(points.items(), key=lambda point: point[1]), 1):
             style = "full" if name in front else "none"
             axes.plot([tokens], [value], "o", color=COLOURS[0], fillstyle=style, label=f"{place}  {name}")
             numbers[tokens, value].append(str(place))
@@ -157,7 +155,8 @@ def cost(analysis: TaskAnalysis) -> Figure:
 def pareto_front(points: dict[str, tuple[float, float]], metric: str) -> tuple[str, ...]:
     """Return the names of the points (cost, metric) that no other beats in one and at least equals in the other."""
     front: list[str] = []
-    for name in sorted(points, key=lambda one: (points[one][0], points[one][1] * (1 if metric in ERRORS else -1), one)):
+    sign = 1 if metric in ERRORS else -1
+    for name in sorted(points, key=lambda name: (points[name][0], sign * points[name][1], name)):
         last = points[front[-1]] if front else None
         if last is None or points[name] == last or is_better(metric, points[name][1] - last[1]):
             front.append(name)
@@ -216,9 +215,9 @@ def _counts(analysis: TaskAnalysis, method: str) -> str:
 def _points(analysis: TaskAnalysis, names: Sequence[str]) -> tuple[list[float], list[float], list[float]]:
     """Return the main metric of methods, and how far their intervals reach below and above; 0 where there is none."""
     found = [analysis.methods[name].pooled[analysis.main_metric] for name in names]
-    below = [0.0 if one.low is None else max(one.value - one.low, 0.0) for one in found]
-    above = [0.0 if one.high is None else max(one.high - one.value, 0.0) for one in found]
-    return [one.value for one in found], below, above
+    below = [0.0 if metric.low is None else max(metric.value - metric.low, 0.0) for metric in found]
+    above = [0.0 if metric.high is None else max(metric.high - metric.value, 0.0) for metric in found]
+    return [metric.value for metric in found], below, above
 
 
 def _axis(metric: str) -> str:
