@@ -23,7 +23,7 @@ from .record import Row
 from .resources import Resources
 from .run import EvaluationStarted, Event, Listener, QuestionAnswered, evaluate
 from .selection import select
-from .summary import Evaluation, MethodSummary, metrics_over_scored, summarise
+from .summary import Evaluation, MethodSummary, summarise
 
 __all__ = [
     "METHODS",
@@ -56,7 +56,6 @@ __all__ = [
     "VotesMethod",
     "evaluate",
     "methods_named",
-    "metrics_over_scored",
     "official_metrics",
     "select",
     "summarise",

@@ -76,7 +76,7 @@ class Outcome(Generic[Result]):
 
     result: Result | None = None
     error: Exception | None = None
-    spend: Spend = Spend()
+    spend: Spend = field(default_factory=Spend)
 
 
 @contextmanager

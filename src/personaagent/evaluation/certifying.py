@@ -97,13 +97,7 @@ class _Answer(NamedTuple):
 
 
 class _Trials:
-    """What the users' past interactions say of each kind of change.
-
-    Args:
-        method: The agent.
-        resources: What methods work with.
-        asked: Each user's latest past interactions, asked again, by user key; the last `SCORED` score.
-    """
+    """What each user's latest past interactions, asked again, say of each kind of change; the last `SCORED` score."""
 
     def __init__(self, method: PersonaAgentMethod, resources: Resources, asked: Mapping[str, Sequence[Asked]]) -> None:
         self._method, self._resources, self._task, self._asked = method, resources, resources.task, asked

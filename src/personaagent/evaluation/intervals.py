@@ -62,13 +62,9 @@ class Sample:
 
 
 def pooled(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
-    """Return the users' totals: users count by their questions, as in the official averages.
+    """Return the users' totals by one method: users count by their questions, as in the official averages.
 
-    Args:
-        task: The task of the rows.
-        rows: The rows of one method, in any order.
-        with_probabilities: Whether log loss and calibration error are among the metrics; by default if the method
-            says how probable its answers are.
+    Log loss and calibration error are among the metrics, by default, if the method says how probable its answers are.
     """
     ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
     if with_probabilities is None:
@@ -80,12 +76,12 @@ def pooled(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None =
     return Sample(np.array(totals), partial(metrics_of, task, with_probabilities=with_probabilities))
 
 
-def averaged(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
+def averaged(task: Task, rows: Iterable[Row]) -> Sample:
     """Return the users' own metrics: users count equally; otherwise as `pooled`.
 
     The calibration error is not among them: of one user's few questions it is chance.
     """
-    of_questions = pooled(task, rows, with_probabilities=with_probabilities)
+    of_questions = pooled(task, rows)
     if not of_questions.users:
         return of_questions
     of_users = of_questions.metrics(of_questions.totals)
@@ -144,17 +140,6 @@ SIZE = Scale(_logarithm, np.exp)
 PLAIN = Scale(lambda value: value, lambda value: value)
 
 
-class _Scales(NamedTuple):
-    share: Scale
-    """Of a metric that is a share."""
-    size: Scale
-    """Of one that may be of any size."""
-
-
-_METRICS = _Scales(SHARE, SIZE)
-_EXCESSES = _Scales(SHARE_EXCESS, PLAIN)
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A number and its 95 % interval."""
@@ -166,16 +151,9 @@ class Estimate:
 
 
 def estimates(task: Task, rows: Iterable[Row], seed: int = 0) -> dict[str, Estimate]:
-    """Return each metric over all questions, with the interval in which it would lie for users like these.
+    """Return each metric of a method over all questions, with the interval in which it would lie for users like these.
 
-    Args:
-        task: The task of the rows.
-        rows: The rows of one method, in any order; no answer is a wrong answer. For scored questions alone, pass
-            `scored(rows)`.
-        seed: Of the resamples.
-
-    Returns:
-        The metrics of the task's kind; none if there are no rows.
+    No answer is a wrong answer; for scored questions alone, pass `scored(rows)`.
     """
     return intervals(pooled(task, rows), seed)
 
@@ -205,15 +183,13 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
     Bell and McCaffrey, Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples, Survey
     Methodology 28 (2002) (expansion and degrees of freedom of uneven samples).
 
-    Args:
-        sample: The users.
-        seed: Of the resamples: the same seed, the same interval.
-        resamples: How many; the default keeps the seed's share in an interval's end to a few hundredths of its width.
+    The same seed gives the same interval; so many resamples keep its share in an interval's end to a few hundredths of
+    the width.
     """
     if sample.users < 2:
         return _without_intervals(sample)
     falls_short = math.sqrt(max(1 - float((sample.shares**2).sum()), 1 / 2))
-    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, _METRICS)
+    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, SHARE, SIZE)
 
 
 def excess_intervals(sample: Sample) -> dict[str, Estimate]:
@@ -225,13 +201,10 @@ def excess_intervals(sample: Sample) -> dict[str, Estimate]:
     simulations the interval holds the truth in 93 to 97 % of samples of ten or more users.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; otherwise as `intervals`.
-
-    Args:
-        sample: The users; its metrics are differences.
     """
     if sample.users < 2:
         return _without_intervals(sample)
-    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), _EXCESSES)
+    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), SHARE_EXCESS, PLAIN)
 
 
 def batches(total: int) -> Iterator[int]:
@@ -253,7 +226,9 @@ def _without_intervals(sample: Sample) -> dict[str, Estimate]:
     return {name: Estimate(value, None, None) for name, value in sample.values.items()}
 
 
-def _intervals(sample: Sample, others: dict[str, Array], expansion: float, scales: _Scales) -> dict[str, Estimate]:
+def _intervals(
+    sample: Sample, others: dict[str, Array], expansion: float, of_share: Scale, of_size: Scale
+) -> dict[str, Estimate]:
     """Return intervals by how far the metrics of other samples lie from the value, times a factor."""
     margin = _student(sample.shares) * expansion
     with np.errstate(over="ignore", invalid="ignore"):
@@ -261,7 +236,7 @@ def _intervals(sample: Sample, others: dict[str, Array], expansion: float, scale
     found: dict[str, Estimate] = {}
     for name, value in sample.values.items():  # a share is no error, and no user has more than 1 of it
         is_share = name not in ERRORS and (np.abs(of_users[name]) <= 1 + TINY).all()
-        found[name] = _interval(value, others[name], margin, scales.share if is_share else scales.size)
+        found[name] = _interval(value, others[name], margin, of_share if is_share else of_size)
     return found
 
 

@@ -193,5 +193,10 @@ def _calibration(totals: Array) -> dict[str, Array]:
     }
 
 
+def finite(value: float | None) -> float | None:
+    """Return a number that JSON can hold: None for `nan` and `inf`."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _floats(arrays: dict[str, Array]) -> Metrics:
     return {name: float(value) for name, value in arrays.items()}

@@ -44,11 +44,7 @@ SWEPT = ("n", "iterations", "k")
 
 
 def methods_named(names: Sequence[str], task: Task) -> tuple[ListedMethod, ...]:
-    """Return the methods of these names, in this order.
-
-    Args:
-        names: Names as in rows and reports: `majority`, `rag:k=8,retriever=dense`, `personaagent:without=persona`.
-        task: The task that they are for.
+    """Return the methods of these names, like `rag:k=8,retriever=dense`, in this order, for a task.
 
     Raises:
         UnknownNameError: There is no such method.
@@ -74,10 +70,7 @@ def _method_named(name: str) -> ListedMethod:
 
 
 def swept(sweeps: Iterable[str]) -> tuple[str, ...]:
-    """Return the methods of sweeps, PersonaAgent with each value of a number.
-
-    Args:
-        sweeps: A number and its values each, `n=1,3,5`.
+    """Return the methods of sweeps like `n=1,3,5`: PersonaAgent with each value of a number.
 
     Raises:
         InputError: One is not of this form, or names another number.

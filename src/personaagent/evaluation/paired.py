@@ -1,9 +1,8 @@
 """One method against another on the same questions of the same users."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from statistics import NormalDist
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .intervals import DRAWS, TINY, Sample, averaged, batches, excess_intervals, pooled, scored
+from .intervals import DRAWS, TINY, Sample, batches, excess_intervals, pooled
 from .metrics import Array, have_probabilities
 from .record import Row
 
@@ -38,14 +37,7 @@ class Difference:
 
 
 def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0) -> dict[str, Difference]:
-    """Compare each metric over all questions with the baseline's.
-
-    Args:
-        task: The task of the rows.
-        rows: The rows of one method, in any order; no answer is a wrong answer. For questions that both methods scored,
-            pass what `scored_by_both` returns.
-        baseline_rows: The rows of the method to compare with, for the same questions of the same users.
-        seed: Of random swaps.
+    """Compare each metric of a method over all questions with a baseline's; no answer is a wrong answer.
 
     Returns:
         Method less baseline for each metric that both have; nothing if there are no rows.
@@ -53,21 +45,10 @@ def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], s
     Raises:
         InputError: A question is missing on one side, or is there twice.
     """
-    return _compared_by(pooled, task, _same_questions(rows, baseline_rows), seed)
-
-
-def per_user_differences(
-    task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0
-) -> dict[str, Difference]:
-    """Compare each metric's average over users with the baseline's; otherwise as `differences`."""
-    return _compared_by(averaged, task, _same_questions(rows, baseline_rows), seed)
-
-
-def scored_by_both(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows of the questions that both methods scored, each with its answer as we read it."""
-    first, second = (_by_question(scored(of)) for of in (rows, baseline_rows))
-    both = [question for question in first if question in second]
-    return [first[question] for question in both], [second[question] for question in both]
+    both = _same_questions(rows, baseline_rows)
+    with_probabilities = all(have_probabilities(its_rows) for its_rows in both)
+    sample, baseline = (pooled(task, its_rows, with_probabilities=with_probabilities) for its_rows in both)
+    return compared(sample, baseline, seed)
 
 
 def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS) -> dict[str, Difference]:
@@ -75,20 +56,17 @@ def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS
 
     The interval is that of `excess_intervals`; the p-value is of a permutation test that swaps the two methods' answers
     to all questions of a user: in all ways if there are few users, else in random ones, of which what was observed
-    counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766).
-
-    Args:
-        sample: The method's users.
-        baseline: The same users' totals by the baseline.
-        seed: Of random swaps.
-        draws: How many swaps, with the one that was observed.
+    counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766). The seed is that of
+    the random swaps; `draws` says how many there are, with the one that was observed.
     """
     if not sample.users:
         return {}
-    together = Sample(
-        np.concatenate([sample.totals, baseline.totals], axis=-1),
-        partial(_excess, sample.metrics, sample.totals.shape[-1]),
-    )
+
+    def excess(totals: Array) -> dict[str, Array]:
+        of_method, of_baseline = (sample.metrics(half) for half in np.split(totals, 2, axis=-1))
+        return {name: value - of_baseline[name] for name, value in of_method.items()}
+
+    together = Sample(np.concatenate([sample.totals, baseline.totals], axis=-1), excess)
     estimated, needed = excess_intervals(together), users_needed(together)
     p_values = _p_values(together, np.random.default_rng(seed), draws)
     return {
@@ -101,32 +79,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for having looked at all of them, so that at most 5 % of such families show any false difference.
 
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979).
-
-    Args:
-        p_values: The family: all comparisons with one baseline, say.
-
-    Returns:
-        The adjusted p-values, in the same order.
     """
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
-
-
-def _compared_by(
-    sample: Callable[..., Sample], task: Task, both: tuple[list[Row], list[Row]], seed: int
-) -> dict[str, Difference]:
-    with_probabilities = all(have_probabilities(rows) for rows in both)
-    kept, baseline = (sample(task, rows, with_probabilities=with_probabilities) for rows in both)
-    return compared(kept, baseline, seed)
-
-
-def _excess(metrics: Callable[[Array], dict[str, Array]], columns: int, totals: Array) -> dict[str, Array]:
-    """Return the metrics of the first columns less those of the others."""
-    baseline = metrics(totals[..., columns:])
-    return {name: value - baseline[name] for name, value in metrics(totals[..., :columns]).items()}
+    found = np.array(p_values, dtype=np.float64)
+    order, adjusted = np.argsort(found, kind="stable"), np.empty_like(found)
+    factors = np.arange(len(found), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * found[order]), 1)
+    return adjusted.tolist()
 
 
 def _p_values(together: Sample, generator: np.random.Generator, draws: int) -> dict[str, float | None]:
@@ -190,9 +148,6 @@ def users_needed(sample: Sample) -> dict[str, int | None]:
 
     Source: Guenther, Sample Size Formulas for Normal Theory T Tests, The American Statistician 35 (1981) (number);
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11 (jackknife).
-
-    Args:
-        sample: The differences between two methods, of users like those to come.
 
     Returns:
         The number of users by metric; None if the value is 0 or no number, or if there are fewer than two users.

@@ -43,11 +43,6 @@ _PORTABLE = {"certificate", "embedder", "lm", "loss_lm", "revision_lm", "price",
 def check_cluster_use(settings: Settings, budget: Budget, address: str | None = None) -> None:
     """Refuse what a cluster cannot do, before anything is recorded.
 
-    Args:
-        settings: Name the store.
-        budget: The run's.
-        address: As for `ray_engine`.
-
     Raises:
         InputError: The run has a cap.
         SetupError: Ray is not installed, the store is not where every machine can reach it, or there is no cluster.
@@ -103,7 +98,7 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
 
 
 class RayEngine:
-    """Answers users on the cluster that this process is connected to, no more at once than it has CPUs.
+    """Answers users on the cluster that this process is connected to, each in a task of Ray's.
 
     Args:
         settings: From `portable_settings`.

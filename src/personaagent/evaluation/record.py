@@ -7,12 +7,11 @@ finished.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -119,7 +118,7 @@ class EvaluationProtocol(Noun):
 
     @property
     def n_users(self) -> int:
-        """Users that were asked for."""
+        """Users whose questions were asked."""
         return len(self.question_ids)
 
     @property
@@ -152,17 +151,15 @@ class FinishedEvaluation:
 
 def fingerprint(rows: Iterable[Row]) -> str:
     """Return a hash of what rows say, whatever their order and however long their answers took."""
-
-    def without_seconds(spend: Spend | None) -> Spend | None:
-        return spend and spend.model_copy(update={"seconds": 0.0})
-
-    lines = sorted(
-        row.model_copy(
-            update={"spend": without_seconds(row.spend), "preparation": without_seconds(row.preparation)}
-        ).to_json()
-        for row in rows
-    )
+    lines = sorted(_without_seconds(row).to_json() for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _without_seconds(row: Row) -> Row:
+    spends = {"spend": row.spend, "preparation": row.preparation}
+    return row.model_copy(
+        update={name: spend and spend.model_copy(update={"seconds": 0.0}) for name, spend in spends.items()}
+    )
 
 
 def persona_of(program: "dspy.Module | None", method: str, user_key: str) -> PersonaRecord | None:
@@ -181,45 +178,39 @@ def persona_of(program: "dspy.Module | None", method: str, user_key: str) -> Per
     )
 
 
-@contextmanager
-def rows_file(folder: Path | None, run_id: str | None = None) -> Generator[Callable[[Row], None]]:
-    """Open `rows.jsonl` in `folder`, and yield a function that writes a row, as one line, at once.
+class EvaluationWriter:
+    """Writes rows and personas into the folder of an evaluation, each as a line of its file, at once.
 
     Args:
-        folder: Is made if it is not there; None keeps no rows.
+        folder: Is made if it is not there; None keeps nothing.
         run_id: The run whose rows they are. It is noted beside them, and only this run may write them anew.
 
     Raises:
         InputError: The folder already holds the rows of another evaluation.
-        StorageError: The file cannot be written.
+        StorageError: A file cannot be written; by `write` too.
     """
-    if folder is None:
-        yield lambda _row: None
-        return
-    path = folder / ROWS_FILE
-    with writing(path):
-        file = _created(path, run_id)
 
-    def write(row: Row) -> None:
-        with writing(path):
-            file.write(row.to_json() + "\n")
-            file.flush()
+    def __init__(self, folder: Path | None, run_id: str | None = None) -> None:
+        self._folder = folder
+        if folder is None:
+            return
+        rows = folder / ROWS_FILE
+        with writing(rows):
+            folder.mkdir(parents=True, exist_ok=True)
+            if rows.exists() and (run_id is None or run_of(folder) != run_id):
+                raise InputError(f"{rows} holds the rows of an earlier evaluation: name another folder")
+            if run_id is not None:  # before there are rows: a run that is killed in between can be taken up
+                (folder / RUN_FILE).write_text(run_id + "\n", encoding="utf-8")
+            rows.write_text("")
+            (folder / PERSONAS_FILE).unlink(missing_ok=True)
 
-    try:
-        yield write
-    finally:
-        with writing(path):
-            file.close()
-
-
-def _created(path: Path, run_id: str | None) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    again = run_id is not None and run_of(path.parent) == run_id
-    if path.exists() and not again:
-        raise InputError(f"{path} holds the rows of an earlier evaluation: name another folder")
-    if run_id is not None:  # before there are rows: a run that is killed in between can be taken up
-        (path.parent / RUN_FILE).write_text(run_id + "\n", encoding="utf-8")
-    return path.open("w", encoding="utf-8")
+    def write(self, record: Row | PersonaRecord) -> None:
+        """Write a record; the first persona makes their file."""
+        if self._folder is None:
+            return
+        path = self._folder / (ROWS_FILE if isinstance(record, Row) else PERSONAS_FILE)
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(record.to_json() + "\n")
 
 
 def run_of(folder: Path) -> str | None:
@@ -228,40 +219,8 @@ def run_of(folder: Path) -> str | None:
     return note.read_text(encoding="utf-8").strip() if note.is_file() else None
 
 
-@contextmanager
-def persona_file(folder: Path | None) -> Generator[Callable[[PersonaRecord], None]]:
-    """Open `personas.jsonl` in `folder`, and yield a function that writes a record at once.
-
-    Open it inside `rows_file`, which sees to it that the folder is this evaluation's own. The file is made with the
-    first record: a folder without personas has none.
-
-    Args:
-        folder: Is made if it is not there; None keeps nothing.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    if folder is None:
-        yield lambda _record: None
-        return
-    path = folder / PERSONAS_FILE
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-
-    def write(record: PersonaRecord) -> None:
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(record.to_json() + "\n")
-
-    yield write
-
-
 def write_protocol(folder: Path, protocol: EvaluationProtocol) -> Path:
-    """Write `protocol.json`, which says that the evaluation is finished: call it when all rows are written.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
+    """Write `protocol.json`, which says that the evaluation is finished: call it when all rows are written."""
     path = folder / PROTOCOL_FILE
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from ..programs.shared_decisions import sharing_decisions
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .methods import Method
 from .names import methods_named
-from .record import EvaluationProtocol, Row, persona_file, rows_file, run_of, write_protocol
+from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
 from .resources import LmOf, Resources
 from .selection import label_histories, select, shuffle_users
 from .summary import Evaluation, summarise
@@ -69,22 +69,14 @@ class Engine(Protocol):
     """Has the questions of every user answered: in this process, or on a cluster."""
 
     async def answer(self, job: MethodJob, emit: Emit) -> None:
-        """Answer every question of every user of `job` once, in the scope around this call.
-
-        Args:
-            job: What is to be done.
-            emit: Is called with each row once, in any order, in this event loop.
-        """
+        """Answer each user's questions once, in the scope around this call, and emit the rows in this event loop."""
         ...
 
 
 class LocalEngine:
-    """Answers in this process, with the LMs of the DSPy context around it.
+    """Answers in this process, with the LMs of the DSPy context around it, and resources of its own for each method.
 
     At most `concurrency` users are under way at once, each with one question at a time.
-
-    Args:
-        resources: Makes what a method works with; each method gets its own.
     """
 
     def __init__(self, resources: Callable[[Task], Resources] = Resources) -> None:
@@ -138,22 +130,19 @@ async def evaluate(
     rows: list[Row] = []
     with_persona: set[tuple[str, str]] = set()
     recorder = recorder_here.get()
-    with (
-        rows_file(out, recorder and recorder.run_id) as write_row,
-        persona_file(out) as write_persona,
-        sharing_decisions(),
-    ):
+    writer = EvaluationWriter(out, recorder and recorder.run_id)
 
-        def emit(event: UserPrepared | Row) -> None:
-            if isinstance(event, Row):
-                write_row(event)
-                rows.append(event)
-                event = QuestionAnswered(event, len(rows), total)
-            elif event.persona is not None and (event.method, event.user_key) not in with_persona:
-                with_persona.add((event.method, event.user_key))
-                write_persona(event.persona)
-            listen(event)
+    def emit(event: UserPrepared | Row) -> None:
+        if isinstance(event, Row):
+            writer.write(event)
+            rows.append(event)
+            event = QuestionAnswered(event, len(rows), total)
+        elif event.persona is not None and (event.method, event.user_key) not in with_persona:
+            with_persona.add((event.method, event.user_key))
+            writer.write(event.persona)
+        listen(event)
 
+    with sharing_decisions():
         engine = engine or LocalEngine()
         for method in methods:
             job = MethodJob(method, data.task, data.users, online, data.metric, concurrency=concurrency)
@@ -228,10 +217,10 @@ async def run_job(
         job: What is done.
         settings: Name the embedder.
         out: Where rows, personas and protocols are kept, of several tasks each in its own folder; None keeps nothing.
-        concurrency: Users answered at once.
-        listen: Is called with each event.
-        lm_of: Gives the LM of a role; None is the LM of the context.
-        engine: Where users are answered; by default in this process.
+        concurrency: As for `evaluate`, as `listen` and `engine`.
+        listen: See there.
+        lm_of: Gives the LMs of roles.
+        engine: See there.
 
     Raises:
         InputError: The data or the methods are not as they must be, or `out` holds another evaluation.

@@ -1,6 +1,5 @@
 """Totals from rows."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,8 @@ from pydantic import JsonValue
 from ..data.alignment import Spend
 from ..data.task import Task
 from .intervals import averaged, scored
-from .metrics import Metrics, metrics, scorer
+from .metrics import Metrics, finite, metrics, scorer
 from .record import Row, fingerprint
-
-
-def metrics_over_scored(task: Task, rows: Sequence[Row]) -> Metrics:
-    """Return the task's metrics over the rows that were scored; none if no row was."""
-    return metrics(task, scored(rows))
 
 
 @dataclass(frozen=True)
@@ -48,15 +42,12 @@ class MethodSummary:
             **_finite(self.official),
             "per_user": _finite(self.per_user),
             "scored_only": _finite(self.scored_only),
-            "calls": self.spend.calls,
-            "prompt_tokens": self.spend.prompt_tokens,
-            "completion_tokens": self.spend.completion_tokens,
-            "seconds": self.spend.seconds,
+            **{name: getattr(self.spend, name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds")},
         }
 
 
 def _finite(metrics: Metrics) -> dict[str, JsonValue]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: finite(value) for name, value in metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,7 @@ def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:
         failed=counts["failed"],
         unparsed=counts["unparsed"],
         official=metrics(task, rows),
-        scored_only=metrics_over_scored(task, rows),
+        scored_only=metrics(task, scored(rows)),
         per_user=averaged(task, rows).values,
         spend=_total(rows),
     )

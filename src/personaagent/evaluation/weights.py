@@ -51,13 +51,9 @@ class Asked(NamedTuple):
 
 
 async def with_weights(job: MethodJob, resources: Resources) -> MethodJob:
-    """Return the job with what its method needs to know of the other users; nothing for texts and positions.
+    """Return a job of all users with what its method needs to know of the others; nothing for texts and positions.
 
     A job that has it already is returned as it is.
-
-    Args:
-        job: All users of the evaluation, and the method that will answer them.
-        resources: What methods work with.
     """
     method = job.method if isinstance(job.method, WeighedMethod) else None
     certificate = method and resources.certificate(method.form)
@@ -93,14 +89,9 @@ def base_rate_without(key: str | None, priors: Mapping[str, Distribution], task:
 def weights_without(
     key: str | None, method: WeighedMethod, task: Task, base_rate: Distribution, asked: Sequence[Asked]
 ) -> AnswerWeights:
-    """Return answer weights fitted on all users but this one; with no key, on all.
+    """Return a method's answer weights, fitted on the past interactions of all users but this one; with no key, on all.
 
-    Args:
-        key: The user whom the weights are for.
-        method: Whose answers are weighed.
-        task: What is asked.
-        base_rate: How often the users give each answer.
-        asked: Past interactions of all users.
+    The base rate is how often they give each answer.
     """
     others = [again for again in asked if again.user_key != key]
     weights = AnswerWeights(

@@ -9,10 +9,9 @@ from personaagent.data.persona import Persona, PersonaLine
 from personaagent.data.task import Task
 from personaagent.evaluation.record import (
     EvaluationProtocol,
+    EvaluationWriter,
     PersonaRecord,
     Row,
-    persona_file,
-    rows_file,
     write_protocol,
 )
 
@@ -124,10 +123,8 @@ def write(
     folder: Path, of: EvaluationProtocol, personas: Iterable[PersonaRecord] = (), backwards: bool = False
 ) -> Path:
     """Write a finished evaluation as the runner does, or with its rows in another order."""
-    with rows_file(folder, of.run_id) as keep, persona_file(folder) as keep_persona:
-        for one in reversed(rows(of)) if backwards else rows(of):
-            keep(one)
-        for record in personas:
-            keep_persona(record)
+    writer = EvaluationWriter(folder, of.run_id)
+    for record in (*(reversed(rows(of)) if backwards else rows(of)), *personas):
+        writer.write(record)
     write_protocol(folder, of)
     return folder

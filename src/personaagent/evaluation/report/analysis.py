@@ -1,6 +1,6 @@
 """Every number of a report, from the rows: computed once, then shown by tables, figures and MLflow alike."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,19 +9,17 @@ from pydantic import JsonValue
 
 from ...data.errors import UnknownNameError
 from ...data.task import Task
-from ..intervals import Estimate, estimates, per_user_estimates
-from ..metrics import ERRORS, metrics
+from ..intervals import Estimate, averaged, estimates, per_user_estimates
+from ..metrics import ERRORS, Array, finite
 from ..names import ablations
 from ..paired import Difference, differences, holm
-from ..record import FinishedEvaluation, Row
+from ..record import FinishedEvaluation
 from ..summary import MethodSummary, summarise
 
 MAIN_METRICS = {"label": "accuracy", "rating": "mae", "text": "rouge1"}
 """The metric that sentences and figures are about, by kind of task."""
 
 SIGNIFICANT = 0.05
-
-_USUAL_BASELINE = "rag"
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Compared:
         return {
             "method": self.method,
             "metric": self.metric,
-            "difference": _finite(difference.value),
+            "difference": finite(difference.value),
             "interval": _interval(difference),
             "p": difference.p_value,
             "adjusted_p": self.adjusted_p,
@@ -130,12 +128,12 @@ class TaskAnalysis:
     @cached_property
     def effects(self) -> dict[str, tuple[float, ...]]:
         """The main metric of each user less that under the baseline, users in order, by method."""
-        of_baseline = self._by_user(self.baseline)
-        return {
-            name: tuple(score - other for score, other in zip(self._by_user(name), of_baseline, strict=True))
-            for name in self.methods
-            if name != self.baseline
-        }
+        values: dict[str, Array] = {}
+        for name in self.methods:
+            sample = averaged(self.task, self.evaluation.rows_of(name))
+            values[name] = sample.metrics(sample.totals)[self.main_metric]
+        baseline = values.pop(self.baseline)
+        return {name: tuple((of_method - baseline).tolist()) for name, of_method in values.items()}
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the numbers as a JSON object; what is `nan`, `inf` or unknown is null."""
@@ -169,12 +167,6 @@ class TaskAnalysis:
         }
         return tuple(comparison for metric, family in families.items() for comparison in _family(metric, family))
 
-    def _by_user(self, method: str) -> list[float]:
-        by_user: dict[str, list[Row]] = defaultdict(list)
-        for row in self.evaluation.rows_of(method):
-            by_user[row.user_key].append(row)
-        return [metrics(self.task, rows)[self.main_metric] for rows in by_user.values()]
-
 
 def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = None) -> tuple[TaskAnalysis, ...]:
     """Return the numbers of each evaluation.
@@ -191,7 +183,11 @@ def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = No
     known = dict.fromkeys(name for evaluation in evaluations for name in evaluation.protocol.methods)
     if baseline is not None and baseline not in known:
         raise UnknownNameError("baseline", baseline, list(known))
-    return tuple(TaskAnalysis(of_task, _baseline(of_task.protocol.methods, baseline)) for of_task in evaluations)
+
+    def baseline_of(methods: Sequence[str]) -> str:
+        return next((name for name in (baseline, "rag") if name in methods), methods[0])
+
+    return tuple(TaskAnalysis(of_task, baseline_of(of_task.protocol.methods)) for of_task in evaluations)
 
 
 def is_better(metric: str, difference: float) -> bool:
@@ -200,17 +196,7 @@ def is_better(metric: str, difference: float) -> bool:
 
 
 def _interval(estimate: Estimate | Difference) -> list[JsonValue]:
-    return [_finite(estimate.low), _finite(estimate.high)]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and abs(value) < float("inf") else None
-
-
-def _baseline(methods: Sequence[str], wanted: str | None) -> str:
-    if wanted is not None and wanted in methods:
-        return wanted
-    return _USUAL_BASELINE if _USUAL_BASELINE in methods else methods[0]
+    return [finite(estimate.low), finite(estimate.high)]
 
 
 def _family(metric: str, found: dict[str, Difference]) -> list[Compared]:

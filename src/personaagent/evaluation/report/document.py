@@ -1,6 +1,7 @@
 """A report before it has a format, and the two formats: a Markdown text and an HTML page, each by a template."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ class Report(NamedTuple):
 
 def html(report: Report) -> str:
     """Return the report as a page."""
-    return _rendered("report.html", report, autoescape=True)
+    return _rendered("report.html", report)
 
 
 def markdown(report: Report) -> str:
@@ -69,19 +70,20 @@ def markdown(report: Report) -> str:
     return _rendered("report.md", report, finalize=_plain)
 
 
-def _rendered(template: str, report: Report, **escaping: object) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def _rendered(template: str, report: Report, finalize: Callable[[str], str] | None = None) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["html"]),
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        **escaping,
     )
     return environment.get_template(template).render(report=report)
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it is: whatever is written in it, it is no markup, no link and no picture."""
+    """Return a text that Markdown shows as it is: nothing in it is markup, a link or a picture."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()).translate(_ENTITIES))

@@ -43,19 +43,11 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
-_HYPHENATED = re.compile(r"[^A-Za-z0-9]+")
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
 def drawn(name: str, caption: str, draw: "Callable[[Axes], None]", *, height: float = 3.6) -> Figure:
-    """Draw a figure.
-
-    Args:
-        name: Names its file; what is neither a letter nor a digit becomes a hyphen.
-        caption: What it shows, also for those who do not see it.
-        draw: Draws on the axes.
-        height: Inches; figures are all as wide.
-    """
+    """Draw a figure of so many inches height; what is neither a letter nor a digit in its name becomes a hyphen."""
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
@@ -64,7 +56,7 @@ def drawn(name: str, caption: str, draw: "Callable[[Axes], None]", *, height: fl
         draw(canvas.subplots())
         file = io.StringIO()
         canvas.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
-    return Figure(_HYPHENATED.sub("-", name), caption, _element(file.getvalue(), caption))
+    return Figure(re.sub(r"[^A-Za-z0-9]+", "-", name), caption, _element(file.getvalue(), caption))
 
 
 def _element(svg: str, caption: str) -> str:
@@ -94,9 +86,14 @@ def effect_per_user(analysis: TaskAnalysis, method: str) -> Figure:
         axes.set_xlabel("users, by effect")
         axes.set_ylabel(f"{analysis.main_metric}: difference")
 
-    name = f"{analysis.task.name}-effect-{method}"
-    caption = f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: {_counts(analysis, method)}."
-    return drawn(name, caption, draw, height=2.6)
+    better = sum(is_better(analysis.main_metric, effect) for effect in analysis.effects[method])
+    same = sum(effect == 0 for effect in analysis.effects[method])
+    worse = len(analysis.effects[method]) - same - better
+    caption = (
+        f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: "
+        f"{better} better, {same} the same, {worse} worse."
+    )
+    return drawn(f"{analysis.task.name}-effect-{method}", caption, draw, height=2.6)
 
 
 def ablation(analysis: TaskAnalysis) -> Figure:
@@ -165,11 +162,12 @@ def pareto_front(points: dict[str, tuple[float, float]], metric: str) -> tuple[s
 
 def overlap(task: str, users: Sequence[str], matrix: Sequence[Sequence[float]]) -> Figure:
     """Draw the overlap of each user's persona with each other's as a heat map."""
+    size = 8.0 if len(users) <= 20 else 5.0
 
     def draw(axes: "Axes") -> None:
         image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-        axes.set_xticks(range(len(users)), users, rotation=90, fontsize=_label_size(len(users)))
-        axes.set_yticks(range(len(users)), users, fontsize=_label_size(len(users)))
+        axes.set_xticks(range(len(users)), users, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(users)), users, fontsize=size)
         axes.figure.colorbar(image, ax=axes, label="share of common words (Jaccard)")
 
     caption = "Overlap of the words of users' personas; 1 is the same words."
@@ -205,13 +203,6 @@ def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compare
     return drawn(f"{analysis.task.name}-{name}", caption, draw, height=1.0 + 0.3 * len(labelled))
 
 
-def _counts(analysis: TaskAnalysis, method: str) -> str:
-    effects = analysis.effects[method]
-    same = sum(effect == 0 for effect in effects)
-    better = sum(is_better(analysis.main_metric, effect) for effect in effects)
-    return f"{better} better, {same} the same, {len(effects) - same - better} worse"
-
-
 def _points(analysis: TaskAnalysis, names: Sequence[str]) -> tuple[list[float], list[float], list[float]]:
     """Return the main metric of methods, and how far their intervals reach below and above; 0 where there is none."""
     found = [analysis.methods[name].pooled[analysis.main_metric] for name in names]
@@ -226,7 +217,3 @@ def _axis(metric: str) -> str:
 
 def _legend_beside(axes: "Axes") -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-
-
-def _label_size(users: int) -> float:
-    return 8 if users <= 20 else 5

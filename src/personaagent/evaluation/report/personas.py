@@ -8,7 +8,7 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...data.errors import LMError, ModelFileError
-from ...data.persona import SECTIONS, Persona, Section
+from ...data.persona import SECTIONS, Persona
 from ..names import WHOLE
 from ..record import PersonaRecord
 from . import figures
@@ -27,7 +27,6 @@ FEWEST_ON_A_MAP = 4
 
 _LOG = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
-_PERPLEXITY = 30.0
 _KEY_LETTERS = 6
 
 
@@ -80,41 +79,33 @@ def overlap_sentence(first: Sequence[Persona], last: Sequence[Persona]) -> str:
 
 def section_changes(first: Sequence[Persona], last: Sequence[Persona]) -> tuple[SectionChange, ...]:
     """Return the lines of each section before and after, averaged over users; both in the order of users."""
-    return tuple(_change(section, list(zip(first, last, strict=True))) for section in SECTIONS)
-
-
-def _change(section: Section, pairs: Sequence[tuple[Persona, Persona]]) -> SectionChange:
-    before = [{line.line_id for line in first.section(section)} for first, _ in pairs]
-    after = [{line.line_id for line in last.section(section)} for _, last in pairs]
-    kept = [len(old & new) for old, new in zip(before, after, strict=True)]
-    return SectionChange(section, mean(map(len, before)), mean(map(len, after)), mean(kept))
+    changes: list[SectionChange] = []
+    for section in SECTIONS:
+        before, after = (
+            [{line.line_id for line in persona.section(section)} for persona in personas] for personas in (first, last)
+        )
+        kept = [len(old & new) for old, new in zip(before, after, strict=True)]
+        changes.append(SectionChange(section, mean(map(len, before)), mean(map(len, after)), mean(kept)))
+    return tuple(changes)
 
 
 def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0) -> "NDArray[np.float64]":
-    """Return where each persona lies on a map on which near means alike, by t-SNE of the embedded texts.
+    """Return where each of `FEWEST_ON_A_MAP` personas or more lies on a map on which near means alike: (personas, 2).
 
-    Args:
-        personas: At least `FEWEST_ON_A_MAP`.
-        embedder: Turns their texts into vectors.
-        seed: Of t-SNE; the same seed gives the same map on one machine.
-
-    Returns:
-        Shape (personas, 2). Directions and distances between far groups mean nothing.
+    It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same seed gives the
+    same map on one machine.
     """
     from sklearn.manifold import TSNE
 
     vectors = embedder.embed(["\n".join(line.text for line in persona.lines) for persona in personas])
-    perplexity = min(_PERPLEXITY, (len(personas) - 1) / 3)
+    perplexity = min(30.0, (len(personas) - 1) / 3)
     return TSNE(perplexity=perplexity, init="random", method="exact", random_state=seed).fit_transform(vectors)
 
 
 def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", *, texts: bool) -> list[Block]:
     """Tell of the personas of one method: the whole system, or else the first method that made any.
 
-    Args:
-        analysis: The task.
-        embedder: Places personas on the map.
-        texts: Whether the personas themselves are shown.
+    The embedder places them on a map; with `texts`, they are shown themselves.
     """
     personas = analysis.evaluation.personas
     methods = [record.method for record in personas]
@@ -130,7 +121,9 @@ def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", *, texts: bool)
         blocks.append(figures.overlap(task, users, jaccard_matrix(last)))
     if len(records) >= FEWEST_ON_A_MAP:
         blocks.append(_map(task, users, last, embedder))
-    blocks.append(_changes(first, last))
+    columns = ("section", "lines of the first persona", "lines of the last", "the same in both")
+    rows = [(name, *(f"{lines:,.1f}" for lines in counts)) for name, *counts in section_changes(first, last)]
+    blocks.append(Table(columns, tuple(rows), "Lines of a persona by section, averaged over users"))
     if texts:
         blocks += map(_side_by_side, records)
     return blocks
@@ -142,15 +135,6 @@ def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder:
     except (ModelFileError, LMError) as error:
         _LOG.warning("no map of personas: %s", error)
         return "No map of personas: the embedder could not be used."
-
-
-def _changes(first: Sequence[Persona], last: Sequence[Persona]) -> Table:
-    rows = (
-        (change.section, *(f"{mean:,.1f}" for mean in (change.first, change.last, change.kept)))
-        for change in section_changes(first, last)
-    )
-    columns = ("section", "lines of the first persona", "lines of the last", "the same in both")
-    return Table(columns, tuple(rows), "Lines of a persona by section, averaged over users")
 
 
 def _side_by_side(record: PersonaRecord) -> Comparison:

@@ -133,8 +133,8 @@ def _results(analysis: TaskAnalysis) -> list[Block]:
     blocks: list[Block] = [
         _scores(methods, metrics),
         "Official rules over all questions: no answer counts as a wrong answer. Brackets: 95 % intervals over users. "
-        "Per user: the metric of each user, averaged. Scored only: over the questions with an answer in the form of the "
-        "task. " + (f"Of {', '.join(errors)} less is better." if errors else "More is better."),
+        "Per user: the metric of each user, averaged. Scored only: over the questions with an answer in the form of "
+        "the task. " + (f"Of {', '.join(errors)} less is better." if errors else "More is better."),
     ]
     if LOG_LOSS in metrics:
         blocks.append(_CALIBRATION)

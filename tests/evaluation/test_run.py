@@ -7,7 +7,7 @@ from pathlib import Path
 import dspy
 import pytest
 
-from personaagent.data.errors import AnswerError, InputError, LMError, StorageError
+from personaagent.data.errors import AnswerError, InputError, LMError, StoppedError, StorageError
 from personaagent.data.lamp import LampData, LampUser
 from personaagent.evaluation import (
     Evaluation,
@@ -291,3 +291,15 @@ async def test_a_method_that_learns_nothing_by_itself_is_prepared_again_online()
     user = made_up_user("maya", {"q1": "action", "q2": "action", "q3": "action"}, ("classic",))
     evaluation = await evaluate([MajorityMethod()], LampData(TASK, (user,)), online=True)
     assert [row.prediction for row in evaluation.rows] == ["classic", "classic", "action"]
+
+
+@pytest.mark.parametrize("online", [False, True])
+async def test_a_stop_during_a_preparation_ends_the_evaluation(online: bool) -> None:
+    class Stopping(ToldMethod):
+        async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
+            raise StoppedError("no more calls")
+
+    user = made_up_user("maya", {"q1": "action", "q2": "action", "q3": "action"})
+    evaluating = evaluate([Stopping(lambda _: None)], LampData(TASK, (user,)), online=online)
+    with pytest.raises(StoppedError, match="no more calls"):
+        await asyncio.wait_for(evaluating, timeout=10)

@@ -1,4 +1,4 @@
-"""One user's work as a cluster does it, without a cluster."""
+"""One user's job as a cluster does it, without a cluster."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -60,8 +60,8 @@ def run(settings: Settings) -> Iterator[Run]:
         yield run.run
 
 
-def unit(work: MethodJob, user: LampUser, settings: Settings, run: Run | None) -> UserJob:
-    return UserJob(replace(work, users=(user,)), (TASK.name,), run, portable_settings(settings))
+def user_job(job: MethodJob, user: LampUser, settings: Settings, run: Run | None) -> UserJob:
+    return UserJob(replace(job, users=(user,)), (TASK.name,), run, portable_settings(settings))
 
 
 @pytest.mark.parametrize("method", [PromptMethod(), PersonaAgentMethod()], ids=lambda method: method.name)
@@ -75,10 +75,10 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
     ):
         engine = LocalEngine(lambda task: Resources(task, settings, run.lms.get))
         with within(TASK.name), Resources(TASK, settings, run.lms.get) as resources:
-            work = asyncio.run(with_weights(MethodJob(method, TASK, data.users), resources))
-            asyncio.run(engine.answer(work, here.append))
+            job = asyncio.run(with_weights(MethodJob(method, TASK, data.users), resources))
+            asyncio.run(engine.answer(job, here.append))
         asked = len(server.received)
-        there = [news for user in data.users for news in answer_user(unit(work, user, settings, run.run))]
+        there = [event for user in data.users for event in answer_user(user_job(job, user, settings, run.run))]
     assert asked > 0
     assert len(server.received) == asked
     assert fingerprint(rows(there)) == fingerprint(rows(here))
@@ -86,17 +86,17 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
     assert all(personas(there)) is isinstance(method, PersonaAgentMethod)
 
 
-def rows(heard: list[UserPrepared | Row]) -> list[Row]:
-    return [one for one in heard if isinstance(one, Row)]
+def rows(events: list[UserPrepared | Row]) -> list[Row]:
+    return [one for one in events if isinstance(one, Row)]
 
 
-def personas(heard: list[UserPrepared | Row]) -> list[object]:
-    return [one.persona for one in heard if isinstance(one, UserPrepared)]
+def personas(events: list[UserPrepared | Row]) -> list[object]:
+    return [one.persona for one in events if isinstance(one, UserPrepared)]
 
 
 def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run: Run) -> None:
     assert "a-made-up-password" in repr(settings)
-    written = repr(unit(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
+    written = repr(user_job(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
     assert "openai/made-up" in written
     assert "a-made-up-password" not in written
     assert KEY not in written
@@ -104,8 +104,8 @@ def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run:
 
 def test_a_method_that_asks_no_lm_needs_no_database(data: LampData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERSONAAGENT_DATABASE", raising=False)
-    heard = answer_user(unit(MethodJob(MajorityMethod(), TASK, data.users), data.users[0], Settings(), None))
-    assert [(row.question_id, row.parsed) for row in rows([*heard])] == [("q1", "classic"), ("q2", "classic")]
+    events = answer_user(user_job(MethodJob(MajorityMethod(), TASK, data.users), data.users[0], Settings(), None))
+    assert [(row.question_id, row.parsed) for row in rows([*events])] == [("q1", "classic"), ("q2", "classic")]
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_machine_that_is_not_set_up_is_named(
 ) -> None:
     change(monkeypatch)
     with pytest.raises(SetupError, match=f"^on .+: .*{problem}"):
-        answer_user(unit(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
+        answer_user(user_job(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))

@@ -11,7 +11,7 @@ from personaagent.data.lamp import task_named
 from personaagent.evaluation import Row, official_metrics, summarise
 from personaagent.evaluation.intervals import estimates, per_user_estimates, pooled
 from personaagent.evaluation.metrics import have_probabilities, metrics
-from personaagent.evaluation.paired import differences, per_user_differences
+from personaagent.evaluation.paired import differences
 
 RATINGS = task_named("LaMP-3")
 STARS = RATINGS.labels
@@ -143,7 +143,6 @@ def test_a_method_without_probabilities_is_compared_in_the_other_metrics_only() 
 
 def test_the_calibration_error_of_one_user_is_not_averaged() -> None:
     assert list(per_user_estimates(RATINGS, rows())) == ["mae", "rmse", "log_loss"]
-    assert list(per_user_differences(RATINGS, rows(), rows(0.7))) == ["mae", "rmse", "log_loss"]
 
 
 def test_they_are_in_the_summary_as_json() -> None:
