@@ -9,7 +9,7 @@ from personaagent.data.errors import InputError, UnknownNameError
 from personaagent.data.lamp import LampData, task_named
 from personaagent.data.store import user_key
 from personaagent.evaluation import METHODS, PersonaAgentMethod, RagMethod, Resources, methods_named
-from personaagent.evaluation.optimizer_methods import OptimizerMethod
+from personaagent.evaluation.agent_methods import OptimizerMethod
 from personaagent.programs.baselines.icl import Icl
 from personaagent.programs.baselines.knn import Knn
 from personaagent.programs.baselines.majority import Majority

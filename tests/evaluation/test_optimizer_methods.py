@@ -16,7 +16,7 @@ from personaagent.evaluation import (
     evaluate,
     methods_named,
 )
-from personaagent.evaluation.optimizer_methods import OptimizerMethod, score
+from personaagent.evaluation.agent_methods import OptimizerMethod, score
 from personaagent.evaluation.run import LocalEngine
 from personaagent.programs import PersonaAgent
 from personaagent.programs.spend import measure

@@ -15,8 +15,8 @@ from .grouped import grouped
 from .show import certification_table, progress_bar
 
 if TYPE_CHECKING:
+    from ..evaluation.agent_methods import PersonaAgentMethod
     from ..evaluation.certifying import Certification
-    from ..evaluation.personaagent_method import PersonaAgentMethod
     from ..evaluation.run import EvaluationJob
     from ..journal import OpenRun
     from ..journal.plan import Plan
@@ -48,7 +48,7 @@ def certify(
     as_json: Json = False,
 ) -> None:
     """Ask each user's latest 3 past interactions again, and write down which kinds of change prove to help."""
-    from ..evaluation.personaagent_method import PersonaAgentMethod
+    from ..evaluation.agent_methods import PersonaAgentMethod
     from ..evaluation.run import EvaluationJob, open_journal_store
     from ..journal import new_run
 

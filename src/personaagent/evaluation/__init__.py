@@ -1,5 +1,6 @@
 """Methods on tasks: rows first, totals from rows."""
 
+from .agent_methods import BootstrapMethod, GepaMethod, MiproMethod, PersonaAgentMethod, ReAnchorMethod
 from .answering import UserPrepared
 from .methods import (
     IclMethod,
@@ -17,8 +18,6 @@ from .methods import (
 )
 from .metrics import Metrics, official_metrics
 from .names import METHODS, methods_named
-from .optimizer_methods import BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod
-from .personaagent_method import PersonaAgentMethod
 from .record import Row
 from .resources import Resources
 from .run import EvaluationStarted, Event, Listener, QuestionAnswered, evaluate

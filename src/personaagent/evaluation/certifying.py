@@ -25,8 +25,8 @@ from ..optimizers.scoring import score_of
 from ..programs.lm_here import model_here
 from ..programs.scope import within
 from ..programs.weighing import decided, softened, weighed
+from .agent_methods import PersonaAgentMethod
 from .answering import for_each_user
-from .personaagent_method import PersonaAgentMethod
 from .resources import Resources
 from .weights import Asked, answered_before, asked_again, asked_of, base_rate_without, priors_of, weights_without
 

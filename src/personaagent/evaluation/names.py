@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ..data.errors import InputError, UnknownNameError
 from ..data.task import Task
+from .agent_methods import BootstrapMethod, GepaMethod, MiproMethod, PersonaAgentMethod, ReAnchorMethod
 from .methods import (
     IclMethod,
     KnnMethod,
@@ -21,8 +22,6 @@ from .methods import (
     ReActMethod,
     VotesMethod,
 )
-from .optimizer_methods import BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod
-from .personaagent_method import PersonaAgentMethod
 
 _WITHOUT_LM = (MajorityMethod, PriorMethod, VotesMethod, KnnMethod)
 _BASELINES = (PromptMethod, IclMethod, RagMethod, PagMethod, ReActMethod, MemBankMethod)

@@ -67,7 +67,7 @@ class Evaluation:
             "scorer": scorer(self.task),
             "scored_only": "scored rows only, answers parsed leniently",
             "users": len({row.user_key for row in self.rows}),
-            "questions": len({row.question_id for row in self.rows}),
+            "questions": len({(row.user_key, row.question_id) for row in self.rows}),
             "methods": {name: summary.as_json() for name, summary in self.methods.items()},
         }
 
