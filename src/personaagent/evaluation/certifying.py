@@ -58,7 +58,7 @@ async def certify(
     Args:
         data: Users with histories; their questions are not looked at.
         method: The agent that is certified for; its options decide what the prompts hold.
-        resources: What methods work with.
+        resources: Those of the method.
         older: Interactions of each user, before those that score, that are asked too: lines about confusions are
             proposed from what the agent gets wrong there. Each costs a call.
         concurrency: How many users at once.

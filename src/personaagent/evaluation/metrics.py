@@ -49,10 +49,7 @@ def official_metrics(task: Task, predictions: Sequence[str | None], golds: Seque
         task: Decides the metrics: accuracy and macro-F1 of labels, MAE and RMSE of ratings, ROUGE of text.
         predictions: Answers as they were given. None (no answer) counts as any other text that is no label or number;
             for text it counts as empty, where the official program stops.
-        golds: The golds, in the order of the predictions.
-
-    Returns:
-        The metrics of the task's kind; empty if there is nothing to score.
+        golds: The golds, in the order of the predictions; without any there are no metrics.
 
     Raises:
         InputError: The lengths differ, or the gold of a rating is no number.
@@ -87,13 +84,7 @@ def have_probabilities(rows: Sequence[Row]) -> bool:
 
 
 def totals_of(task: Task, rows: Sequence[Row], *, with_probabilities: bool) -> Array:
-    """Add up what rows achieved: their number first, then what `metrics_of` needs.
-
-    Args:
-        task: The task of the rows.
-        rows: Any of them.
-        with_probabilities: Whether to add what log loss and calibration error need.
-    """
+    """Add up what rows achieved: their number, what `metrics_of` needs, perhaps what log loss and calibration need."""
     if task.metric:
         answers = np.array([len(rows), sum(row.score or 0.0 for row in rows)], dtype=np.float64)
     else:

@@ -98,12 +98,7 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
 
 
 class RayEngine:
-    """Answers users on the cluster that this process is connected to, each in a task of Ray's.
-
-    Args:
-        settings: From `portable_settings`.
-        run: The run that pays.
-    """
+    """Answers users on the cluster that this process is connected to, each in a task of Ray's; see `ray_engine`."""
 
     def __init__(self, settings: Mapping[str, str | Path | None], run: Run | None) -> None:
         self._settings, self._run = settings, run
@@ -116,7 +111,7 @@ class RayEngine:
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     async def answer(self, job: MethodJob, emit: Emit) -> None:
-        """Answer the users, each in a task; `concurrency` is how many of them are under way.
+        """Answer the users, as many at once as the job says.
 
         Raises:
             SetupError: A machine is not set up as it must be.
@@ -130,9 +125,8 @@ class RayEngine:
             job = await with_weights(job, resources)
 
         async def answer(user: LampUser) -> None:
-            for event in await _result(
-                task.remote(UserJob(replace(job, users=(user,)), place, self._run, self._settings))
-            ):
+            user_job = UserJob(replace(job, users=(user,)), place, self._run, self._settings)
+            for event in await _result(task.remote(user_job)):
                 emit(event)
 
         await for_each_user(job.users, answer, concurrency=job.concurrency)

@@ -90,11 +90,9 @@ class Resources:
         return found if suits else None
 
     def __enter__(self) -> Self:
-        """Return the resources themselves."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close what was opened."""
         self._opened.close()
 
 

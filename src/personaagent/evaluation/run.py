@@ -136,8 +136,9 @@ async def evaluate(
         if isinstance(event, Row):
             writer.write(event)
             rows.append(event)
-            event = QuestionAnswered(event, len(rows), total)
-        elif event.persona is not None and (event.method, event.user_key) not in with_persona:
+            listen(QuestionAnswered(event, len(rows), total))
+            return
+        if event.persona is not None and (event.method, event.user_key) not in with_persona:
             with_persona.add((event.method, event.user_key))
             writer.write(event.persona)
         listen(event)

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from ...data.errors import UnknownNameError
 from ...data.task import Task
 from ..intervals import Estimate, averaged, estimates, per_user_estimates
-from ..metrics import ERRORS, Array, finite
+from ..metrics import ERRORS, finite
 from ..names import ablations
 from ..paired import Difference, differences, holm
 from ..record import FinishedEvaluation
@@ -95,7 +95,6 @@ class TaskAnalysis:
 
     evaluation: FinishedEvaluation
     baseline: str
-    seed: int = 0
 
     @property
     def task(self) -> Task:
@@ -128,12 +127,15 @@ class TaskAnalysis:
     @cached_property
     def effects(self) -> dict[str, tuple[float, ...]]:
         """The main metric of each user less that under the baseline, users in order, by method."""
-        values: dict[str, Array] = {}
+        values: dict[str, list[float]] = {}
         for name in self.methods:
             sample = averaged(self.task, self.evaluation.rows_of(name))
-            values[name] = sample.metrics(sample.totals)[self.main_metric]
+            values[name] = sample.metrics(sample.totals)[self.main_metric].tolist()
         baseline = values.pop(self.baseline)
-        return {name: tuple((of_method - baseline).tolist()) for name, of_method in values.items()}
+        return {
+            name: tuple(value - other for value, other in zip(of_method, baseline, strict=True))
+            for name, of_method in values.items()
+        }
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the numbers as a JSON object; what is `nan`, `inf` or unknown is null."""
@@ -151,16 +153,14 @@ class TaskAnalysis:
         return MethodResult(
             name,
             summary,
-            pooled=estimates(self.task, rows, seed=self.seed),
-            per_user=per_user_estimates(self.task, rows, seed=self.seed),
+            pooled=estimates(self.task, rows),
+            per_user=per_user_estimates(self.task, rows),
             errors=dict(Counter(row.error or "(form)" for row in rows if row.status != "scored").most_common()),
         )
 
     def _against(self, baseline: str, methods: Sequence[str]) -> tuple[Compared, ...]:
         of_baseline = self.evaluation.rows_of(baseline)
-        found = {
-            name: differences(self.task, self.evaluation.rows_of(name), of_baseline, seed=self.seed) for name in methods
-        }
+        found = {name: differences(self.task, self.evaluation.rows_of(name), of_baseline) for name in methods}
         families = {
             metric: {name: of_method[metric] for name, of_method in found.items() if metric in of_method}
             for metric in self.methods[baseline].pooled
@@ -169,12 +169,10 @@ class TaskAnalysis:
 
 
 def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = None) -> tuple[TaskAnalysis, ...]:
-    """Return the numbers of each evaluation.
+    """Return the numbers of evaluations, of one task each.
 
-    Args:
-        evaluations: One a task.
-        baseline: The method that others are compared with. A task without it, like all tasks by default, has `rag`, or
-            else the method that ran first: never one that is chosen by its score.
+    Others are compared with the baseline. A task without it, like all tasks by default, has `rag`, or else the method
+    that ran first: never one that is chosen by its score.
 
     Raises:
         UnknownNameError: No evaluation has the baseline.
