@@ -21,10 +21,10 @@ from personaagent.evaluation import (
     UserPrepared,
 )
 from personaagent.evaluation.answering import MethodJob
+from personaagent.evaluation.calibration import with_weights
 from personaagent.evaluation.ray_engine import UserJob, answer_user, portable_settings
 from personaagent.evaluation.record import fingerprint
 from personaagent.evaluation.run import LocalEngine
-from personaagent.evaluation.weights import with_weights
 from personaagent.journal import new_run, open_run, role_lms
 from personaagent.programs.scope import within
 from personaagent.settings import Settings

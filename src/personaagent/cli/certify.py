@@ -16,7 +16,7 @@ from .show import certification_table, progress_bar
 
 if TYPE_CHECKING:
     from ..evaluation.agent_methods import PersonaAgentMethod
-    from ..evaluation.certifying import Certification
+    from ..evaluation.calibration import Certification
     from ..evaluation.run import EvaluationJob
     from ..journal import OpenRun
     from ..journal.plan import Plan
@@ -90,7 +90,7 @@ def _certification(
     older: int,
     concurrency: int,
 ) -> "Certification":
-    from ..evaluation.certifying import certify as certify_users
+    from ..evaluation.calibration import certify as certify_users
     from ..evaluation.resources import Resources
     from ..programs.scope import within
 

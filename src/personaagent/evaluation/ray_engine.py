@@ -27,9 +27,9 @@ from ..journal.budget import Budget
 from ..programs.scope import current_scope, within
 from ..settings import Settings
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
+from .calibration import with_weights
 from .record import Row
 from .resources import Resources
-from .weights import with_weights
 
 if TYPE_CHECKING:
     import dspy

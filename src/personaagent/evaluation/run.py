@@ -26,13 +26,13 @@ from ..journal.recorder import recorder_here
 from ..programs.scope import within
 from ..programs.shared_decisions import sharing_decisions
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
+from .calibration import with_weights
 from .methods import Method
 from .names import methods_named
 from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
 from .resources import LmOf, Resources
 from .selection import label_histories, select, shuffle_users
 from .summary import Evaluation, summarise
-from .weights import with_weights
 
 if TYPE_CHECKING:
     from ..data.store import Store

@@ -10,7 +10,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser
 from personaagent.data.task import OPEN
 from personaagent.evaluation import PersonaAgentMethod, Resources
-from personaagent.evaluation.certifying import SCORED, Certification, certify
+from personaagent.evaluation.calibration import SCORED, Certification, certify
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
 from .conftest import InMemoryResources
