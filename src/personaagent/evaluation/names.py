@@ -78,15 +78,14 @@ def swept(sweeps: Iterable[str]) -> tuple[str, ...]:
         >>> swept(["n=1,3"])
         ('personaagent:n=1', 'personaagent')
     """
-    return tuple(name for sweep in sweeps for name in _swept(sweep))
-
-
-def _swept(sweep: str) -> Iterable[str]:
-    number, _, written = sweep.partition("=")
-    values = written.split(",")
-    if number not in SWEPT or not all(value.isdecimal() and int(value) > 0 for value in values):
-        raise InputError(f"sweep {sweep!r}: write it as n=1,3,5; what can be swept is {', '.join(SWEPT)}")
-    return (PersonaAgentMethod.model_validate({number: value}).name for value in values)
+    names: list[str] = []
+    for sweep in sweeps:
+        number, _, written = sweep.partition("=")
+        values = written.split(",")
+        if number not in SWEPT or not all(value.isdecimal() and int(value) > 0 for value in values):
+            raise InputError(f"sweep {sweep!r}: write it as n=1,3,5; what can be swept is {', '.join(SWEPT)}")
+        names += (PersonaAgentMethod.model_validate({number: value}).name for value in values)
+    return tuple(names)
 
 
 class Series(NamedTuple):

@@ -53,10 +53,7 @@ def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
 
 
 def jaccard_matrix(personas: Sequence[Persona]) -> tuple[tuple[float, ...], ...]:
-    """Return the overlap of each persona with each, in order: shape (personas, personas), 1 on the diagonal.
-
-    Source: arXiv 2506.06254, which reports overlaps of mostly at most 0.4 between users.
-    """
+    """Return the overlap of each persona with each, in order: shape (personas, personas), 1 on the diagonal."""
     words = [words_of(persona) for persona in personas]
     return tuple(tuple(jaccard(left, right) for right in words) for left in words)
 
@@ -68,7 +65,10 @@ def overlaps(personas: Sequence[Persona]) -> tuple[float, ...]:
 
 
 def overlap_sentence(first: Sequence[Persona], last: Sequence[Persona]) -> str:
-    """Say how much the personas of two users overlap, before and after alignment; at least two users."""
+    """Say how much the personas of two users overlap, before and after alignment; at least two users.
+
+    Source: arXiv 2506.06254, which reports overlaps of mostly at most 0.4 between users.
+    """
     before, after = overlaps(first), overlaps(last)
     small = sum(overlap <= 0.4 for overlap in after) / len(after)
     return (
