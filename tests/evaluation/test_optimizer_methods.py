@@ -61,6 +61,7 @@ async def compiled(
     lm = ScriptedLM(said)
     with dspy.context(lm=lm):
         program = await method.prepare(user, resources)
+    assert isinstance(program, PersonaAgent)
     return program, lm.requests
 
 

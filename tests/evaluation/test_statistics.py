@@ -311,9 +311,9 @@ def test_another_seed_moves_the_ends_of_an_interval_by_little() -> None:
 def test_with_few_users_the_p_value_is_scipys_exact_one(of: Callable[..., Sample]) -> None:
     generator = np.random.default_rng(8)
     method, baseline = ([generator.integers(0, spread, 3).tolist() for _ in range(9)] for spread in (3, 5))
-    samples = [of(RATINGS, rated(errors)) for errors in (method, baseline)]
-    found = compared(*samples)["mae"]
-    by_user = (sample.totals[:, 1] for sample in samples)
+    first, second = (of(RATINGS, rated(errors)) for errors in (method, baseline))
+    found = compared(first, second)["mae"]
+    by_user = (sample.totals[:, 1] for sample in (first, second))
     expected = stats.permutation_test(
         tuple(by_user), lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples", n_resamples=2**9
     )

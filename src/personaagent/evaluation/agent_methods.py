@@ -186,12 +186,16 @@ class GepaMethod(OptimizerMethod):
         from dspy.teleprompt import GEPA
 
         with measure() as meter:
+
+            def spent(_state: object) -> bool:
+                return meter.spend.calls >= self.calls
+
             optimizer = GEPA(
                 partial(_with_feedback, resources.task),
                 max_metric_calls=self.calls,
                 reflection_lm=resources.lm_of("revision") or dspy.settings.lm,
                 num_threads=1,
-                gepa_kwargs={"stop_callbacks": lambda _state: meter.spend.calls >= self.calls},
+                gepa_kwargs={"stop_callbacks": spent},
             )
             return _quietly(optimizer, student, trainset=trainset, valset=trainset)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
 
@@ -99,7 +98,8 @@ def scored(rows: Iterable[Row]) -> list[Row]:
     return [row.model_copy(update={"prediction": row.parsed}) for row in rows if row.status == "scored"]
 
 
-class Scale(NamedTuple):
+@dataclass(frozen=True)
+class Scale:
     """A scale on which a metric errs about as far to one side as to the other, as an interval of equal arms presumes.
 
     Source: for shares, Borges, Eine Approximation der Binomialverteilung durch die Normalverteilung der Ordnung 1/n,

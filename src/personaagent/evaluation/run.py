@@ -125,30 +125,36 @@ async def evaluate(
         StorageError: The rows cannot be written.
     """
     _check(methods, data, concurrency)
-    total = len(methods) * len(data.questions)
     listen(EvaluationStarted(tuple(method.name for method in methods), len(data.users), len(data.questions)))
-    rows: list[Row] = []
-    with_persona: set[tuple[str, str]] = set()
     recorder = recorder_here.get()
-    writer = EvaluationWriter(out, recorder and recorder.run_id)
-
-    def emit(event: UserPrepared | Row) -> None:
-        if isinstance(event, Row):
-            writer.write(event)
-            rows.append(event)
-            listen(QuestionAnswered(event, len(rows), total))
-            return
-        if event.persona is not None and (event.method, event.user_key) not in with_persona:
-            with_persona.add((event.method, event.user_key))
-            writer.write(event.persona)
-        listen(event)
-
+    log = _Log(EvaluationWriter(out, recorder and recorder.run_id), listen, len(methods) * len(data.questions))
+    engine = engine or LocalEngine()
     with sharing_decisions():
-        engine = engine or LocalEngine()
         for method in methods:
             job = MethodJob(method, data.task, data.users, online, data.metric, concurrency=concurrency)
-            await engine.answer(job, emit)
-    return summarise(data.task, rows)
+            await engine.answer(job, log.add)
+    return summarise(data.task, log.rows)
+
+
+class _Log:
+    """Writes rows and each user's first persona, and calls the listener."""
+
+    def __init__(self, writer: EvaluationWriter, listen: Listener, total: int) -> None:
+        self._writer, self._listen, self._total = writer, listen, total
+        self._with_persona: set[tuple[str, str]] = set()
+        self.rows: list[Row] = []
+
+    def add(self, event: UserPrepared | Row) -> None:
+        if isinstance(event, Row):
+            self._writer.write(event)
+            self.rows.append(event)
+            self._listen(QuestionAnswered(event, len(self.rows), self._total))
+            return
+        user = (event.method, event.user_key)
+        if event.persona is not None and user not in self._with_persona:
+            self._with_persona.add(user)
+            self._writer.write(event.persona)
+        self._listen(event)
 
 
 def _check(methods: Sequence[Method], data: LampData, concurrency: int) -> None:

@@ -181,9 +181,10 @@ def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = No
     known = dict.fromkeys(name for evaluation in evaluations for name in evaluation.protocol.methods)
     if baseline is not None and baseline not in known:
         raise UnknownNameError("baseline", baseline, list(known))
+    wanted = ("rag",) if baseline is None else (baseline, "rag")
 
     def baseline_of(methods: Sequence[str]) -> str:
-        return next((name for name in (baseline, "rag") if name in methods), methods[0])
+        return next((name for name in wanted if name in methods), methods[0])
 
     return tuple(TaskAnalysis(of_task, baseline_of(of_task.protocol.methods)) for of_task in evaluations)
 
