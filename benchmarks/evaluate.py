@@ -30,7 +30,7 @@ import urllib3
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser, task_named
 from personaagent.data.store import Store
-from personaagent.evaluation import MajorityMethod, Method, RagMethod, Workbench, evaluate
+from personaagent.evaluation import MajorityMethod, Method, RagMethod, Resources, evaluate
 from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs.respond import Respond
@@ -155,7 +155,7 @@ def dspys(lm: dspy.LM, data: LampData) -> Used:
     runner = dspy.Evaluate(devset=devset, metric=right, num_threads=CONCURRENCY, display_progress=False)
 
     async def evaluated() -> None:
-        with Workbench(TASK) as bench:
+        with Resources(TASK) as bench:
             runner(OfUsers({user.user_id: await method.prepare(user, bench) for user in data.users}))
 
     with dspy.context(lm=lm, disable_history=True), quiet():

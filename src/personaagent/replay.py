@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from .alignment import certified_of, equipped
 from .data.call import Run
 from .data.errors import InputError
-from .data.persona import PersonaVersion, fingerprint_of
+from .data.persona import Persona, PersonaVersion, fingerprint_of
 from .data.task import task_named
-from .journal import LOSS, REVISION, open_run
-from .optimizers import examples, latest
+from .journal import LOSS, REVISION, OpenRun, open_run
+from .optimizers import PersonaAlignment, examples, latest
 from .personas import decisions_of, program
 from .programs import AgentSettings
 from .programs.scope import within
@@ -19,10 +19,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .data.alignment import Alignment
-    from .data.persona import Persona
     from .data.store import Store, User
-    from .journal import OpenRun
-    from .optimizers import PersonaAlignment
 
 
 class Replayed(NamedTuple):
@@ -43,55 +40,55 @@ def replay(store: "Store", run_id: str, settings: Settings, *, folder: Path | No
         store: Holds the run and, for an alignment, the users.
         run_id: An alignment or an evaluation.
         settings: Those of the run: the embedder must be the same.
-        folder: Where the data of an evaluation lie now, if not where they were.
+        folder: Where the data of an evaluation are now, if not where they were.
 
     Raises:
         DivergenceError: Code, prompts, settings or data have changed: at this call, and in this way.
         InputError: Such a run cannot be replayed.
     """
     run = store.journal.run(run_id)
-    with open_run(store.journal, run, {}, replay=True) as going_on:
+    with open_run(store.journal, run, {}, replay=True) as open_:
         match run.command:
             case "align":
-                made, recorded = _align(store, run, going_on, settings)
+                made, recorded = _align(store, run, open_, settings)
             case "evaluate":
-                made, recorded = _evaluate(run, settings, folder, going_on), store.journal.result(run_id)
+                made, recorded = _evaluate(run, settings, folder, open_), store.journal.result(run_id)
             case other:
                 raise InputError(f"run {run_id} is a run of `{other}`: only alignments and evaluations can be replayed")
-        return Replayed(going_on.repeated, made, recorded)
+        return Replayed(open_.repeated, made, recorded)
 
 
-def _align(store: "Store", run: Run, going_on: "OpenRun", settings: Settings) -> tuple[str, str]:
-    from .optimizers import PersonaAlignment
-
+def _align(store: "Store", run: Run, open_: OpenRun, settings: Settings) -> tuple[str, str]:
+    recorded = [
+        (user, known, alignment)
+        for user in store.users()
+        for known in [user.alignments.all()]
+        for alignment in known
+        if alignment.alignment_id == f"{run.run_id}-{user.key}"
+    ]
+    if not recorded:
+        raise InputError(
+            f"run {run.run_id} has recorded no alignment here: take it up again, or replay it where it ran"
+        )
     made: list[Persona] = []
-    recorded: list[Persona] = []
-    for user, alignment in _alignments(store, run):
+    for user, known, alignment in recorded:
         optimizer = PersonaAlignment(
             mode="paper" if alignment.settings["mode"] == "paper" else "evidence",
             n=_number(alignment, "n"),
             iterations=_number(alignment, "iterations"),
-            loss_lm=going_on.lm(LOSS),
-            revision_lm=going_on.lm(REVISION),
+            loss_lm=open_.lm(LOSS),
+            revision_lm=open_.lm(REVISION),
         )
-        certified = certified_of(alignment)
+        optimizer = equipped(optimizer, certified_of(alignment))
+        before = known[: known.index(alignment)]
         with scratch_store(settings) as scratch, within(user_key=user.key):
-            made.append(_aligned_again(user, alignment, equipped(optimizer, certified), scratch))
-        recorded.append(alignment.persona)
-    return fingerprint_of(made), fingerprint_of(recorded)
+            made.append(_aligned_again(user, before, alignment, optimizer, scratch))
+    return fingerprint_of(made), fingerprint_of([alignment.persona for _, _, alignment in recorded])
 
 
-def _alignments(store: "Store", run: Run) -> "list[tuple[User, Alignment]]":
-    found = [(user, one) for user in store.users() for one in user.alignments.all()]
-    mine = [(user, one) for user, one in found if one.alignment_id == f"{run.run_id}-{user.key}"]
-    if not mine:
-        raise InputError(
-            f"run {run.run_id} has recorded no alignment here: take it up again, or replay it where it ran"
-        )
-    return mine
-
-
-def _aligned_again(user: "User", alignment: "Alignment", optimizer: "PersonaAlignment", scratch: "Store") -> "Persona":
+def _aligned_again(
+    user: "User", before: "tuple[Alignment, ...]", alignment: "Alignment", optimizer: PersonaAlignment, scratch: "Store"
+) -> Persona:
     copy = copy_user(user, scratch, None, _number(alignment, "history"))
     history = copy.interactions.all()
     number = alignment.base_version or 1
@@ -99,26 +96,19 @@ def _aligned_again(user: "User", alignment: "Alignment", optimizer: "PersonaAlig
         number=number, persona=alignment.base, status="live", reason="as recorded", at=alignment.started_at
     )
     task = task_named(latest(history, optimizer.n)[-1].task)
-    settings = AgentSettings.model_validate(alignment.settings["agent"])
-    student = program(copy, base, task, settings)
-    student.decisions = decisions_of(_before(user, alignment))
+    student = program(copy, base, task, AgentSettings.model_validate(alignment.settings["agent"]))
+    student.decisions = decisions_of(before)
     return optimizer.compile(student, trainset=examples(history)).persona
-
-
-def _before(user: "User", alignment: "Alignment") -> "tuple[Alignment, ...]":
-    known = user.alignments.all()
-    ids = [one.alignment_id for one in known]
-    return known[: ids.index(alignment.alignment_id)]
 
 
 def _number(alignment: "Alignment", setting: str) -> int:
     return int(str(alignment.settings[setting]))
 
 
-def _evaluate(run: Run, settings: Settings, folder: Path | None, going_on: "OpenRun") -> str:
-    from .evaluation.job import Doing, EvaluationJob
+def _evaluate(run: Run, settings: Settings, folder: Path | None, open_: OpenRun) -> str:
+    from .evaluation.run import EvaluationJob, run_job
     from .evaluation.summary import fingerprint_of_all
 
     job = EvaluationJob.model_validate({**run.arguments, **({"folder": folder} if folder else {})})
-    results = asyncio.run(Doing(settings, lm_of=going_on.lms.get).evaluate(job))
-    return fingerprint_of_all(results.values())
+    evaluations = asyncio.run(run_job(job, settings, lm_of=open_.lms.get))
+    return fingerprint_of_all(evaluations.values())

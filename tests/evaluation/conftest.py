@@ -10,7 +10,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser
 from personaagent.data.store import Store
 from personaagent.data.task import Task
-from personaagent.evaluation import Workbench
+from personaagent.evaluation import Resources
 
 TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
 
@@ -47,15 +47,15 @@ class ToldMethod:
     def __init__(self, answer: Answer, name: str = "told") -> None:
         self.answer, self.name = answer, name
 
-    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+    async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
         return Told(self.answer)
 
-    async def learn(self, program: dspy.Module, user: LampUser, bench: Workbench) -> dspy.Module:
+    async def learn(self, program: dspy.Module, user: LampUser, resources: Resources) -> dspy.Module:
         return program
 
 
-class MemoryBench(Workbench):
-    """A bench whose store is in memory."""
+class InMemoryResources(Resources):
+    """A resources whose store is in memory."""
 
     def __init__(self, task: Task, store: Store) -> None:
         super().__init__(task)

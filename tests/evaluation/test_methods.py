@@ -8,8 +8,8 @@ from personaagent.data.answer_weights import uniform
 from personaagent.data.errors import InputError, UnknownNameError
 from personaagent.data.lamp import LampData, task_named
 from personaagent.data.store import user_key
-from personaagent.evaluation import METHODS, PersonaAgentMethod, RagMethod, Workbench, methods_named
-from personaagent.evaluation.optimizer_methods import OptimizerMethod
+from personaagent.evaluation import METHODS, PersonaAgentMethod, RagMethod, Resources, methods_named
+from personaagent.evaluation.agent_methods import OptimizerMethod
 from personaagent.programs.baselines.icl import Icl
 from personaagent.programs.baselines.knn import Knn
 from personaagent.programs.baselines.majority import Majority
@@ -84,9 +84,9 @@ async def test_each_baseline_prepares_its_program_and_answers(data: LampData) ->
     finish = {"thought": "it is old", "action": "finish", "argument": "classic"}
     of_the_agent = (PersonaAgentMethod, OptimizerMethod)
     baselines = [kind for kind, method in METHODS.items() if not issubclass(method, of_the_agent)]
-    with Workbench(TASK) as bench, dspy.context(lm=ScriptedLM({**answers, **finish})):
-        bench.base_rates = {user_key(data.users[0].user_id): uniform(TASK.labels)}
-        programs = [await one.prepare(data.users[0], bench) for one in methods_named(baselines, TASK)]
+    with Resources(TASK) as resources, dspy.context(lm=ScriptedLM({**answers, **finish})):
+        resources.base_rates = {user_key(data.users[0].user_id): uniform(TASK.labels)}
+        programs = [await one.prepare(data.users[0], resources) for one in methods_named(baselines, TASK)]
         responses = [(await program.acall(query=TASK.query("q1"))).response for program in programs]
     assert [type(program) for program in programs] == [
         *(Majority, Habits, Habits, Knn, Prompt, Icl, Rag, Pag, React, MemBank)
@@ -103,7 +103,7 @@ async def test_whether_a_memory_bank_forgets_is_an_option(name: str, keeps_all: 
     at = datetime(2020, 1, 1, tzinfo=UTC)
     dated = [one.model_copy(update={"at": at + timedelta(days=90 * place)}) for place, one in enumerate(maya.history)]
     [method] = methods_named([name], TASK)
-    with Workbench(TASK) as bench, dspy.context(lm=ScriptedLM({"summary": ""})):
-        program = await method.prepare(replace(maya, history=tuple(dated)), bench)
+    with Resources(TASK) as resources, dspy.context(lm=ScriptedLM({"summary": ""})):
+        program = await method.prepare(replace(maya, history=tuple(dated)), resources)
     assert isinstance(program, MemBank)
     assert (len(program.bank.pieces) == len(tags)) is keeps_all

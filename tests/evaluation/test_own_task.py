@@ -12,12 +12,11 @@ from personaagent.data.lamp import LampData
 from personaagent.data.own_metric import metric_named, scored_by
 from personaagent.data.task import Task
 from personaagent.evaluation import MajorityMethod, PersonaAgentMethod, evaluate
-from personaagent.evaluation.engine import LocalEngine
 from personaagent.evaluation.intervals import estimates
-from personaagent.evaluation.job import EvaluationJob
+from personaagent.evaluation.run import EvaluationJob, LocalEngine
 from personaagent.testing import ScriptedLM, in_memory_store
 
-from .conftest import ANSWERS, MemoryBench, ToldMethod
+from .conftest import ANSWERS, InMemoryResources, ToldMethod
 
 MOODS = Task(name="moods", kind="label", labels=("calm", "tense"))
 
@@ -60,7 +59,7 @@ async def test_a_task_is_what_its_file_says(moods: LampData) -> None:
 async def test_the_whole_system_takes_a_task_that_nobody_knows_by_name(moods: LampData) -> None:
     lm = ScriptedLM({**ANSWERS, "tool": "look_up_profile", "response": "calm", "rules": []})
     with in_memory_store() as store, dspy.context(lm=lm):
-        engine = LocalEngine(lambda task: MemoryBench(task, store))
+        engine = LocalEngine(lambda task: InMemoryResources(task, store))
         result = await evaluate([PersonaAgentMethod()], moods, engine=engine)
     assert [row.status for row in result.rows] == ["scored", "scored"]
 

@@ -7,20 +7,20 @@ import pytest
 
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import LampUser
-from personaagent.evaluation import PersonaAgentMethod, Workbench, methods_named
-from personaagent.evaluation.sweeps import ABLATIONS, swept
+from personaagent.evaluation import PersonaAgentMethod, Resources, methods_named
+from personaagent.evaluation.names import ABLATIONS, swept
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM, in_memory_store
 
-from .conftest import ANSWERS, TASK, MemoryBench, made_up_user
+from .conftest import ANSWERS, TASK, InMemoryResources, made_up_user
 
 TAGS = ("classic", "classic", "comedy", "action", "classic")
 
 
 @pytest.fixture
-def bench() -> Iterator[Workbench]:
+def resources() -> Iterator[Resources]:
     with in_memory_store() as store:
-        yield MemoryBench(TASK, store)
+        yield InMemoryResources(TASK, store)
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def maya() -> LampUser:
     return made_up_user("maya", {"q1": "comedy"}, TAGS)
 
 
-async def prepared(method: PersonaAgentMethod, user: LampUser, bench: Workbench) -> tuple[PersonaAgent, list[str]]:
+async def prepared(method: PersonaAgentMethod, user: LampUser, resources: Resources) -> tuple[PersonaAgent, list[str]]:
     """Return the program and the first output of each call that its preparation made."""
     tool = "search_wikipedia" if method.without == "memory" else "look_up_profile"
     lm = ScriptedLM({**ANSWERS, "tool": tool})
     with dspy.context(lm=lm):
-        program = await method.prepare(user, bench)
+        program = await method.prepare(user, resources)
     return program, [request.outputs_wanted[0] for request in lm.requests]
 
 
@@ -48,10 +48,10 @@ async def prepared(method: PersonaAgentMethod, user: LampUser, bench: Workbench)
     ],
 )
 async def test_an_ablation_of_the_paper_aligns_the_agent_that_it_evaluates(
-    without: str | None, simulated: list[str], maya: LampUser, bench: Workbench
+    without: str | None, simulated: list[str], maya: LampUser, resources: Resources
 ) -> None:
     method = PersonaAgentMethod.model_validate({"preset": "paper", "without": without, "n": 2})
-    program, asked = await prepared(method, maya, bench)
+    program, asked = await prepared(method, maya, resources)
     revised = ["critique", "critique", "profile"] if simulated else []
     assert sorted(asked) == sorted([*simulated, *simulated, *revised])
     assert hasattr(program, "alignment") is bool(simulated)
@@ -62,43 +62,45 @@ async def test_an_ablation_of_the_paper_aligns_the_agent_that_it_evaluates(
     [(None, 2), ("weights", 2), ("votes", 2), ("memory", 2), ("lines", 0), ("alignment", 0), ("persona", 0)],
 )
 async def test_an_alignment_asks_once_for_each_interaction_of_its_batch(
-    without: str | None, calls: int, maya: LampUser, bench: Workbench
+    without: str | None, calls: int, maya: LampUser, resources: Resources
 ) -> None:
     method = PersonaAgentMethod.model_validate({"without": without, "n": 2})
-    program, asked = await prepared(method, maya, bench)
+    program, asked = await prepared(method, maya, resources)
     assert asked == ["response"] * calls
     assert hasattr(program, "alignment") is bool(calls)
 
 
 async def test_the_first_persona_of_the_paper_knows_what_is_older_than_the_batch(
-    maya: LampUser, bench: Workbench
+    maya: LampUser, resources: Resources
 ) -> None:
     method = PersonaAgentMethod(preset="paper", without="alignment", n=2)
-    program, _ = await prepared(method, maya, bench)
+    program, _ = await prepared(method, maya, resources)
     assert program.persona.causes == {"maya-past-0", "maya-past-1", "maya-past-2"}
 
 
 async def test_where_answers_are_weighed_the_first_persona_counts_none_in_words(
-    maya: LampUser, bench: Workbench
+    maya: LampUser, resources: Resources
 ) -> None:
-    program, _ = await prepared(PersonaAgentMethod(without="alignment"), maya, bench)
+    program, _ = await prepared(PersonaAgentMethod(without="alignment"), maya, resources)
     assert program.persona.lines == ()
-    unweighed, _ = await prepared(PersonaAgentMethod(without="weights", n=2), made_up_user("ben", {}, TAGS), bench)
+    unweighed, _ = await prepared(PersonaAgentMethod(without="weights", n=2), made_up_user("ben", {}, TAGS), resources)
     assert [line.kind for line in unweighed.persona.lines] == ["statement"]
 
 
 @pytest.mark.parametrize("without", ["persona", "memory"])
-async def test_an_ablated_persona_knows_nothing(without: str, maya: LampUser, bench: Workbench) -> None:
+async def test_an_ablated_persona_knows_nothing(without: str, maya: LampUser, resources: Resources) -> None:
     method = PersonaAgentMethod.model_validate({"preset": "paper", "without": without})
-    program, _ = await prepared(method, maya, bench)
+    program, _ = await prepared(method, maya, resources)
     first = program.alignment.base if without == "memory" else program.persona
     assert not first.causes
     assert bool(first.lines) is (without == "memory")
 
 
-async def test_a_history_without_labels_is_answered_under_the_first_persona(bench: Workbench, maya: LampUser) -> None:
+async def test_a_history_without_labels_is_answered_under_the_first_persona(
+    resources: Resources, maya: LampUser
+) -> None:
     unlabelled = tuple(one.model_copy(update={"ground_truth": None}) for one in maya.history)
-    program, asked = await prepared(PersonaAgentMethod(), LampUser("maya", unlabelled, maya.questions), bench)
+    program, asked = await prepared(PersonaAgentMethod(), LampUser("maya", unlabelled, maya.questions), resources)
     assert not hasattr(program, "alignment")
     assert asked == []
 
@@ -109,10 +111,10 @@ def test_options_of_the_other_preset_are_refused(name: str) -> None:
         methods_named([f"personaagent:{name}"], TASK)
 
 
-async def test_it_learns_online_by_remembering(maya: LampUser, bench: Workbench) -> None:
-    program, _ = await prepared(PersonaAgentMethod(without="alignment"), maya, bench)
+async def test_it_learns_online_by_remembering(maya: LampUser, resources: Resources) -> None:
+    program, _ = await prepared(PersonaAgentMethod(without="alignment"), maya, resources)
     grown = LampUser("maya", (*maya.history, *maya.questions), ())
-    assert await PersonaAgentMethod(without="alignment").learn(program, grown, bench) is program
+    assert await PersonaAgentMethod(without="alignment").learn(program, grown, resources) is program
     assert "q1" in {one.interaction_id for one in program.memory.history()}
 
 

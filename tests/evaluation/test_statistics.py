@@ -14,22 +14,25 @@ from personaagent.data.alignment import Spend
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import task_named
 from personaagent.data.task import Task
-from personaagent.evaluation import Row, metrics_over_scored, official_metrics, summarise
+from personaagent.evaluation import Row, official_metrics, summarise
 from personaagent.evaluation.intervals import (
     PLAIN,
     SHARE,
     SHARE_EXCESS,
     SIZE,
     Estimate,
+    Sample,
     Scale,
+    averaged,
     estimates,
     excess_intervals,
     intervals,
     per_user_estimates,
+    pooled,
+    scored,
 )
-from personaagent.evaluation.official import Array
-from personaagent.evaluation.paired import Difference, differences, per_user_differences, scored_by_both
-from personaagent.evaluation.totals import Sample, averaged, pooled, scored
+from personaagent.evaluation.metrics import Array, metrics
+from personaagent.evaluation.paired import compared, differences
 
 CITATIONS, MOVIES, RATINGS, HEADLINES = (task_named(name) for name in ("LaMP-1", "LaMP-2M", "LaMP-3", "LaMP-4"))
 ANSWERS = {
@@ -131,7 +134,7 @@ def test_scored_rows_come_to_our_metrics(task: Task, data: st.DataObject) -> Non
         one.model_copy(update={"parsed": None, "status": "unparsed"}) if number % 3 == 0 else one
         for number, one in enumerate(data.draw(answered(task)))
     ]
-    ours = metrics_over_scored(task, rows)
+    ours = metrics(task, scored(rows))
     assert pooled(task, scored(rows)).values == pytest.approx(ours, rel=1e-12, nan_ok=True)
 
 
@@ -304,14 +307,13 @@ def test_another_seed_moves_the_ends_of_an_interval_by_little() -> None:
     assert len(set(low)) > 1
 
 
-@pytest.mark.parametrize(("statistics", "of"), [(differences, pooled), (per_user_differences, averaged)])
-def test_with_few_users_the_p_value_is_scipys_exact_one(
-    statistics: Callable[..., dict[str, Difference]], of: Callable[..., Sample]
-) -> None:
+@pytest.mark.parametrize("of", [pooled, averaged])
+def test_with_few_users_the_p_value_is_scipys_exact_one(of: Callable[..., Sample]) -> None:
     generator = np.random.default_rng(8)
     method, baseline = ([generator.integers(0, spread, 3).tolist() for _ in range(9)] for spread in (3, 5))
-    found = statistics(RATINGS, rated(method), rated(baseline))["mae"]
-    by_user = (of(RATINGS, rated(errors)).totals[:, 1] for errors in (method, baseline))
+    first, second = (of(RATINGS, rated(errors)) for errors in (method, baseline))
+    found = compared(first, second)["mae"]
+    by_user = (sample.totals[:, 1] for sample in (first, second))
     expected = stats.permutation_test(
         tuple(by_user), lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples", n_resamples=2**9
     )
@@ -364,7 +366,7 @@ def test_a_difference_is_the_method_less_the_baseline_in_each_metric() -> None:
         "mae": pytest.approx(2 / 5 - 8 / 5),
         "rmse": pytest.approx(math.sqrt(2 / 5) - math.sqrt(16 / 5)),
     }
-    of_users = per_user_differences(RATINGS, better, worse)
+    of_users = compared(averaged(RATINGS, better), averaged(RATINGS, worse))
     assert of_users["mae"].value == pytest.approx((1 / 2 + 1 / 3) / 2 - (3 / 2 + 5 / 3) / 2)
 
 
@@ -373,13 +375,6 @@ def test_methods_are_compared_on_the_same_questions() -> None:
     with pytest.raises(InputError, match="question 'user 00-1' of user 'user 00' is missing from the baseline's rows"):
         differences(RATINGS, rows, [one for one in rows if one.question_id != "user 00-1"])
     with pytest.raises(InputError, match="question 'user 01-0' of user 'user 01' is missing from the method's rows"):
-        per_user_differences(RATINGS, rows[:2], rows)
+        differences(RATINGS, rows[:2], rows)
     with pytest.raises(InputError, match="question 'user 00-0' of user 'user 00' is there twice"):
         differences(RATINGS, [*rows, rows[0]], rows)
-
-
-def test_scored_only_compares_what_both_methods_scored() -> None:
-    method = rows_of({"maya": [("1", "1"), (None, "1")], "omar": [("2", "1"), ("3", "1")]})
-    baseline = rows_of({"maya": [("5", "1"), ("1", "1")], "omar": [("1", "1"), (None, "1")]})
-    found = differences(RATINGS, *scored_by_both(method, reversed(baseline)))["mae"]
-    assert (found.value, found.users) == (pytest.approx((0 + 1) / 2 - (4 + 0) / 2), 2)

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 from personaagent.data.task import Task
-from personaagent.evaluation.intervals import intervals
-from personaagent.evaluation.official import Array, metrics_of
+from personaagent.evaluation.intervals import Sample, intervals
+from personaagent.evaluation.metrics import Array, metrics_of
 from personaagent.evaluation.paired import compared
-from personaagent.evaluation.totals import Sample
 
 SHARE, FULL = 200, 4_000
 DRAWS = 1_000

@@ -10,9 +10,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from personaagent.evaluation.official import Array
+from personaagent.evaluation.intervals import Sample
+from personaagent.evaluation.metrics import Array
 from personaagent.evaluation.paired import holm, users_needed
-from personaagent.evaluation.totals import Sample
 
 
 def as_means(values: Array) -> Sample:

@@ -84,3 +84,8 @@ def test_methods_stay_apart_and_in_order() -> None:
         ("b", 2, 0),
         ("a", 1, 4),
     ]
+
+
+def test_questions_of_two_users_count_twice_even_under_one_id() -> None:
+    rows = [row("1", "5", "5"), row("1", "4", "4", user_key="omar")]
+    assert summarise(RATINGS, rows).as_json()["questions"] == 2

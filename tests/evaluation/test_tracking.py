@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from personaagent.data.errors import TrackingError
 from personaagent.data.task import Task
-from personaagent.evaluation.protocol import FinishedEvaluation
+from personaagent.evaluation.record import FinishedEvaluation
 from personaagent.evaluation.report import TaskAnalysis
 from personaagent.evaluation.tracking import EXPERIMENT, EvaluationTracker, evaluation_fingerprint, open_tracker
 from personaagent.settings import Settings

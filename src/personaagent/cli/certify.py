@@ -15,9 +15,9 @@ from .grouped import grouped
 from .show import certification_table, progress_bar
 
 if TYPE_CHECKING:
-    from ..evaluation.certifying import Certification
-    from ..evaluation.job import EvaluationJob
-    from ..evaluation.personaagent_method import PersonaAgentMethod
+    from ..evaluation.agent_methods import PersonaAgentMethod
+    from ..evaluation.calibration import Certification
+    from ..evaluation.run import EvaluationJob
     from ..journal import OpenRun
     from ..journal.plan import Plan
     from ..settings import Settings
@@ -48,8 +48,8 @@ def certify(
     as_json: Json = False,
 ) -> None:
     """Ask each user's latest 3 past interactions again, and write down which kinds of change prove to help."""
-    from ..evaluation.job import EvaluationJob, open_journal_store
-    from ..evaluation.personaagent_method import PersonaAgentMethod
+    from ..evaluation.agent_methods import PersonaAgentMethod
+    from ..evaluation.run import EvaluationJob, open_journal_store
     from ..journal import new_run
 
     configured = settings_asking(context, asking)
@@ -90,14 +90,18 @@ def _certification(
     older: int,
     concurrency: int,
 ) -> "Certification":
-    from ..evaluation.certifying import certify as certify_users
-    from ..evaluation.workbench import Workbench
+    from ..evaluation.calibration import certify as certify_users
+    from ..evaluation.resources import Resources
     from ..programs.scope import within
 
     [task] = job.tasks
     data = job.data(task)
-    with within(task), Workbench(data.task, configured, paying.lms.get) as bench, _progress(len(data.users)) as done:
-        work = certify_users(data, method, bench, older=older, concurrency=concurrency, done=done)
+    with (
+        within(task),
+        Resources(data.task, configured, paying.lms.get) as resources,
+        _progress(len(data.users)) as done,
+    ):
+        work = certify_users(data, method, resources, older=older, concurrency=concurrency, done=done)
         return asyncio.run(work)
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from ..data.alignment import Spend
     from ..data.call import Run as RecordedRun
-    from ..evaluation.events import Event
-    from ..evaluation.job import EvaluationJob
+    from ..evaluation import Event
     from ..evaluation.ray_engine import RayEngine
+    from ..evaluation.run import EvaluationJob
     from ..evaluation.summary import Evaluation
     from ..journal import OpenRun
     from ..journal.plan import Plan
@@ -81,7 +81,7 @@ def evaluate(
     """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
     import asyncio
 
-    from ..evaluation.job import Doing, unfinished_run
+    from ..evaluation.run import run_job, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
 
@@ -98,8 +98,10 @@ def evaluate(
     ):
         at_once = work.concurrency or (engine.cpus if engine else 1)
         lms: Mapping[str, dspy.LM] = paying.lms if paying else {}
-        doing = Doing(configured, concurrency=at_once, listen=listen, lm_of=lms.get, engine=engine)
-        results = asyncio.run(doing.evaluate(job, None if spending.dry_run else kept))
+        rows_in = None if spending.dry_run else kept
+        results = asyncio.run(
+            run_job(job, configured, out=rows_in, concurrency=at_once, listen=listen, lm_of=lms.get, engine=engine)
+        )
         if paying is not None:
             paying.result = fingerprint_of_all(results.values())
     if spending.dry_run:
@@ -115,8 +117,8 @@ def evaluate(
 
 
 def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
-    from ..evaluation.job import EvaluationJob
-    from ..evaluation.sweeps import ABLATIONS, swept
+    from ..evaluation.names import ABLATIONS, swept
+    from ..evaluation.run import EvaluationJob
 
     names = (*(methods.method or ()), *(ABLATIONS if methods.ablations else ()), *swept(methods.sweep or ()))
     return EvaluationJob(
@@ -145,7 +147,7 @@ def _paying(
     methods: "Sequence[str]", work: "RecordedRun", configured: "Settings", spending: Spending
 ) -> "Generator[OpenRun | Plan | None]":
     """Journal the calls, if any of the methods makes one."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
 
     if {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
         yield None
@@ -192,7 +194,7 @@ class _Shown:
         self._calls = self._tokens = 0
 
     def __call__(self, event: "Event") -> None:
-        from ..evaluation.events import EvaluationStarted, QuestionAnswered, UserPrepared
+        from ..evaluation import EvaluationStarted, QuestionAnswered, UserPrepared
 
         match event:
             case EvaluationStarted(methods, _, questions):

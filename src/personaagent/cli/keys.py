@@ -63,7 +63,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key and print it, this once: only its hash is stored."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
 
     with open_journal_store(settings(context)) as store:
         key, token = store.keys.create(role, tenant=tenant, user_id=user, limits=limits.of_key())
@@ -77,7 +77,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the keys, revoked ones too, oldest first."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
 
     with open_journal_store(settings(context)) as store:
         keys = store.keys.all()
@@ -91,7 +91,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def revoke(context: typer.Context, key_id: Annotated[str, typer.Argument(help="Which key (see `keys list`).")]) -> None:
     """Let a key open nothing from now on, in a running server too."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
 
     with open_journal_store(settings(context)) as store:
         store.keys.revoke(key_id)

@@ -22,7 +22,7 @@ def spend(
     """Show what was spent, by run, user, role and model."""
     from ..data.call import as_written
     from ..data.store import user_key
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
     from ..journal import note_names
 
     with open_journal_store(settings(context)) as store:
@@ -47,7 +47,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Do an alignment or evaluation again with no LM and no network, and see that it comes to the same."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
     from ..replay import replay as replay_run
 
     with open_journal_store(settings(context)) as store:
@@ -65,7 +65,7 @@ def replay(
 @grouped
 def export_run(context: typer.Context, run: RunId, file: Annotated[Path, typer.Argument(help="To write.")]) -> None:
     """Write a run to one portable file: prompts and answers are in it, keys are not."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
     from ..journal.portable import export_run as export
 
     with open_journal_store(settings(context)) as store:
@@ -76,7 +76,7 @@ def export_run(context: typer.Context, run: RunId, file: Annotated[Path, typer.A
 @grouped
 def import_run(context: typer.Context, file: Annotated[Path, typer.Argument(help="From export-run.")]) -> None:
     """Record a run from a file, to replay it here."""
-    from ..evaluation.job import open_journal_store
+    from ..evaluation.run import open_journal_store
     from ..journal.portable import import_run as import_
 
     with open_journal_store(settings(context)) as store:

@@ -1,10 +1,14 @@
 """Methods on tasks: rows first, totals from rows."""
 
-from .baseline_methods import (
+from .agent_methods import BootstrapMethod, GepaMethod, MiproMethod, PersonaAgentMethod, ReAnchorMethod
+from .answering import UserPrepared
+from .methods import (
     IclMethod,
     KnnMethod,
+    ListedMethod,
     MajorityMethod,
     MemBankMethod,
+    Method,
     PagMethod,
     PriorMethod,
     PromptMethod,
@@ -12,17 +16,13 @@ from .baseline_methods import (
     ReActMethod,
     VotesMethod,
 )
-from .events import EvaluationStarted, Event, Listener, QuestionAnswered, UserPrepared
-from .job import evaluate
-from .listing import METHODS
-from .methods import ListedMethod, Method, methods_named
-from .official import Metrics, official_metrics
-from .optimizer_methods import BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod
-from .personaagent_method import PersonaAgentMethod
-from .rows import Row
+from .metrics import Metrics, official_metrics
+from .names import METHODS, methods_named
+from .record import Row
+from .resources import Resources
+from .run import EvaluationStarted, Event, Listener, QuestionAnswered, evaluate
 from .selection import select
-from .summary import Evaluation, MethodSummary, metrics_over_scored, summarise
-from .workbench import Workbench
+from .summary import Evaluation, MethodSummary, summarise
 
 __all__ = [
     "METHODS",
@@ -49,13 +49,12 @@ __all__ = [
     "RagMethod",
     "ReActMethod",
     "ReAnchorMethod",
+    "Resources",
     "Row",
     "UserPrepared",
     "VotesMethod",
-    "Workbench",
     "evaluate",
     "methods_named",
-    "metrics_over_scored",
     "official_metrics",
     "select",
     "summarise",

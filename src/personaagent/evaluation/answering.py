@@ -1,4 +1,4 @@
-"""One method answering one user's questions: prepare the program, ask, and make a row of whatever comes of it."""
+"""One method answering users' questions: prepare a program for each user, ask it, and make a row of every answer."""
 
 import asyncio
 import contextvars
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, 
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -24,16 +24,19 @@ from ..data.store import user_key
 from ..data.task import Task
 from ..programs.scope import within
 from ..programs.spend import measure
-from .events import UserPrepared
 from .methods import Method
-from .protocol import persona_of
-from .rows import Row, Status
-from .workbench import Workbench
+from .record import PersonaRecord, Row, Status, persona_of
+from .resources import Resources
+
+_LOG = logging.getLogger(__name__)
+_MAX_MESSAGE = 500
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class MethodWork:
-    """Users whose questions a method is to answer."""
+class MethodJob:
+    """One method, and the users whose questions it is to answer."""
 
     method: Method
     task: Task
@@ -52,122 +55,114 @@ class MethodWork:
     """Users answered at once."""
 
 
-_LOG = logging.getLogger(__name__)
+@dataclass(frozen=True)
+class UserPrepared:
+    """A method has a program for a user, or failed to make one."""
 
-NOTHING = Spend()
-
-Result = TypeVar("Result")
-
-
-class Attempt(NamedTuple, Generic[Result]):
-    """What a piece of a method's work came to, and what it took."""
-
-    result: Result | None
-    error: Exception | None
+    method: str
+    user_key: str
     spend: Spend
+    persona: PersonaRecord | None
+    """The persona under which the program answers; None if it has none, or there is no program."""
 
 
-async def attempt(work: Awaitable[Result]) -> Attempt[Result]:
-    """Await a method's work; see `attempt_here`."""
-    result = None
-    with _kept() as kept:
-        result = await work
-    return Attempt(result, kept.error, kept.spend)
-
-
-def attempt_here(work: Callable[[], Result]) -> Attempt[Result]:
-    """Do a method's work, in this thread: whatever fails beyond this boundary is data, and the run goes on.
-
-    A run that must not go on is not a failure of the method: its `StoppedError` passes. DSPy keeps no trace and no
-    history of the work: over thousands of questions they would fill the memory with prompts.
-    """
-    result = None
-    with _kept() as kept:
-        result = work()
-    return Attempt(result, kept.error, kept.spend)
+Emit = Callable[[UserPrepared | Row], None]
+"""Takes what becomes of one user's questions, as soon as it is known."""
 
 
 @dataclass
-class _Kept:
+class Outcome(Generic[Result]):
+    """The result of some work of a method or its error, and what it spent."""
+
+    result: Result | None = None
     error: Exception | None = None
-    spend: Spend = NOTHING
+    spend: Spend = field(default_factory=Spend)
 
 
 @contextmanager
-def _kept() -> Generator[_Kept]:
-    kept = _Kept()
+def caught(outcome: Outcome[Any]) -> Generator[None]:
+    """Note the error and the spend of what a method does inside: an error of it is data, and the run goes on.
+
+    A `StoppedError` passes: it means that the run must not go on. DSPy keeps no trace and no history of the work: over
+    thousands of questions they would fill the memory with prompts.
+    """
     with measure() as meter, dspy.context(trace=None, disable_history=True):
         try:
-            yield kept
+            yield
         except StoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - methods are other people's code; the error becomes a row
             _LOG.debug("a method failed", exc_info=error)
-            kept.error = error
-    kept.spend = meter.spend
+            outcome.error = error
+    outcome.spend = meter.spend
 
 
-_MAX_MESSAGE = 500
-
-Hear = Callable[[UserPrepared | Row], None]
-"""Takes what one user's questions come to, as soon as it is known."""
+def attempt(work: Callable[[], Result]) -> Outcome[Result]:
+    """Do a method's work, in this thread; see `caught`."""
+    outcome = Outcome[Result]()
+    with caught(outcome):
+        outcome.result = work()
+    return outcome
 
 
 @dataclass(frozen=True)
 class Answering:
-    """How one method answers any user."""
+    """Answers the questions of any user of a job.
 
-    work: MethodWork
-    bench: Workbench
+    Programs run in `threads`, one for each user under way: awaited, one call of DSPy's changes threads four times.
+    """
+
+    job: MethodJob
+    resources: Resources
     threads: Executor
-    """Where programs run, one for each user under way: awaited, one call of DSPy's changes threads four times."""
 
-    @cached_property
-    def _name(self) -> str:
-        return self.work.method.name
-
-    async def answer(self, user: LampUser, hear: Hear) -> None:
+    async def answer(self, user: LampUser, emit: Emit) -> None:
         """Prepare the user's program and ask one question after the other, in the order of time.
 
         Questions of one user begin alike, and an LM that was asked the one before computes only what is new.
         """
-        program = await self._make(user, "preparation", self.work.method.prepare(user, self.bench), hear)
-        await self._answer(user, user.questions[0], program, hear, costs=True)
+        method = self.job.method
+        program = await self._prepared(user, "preparation", method.prepare(user, self.resources), emit)
+        await self._answer(user, user.questions[0], program, emit, is_new=True)
         for answered, question in pairwise(user.questions):
-            known = program.result if self.work.online else None
+            known = program.result if self.job.online else None
             if known is not None:
                 user = replace(user, history=(*user.history, answered))
-                learning = self.work.method.learn(known, user, self.bench)
-                program = await self._make(user, f"learning {answered.interaction_id}", learning, hear)
-            await self._answer(user, question, program, hear, costs=known is not None)
+                learning = method.learn(known, user, self.resources)
+                program = await self._prepared(user, f"learning {answered.interaction_id}", learning, emit)
+            await self._answer(user, question, program, emit, is_new=known is not None)
 
-    async def _make(
-        self, user: LampUser, place: str, program: Awaitable[dspy.Module], hear: Hear
-    ) -> Attempt[dspy.Module]:
-        key = user_key(user.user_id)
-        with within(self._name, place, user_key=key):
-            made = await attempt(program)
-        hear(UserPrepared(self._name, key, made.spend, persona_of(made.result, self._name, key)))
-        return made
+    async def _prepared(
+        self, user: LampUser, place: str, program: Awaitable[dspy.Module], emit: Emit
+    ) -> Outcome[dspy.Module]:
+        name, key = self.job.method.name, user_key(user.user_id)
+        prepared = Outcome[dspy.Module]()
+        with within(name, place, user_key=key), caught(prepared):
+            prepared.result = await program
+        emit(UserPrepared(name, key, prepared.spend, persona_of(prepared.result, name, key)))
+        return prepared
 
     async def _answer(
-        self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], hear: Hear, *, costs: bool
+        self, user: LampUser, question: Interaction, program: Outcome[dspy.Module], emit: Emit, *, is_new: bool
     ) -> None:
-        with within(self._name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
-            here = contextvars.copy_context()
-        answered = partial(self._row, user, question, program, costs=costs)
-        hear(await asyncio.get_running_loop().run_in_executor(self.threads, here.run, answered))
+        place = (self.job.method.name, f"question {question.interaction_id}")
+        with within(*place, user_key=user_key(user.user_id)):
+            context = contextvars.copy_context()
+        row = partial(self._row, user, question, program, is_new=is_new)
+        emit(await asyncio.get_running_loop().run_in_executor(self.threads, context.run, row))
 
-    def _row(self, user: LampUser, question: Interaction, program: Attempt[dspy.Module], *, costs: bool) -> Row:
-        """Ask one question, in a thread, and return what comes of it."""
-        task = self.work.task
-        answer = _asked(program, question)
-        response, probabilities = answer.result or _NO_ANSWER
+    def _row(self, user: LampUser, question: Interaction, program: Outcome[dspy.Module], *, is_new: bool) -> Row:
+        """Ask one question; a program that is new to this question has its spend on the row."""
+        task = self.job.task
+        answer = Outcome[_Answer](error=program.error)
+        if program.result is not None:
+            answer = attempt(partial(_answer_of, program.result, question.query))
+        response, probabilities = answer.result or _Answer(None, None)
         parsed = None if response is None else task.parse(response)
-        scored = attempt_here(partial(self._score, question, parsed))
+        scored = attempt(partial(self._score, question, parsed))
         error = answer.error or scored.error
         return Row(
-            method=self._name,
+            method=self.job.method.name,
             task=task.name,
             user_key=user_key(user.user_id),
             question_id=question.interaction_id,
@@ -180,13 +175,13 @@ class Answering:
             error=type(error).__name__ if error else None,
             message=str(error)[:_MAX_MESSAGE] if error else None,
             spend=answer.spend,
-            preparation=program.spend if costs else None,
+            preparation=program.spend if is_new else None,
         )
 
     def _score(self, question: Interaction, parsed: str | None) -> float | None:
-        if self.work.metric is None or parsed is None:
+        if self.job.metric is None or parsed is None:
             return None
-        return score_of(self.work.metric, question, parsed)
+        return score_of(self.job.metric, question, parsed)
 
 
 class _Answer(NamedTuple):
@@ -194,48 +189,35 @@ class _Answer(NamedTuple):
     probabilities: dict[str, float] | None
 
 
-_NO_ANSWER = _Answer(None, None)
-
-
-def _asked(program: Attempt[dspy.Module], question: Interaction) -> Attempt[_Answer]:
-    if program.result is None:
-        return Attempt(None, program.error, NOTHING)
-    return attempt_here(partial(_answered, program.result, question.query))
-
-
-def _answered(program: dspy.Module, query: str) -> _Answer:
+def _answer_of(program: dspy.Module, query: str) -> _Answer:
     prediction = program(query=query)
     probabilities = getattr(prediction, "probabilities", None)
     response = prediction.response
     return _Answer(None if response is None else str(response), probabilities and dict(probabilities))
 
 
-def _status(program: Attempt[dspy.Module], answer: Attempt[_Answer], parsed: str | None) -> Status:
+def _status(program: Outcome[dspy.Module], answer: Outcome[_Answer], parsed: str | None) -> Status:
     if parsed is not None:
         return "scored"
     answered = program.result is not None and (answer.error is None or isinstance(answer.error, AnswerError))
     return "unparsed" if answered else "failed"
 
 
-async def a_few_at_once(
-    most: int, users: Sequence[LampUser], work: Callable[[LampUser], Coroutine[Any, Any, None]]
+async def for_each_user(
+    users: Sequence[LampUser], do: Callable[[LampUser], Coroutine[Any, Any, None]], *, concurrency: int
 ) -> None:
-    """Do the work of every user, begun in this order, with at most so many under way; errors as in `together`."""
-    under_way = asyncio.Semaphore(most)
+    """Do something for every user, begun in this order, with at most so many under way.
 
-    async def one(user: LampUser) -> None:
-        async with under_way:
-            await work(user)
-
-    await together([one(user) for user in users])
-
-
-async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Do all of them at once; when one raises, stop the others and raise that.
-
-    When the run is to stop, calls under way are waited for: they are paid, and their answers are recorded.
+    When one raises, the others are stopped and the error is raised. When the run is to stop, calls under way are waited
+    for: they are paid, and their answers are recorded.
     """
-    tasks = [asyncio.create_task(work) for work in works]
+    free = asyncio.Semaphore(concurrency)
+
+    async def do_when_free(user: LampUser) -> None:
+        async with free:
+            await do(user)
+
+    tasks = [asyncio.create_task(do_when_free(user)) for user in users]
     try:
         await asyncio.gather(*tasks)
     except StoppedError:

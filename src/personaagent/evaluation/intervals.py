@@ -1,19 +1,101 @@
-"""How far a number of an evaluation can be trusted: 95 % intervals over users."""
+"""How far a number of an evaluation can be trusted: rows as totals per user, and 95 % intervals over users.
+
+Questions of one user are not independent, users are: every interval and test here draws, swaps or leaves out whole
+users. As totals add up, a thousand resamples of the users are one matrix product.
+"""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 
 from ..data.task import Task
-from .official import Array
-from .rows import Row
-from .scores import ERRORS
-from .totals import Sample, averaged, pooled
+from .metrics import CALIBRATION_ERROR, ERRORS, Array, Metrics, have_probabilities, metrics_of, totals_of
+from .record import Row
 
 TINY = 1e-12
 """Differences below this are the rounding of sums."""
+LEVEL = 0.95
+DRAWS = 10_000
+"""Resamples of users, or random swaps of methods."""
+BATCH = 1_000
+"""Draws that are held in memory at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What was achieved with each of a sample of users, in numbers that add up."""
+
+    totals: Array
+    """Users x columns, users in the order of their keys. The first column is a user's weight, above 0."""
+    metrics: Callable[[Array], dict[str, Array]]
+    """The metrics that sums of such totals (..., columns) come to, each of shape (...)."""
+
+    @property
+    def users(self) -> int:
+        """How many users."""
+        return len(self.totals)
+
+    @property
+    def values(self) -> Metrics:
+        """The metrics of the sample as it is; none of no users."""
+        if not self.users:
+            return {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {name: float(value) for name, value in self.metrics(self.totals.sum(axis=0)).items()}
+
+    @property
+    def without_each(self) -> dict[str, Array]:
+        """The metrics without each user in turn (users), of two users or more."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.metrics(self.totals.sum(axis=0) - self.totals)
+
+    @property
+    def shares(self) -> Array:
+        """The users' shares of the weight."""
+        weights = self.totals[:, 0]
+        return weights / weights.sum()
+
+
+def pooled(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
+    """Return the users' totals by one method: users count by their questions, as in the official averages.
+
+    Log loss and calibration error are among the metrics, by default, if the method says how probable its answers are.
+    """
+    ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
+    if with_probabilities is None:
+        with_probabilities = have_probabilities(ordered)
+    totals = [
+        totals_of(task, list(its_rows), with_probabilities=with_probabilities)
+        for _, its_rows in groupby(ordered, key=lambda row: row.user_key)
+    ]
+    return Sample(np.array(totals), partial(metrics_of, task, with_probabilities=with_probabilities))
+
+
+def averaged(task: Task, rows: Iterable[Row]) -> Sample:
+    """Return the users' own metrics: users count equally; otherwise as `pooled`.
+
+    The calibration error is not among them: of one user's few questions it is chance.
+    """
+    of_questions = pooled(task, rows)
+    if not of_questions.users:
+        return of_questions
+    of_users = of_questions.metrics(of_questions.totals)
+    of_users.pop(CALIBRATION_ERROR, None)
+    totals = np.stack([np.ones(of_questions.users), *of_users.values()], axis=-1)
+    return Sample(totals, partial(_averages, tuple(of_users)))
+
+
+def _averages(names: Sequence[str], totals: Array) -> dict[str, Array]:
+    return {name: totals[..., column] / totals[..., 0] for column, name in enumerate(names, 1)}
+
+
+def scored(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that were scored, each with its answer as we read it: what "scored only" statistics take."""
+    return [row.model_copy(update={"prediction": row.parsed}) for row in rows if row.status == "scored"]
 
 
 @dataclass(frozen=True)
@@ -59,31 +141,6 @@ PLAIN = Scale(lambda value: value, lambda value: value)
 
 
 @dataclass(frozen=True)
-class Scales:
-    """The scale of a metric that is a share, and that of one that may be of any size."""
-
-    share: Scale
-    size: Scale
-
-    def of(self, metric: str, of_users: Array) -> Scale:
-        """Return the scale of a metric, which is a share if it is no error and no user has more than 1 of it."""
-        return self.share if metric not in ERRORS and (np.abs(of_users) <= 1 + TINY).all() else self.size
-
-
-METRICS = Scales(SHARE, SIZE)
-"""Of metrics, which are 0 or more."""
-EXCESSES = Scales(SHARE_EXCESS, PLAIN)
-"""Of one method's metrics less another's."""
-
-
-LEVEL = 0.95
-DRAWS = 10_000
-"""Resamples of users, or random swaps of methods."""
-BATCH = 1_000
-"""Draws that are held in memory at a time."""
-
-
-@dataclass(frozen=True)
 class Estimate:
     """A number and its 95 % interval."""
 
@@ -94,16 +151,9 @@ class Estimate:
 
 
 def estimates(task: Task, rows: Iterable[Row], seed: int = 0) -> dict[str, Estimate]:
-    """Return each metric over all questions, with the interval in which it would lie for users like these.
+    """Return each metric of a method over all questions, with the interval in which it would lie for users like these.
 
-    Args:
-        task: The task of the rows.
-        rows: The rows of one method, in any order; no answer is a wrong answer. For scored questions alone, pass
-            `scored(rows)`.
-        seed: Of the resamples.
-
-    Returns:
-        The metrics of the task's kind; none if there are no rows.
+    No answer is a wrong answer; for scored questions alone, pass `scored(rows)`.
     """
     return intervals(pooled(task, rows), seed)
 
@@ -133,15 +183,13 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
     Bell and McCaffrey, Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples, Survey
     Methodology 28 (2002) (expansion and degrees of freedom of uneven samples).
 
-    Args:
-        sample: The users.
-        seed: Of the resamples: the same seed, the same interval.
-        resamples: How many; the default keeps the seed's share in an interval's end to a few hundredths of its width.
+    The same seed gives the same interval; so many resamples keep its share in an interval's end to a few hundredths of
+    the width.
     """
     if sample.users < 2:
-        return _alone(sample)
+        return _without_intervals(sample)
     falls_short = math.sqrt(max(1 - float((sample.shares**2).sum()), 1 / 2))
-    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, METRICS)
+    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, SHARE, SIZE)
 
 
 def excess_intervals(sample: Sample) -> dict[str, Estimate]:
@@ -153,13 +201,10 @@ def excess_intervals(sample: Sample) -> dict[str, Estimate]:
     simulations the interval holds the truth in 93 to 97 % of samples of ten or more users.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; otherwise as `intervals`.
-
-    Args:
-        sample: The users; its metrics are differences.
     """
     if sample.users < 2:
-        return _alone(sample)
-    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), EXCESSES)
+        return _without_intervals(sample)
+    return _intervals(sample, sample.without_each, math.sqrt(sample.users - 1), SHARE_EXCESS, PLAIN)
 
 
 def batches(total: int) -> Iterator[int]:
@@ -177,19 +222,22 @@ def _resampled(sample: Sample, generator: np.random.Generator, resamples: int) -
     return {name: np.concatenate([batch[name] for batch in drawn]) for name in drawn[0]}
 
 
-def _alone(sample: Sample) -> dict[str, Estimate]:
+def _without_intervals(sample: Sample) -> dict[str, Estimate]:
     return {name: Estimate(value, None, None) for name, value in sample.values.items()}
 
 
-def _intervals(sample: Sample, others: dict[str, Array], expansion: float, scales: Scales) -> dict[str, Estimate]:
+def _intervals(
+    sample: Sample, others: dict[str, Array], expansion: float, of_share: Scale, of_size: Scale
+) -> dict[str, Estimate]:
     """Return intervals by how far the metrics of other samples lie from the value, times a factor."""
     margin = _student(sample.shares) * expansion
     with np.errstate(over="ignore", invalid="ignore"):
         of_users = sample.metrics(sample.totals)
-    return {
-        name: _interval(value, others[name], margin, scales.of(name, of_users[name]))
-        for name, value in sample.values.items()
-    }
+    found: dict[str, Estimate] = {}
+    for name, value in sample.values.items():  # a share is no error, and no user has more than 1 of it
+        is_share = name not in ERRORS and (np.abs(of_users[name]) <= 1 + TINY).all()
+        found[name] = _interval(value, others[name], margin, of_share if is_share else of_size)
+    return found
 
 
 def _student(shares: Array) -> float:

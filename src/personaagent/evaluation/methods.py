@@ -1,24 +1,35 @@
-"""Methods: how each system makes the program that answers one user's questions, and the names by which they go."""
+"""What an evaluation compares: how each system makes the program that answers one user's questions.
+
+The baselines are here; PersonaAgent and DSPy's optimizers have files of their own.
+"""
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
-from pydantic import ValidationError
+import dspy
+from pydantic import Field
 
-from ..data.errors import InputError, UnknownNameError
+from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
 from ..data.nouns import Noun
 from ..data.store import user_key
 from ..data.task import Task
-
-if TYPE_CHECKING:
-    import dspy
-
-    from .workbench import Workbench
+from ..journal.tools import recorded_tool
+from ..programs.baselines.icl import Icl
+from ..programs.baselines.knn import Knn
+from ..programs.baselines.majority import Majority
+from ..programs.baselines.membank import BuildMemoryBank, MemBank
+from ..programs.baselines.pag import Pag, ProfileSummary
+from ..programs.baselines.prompt import Prompt
+from ..programs.baselines.rag import Rag
+from ..programs.baselines.react import React
+from ..programs.baselines.retrievers import Bm25Retriever, DenseRetriever, Retriever
+from ..programs.baselines.weighed import Habits, Past, WithWeights
+from ..programs.tools.wikipedia import wikipedia_page_tool
+from .resources import Resources
 
 
 class Method(Protocol):
@@ -29,7 +40,7 @@ class Method(Protocol):
         """Names it in rows and reports."""
         ...
 
-    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+    async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
         """Return the program that answers this user's questions, called as `program(query=...)`.
 
         It may know `user.history` and what the questions ask, never their ground truths. Its predictions have a
@@ -37,13 +48,15 @@ class Method(Protocol):
         """
         ...
 
-    async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
+    async def learn(self, program: dspy.Module, user: LampUser, resources: Resources) -> dspy.Module:
         """Return the program for the next question, when one more interaction ended `user.history`."""
         ...
 
 
 class ListedMethod(Noun):
-    """A method that goes by a name: its fields are its options, and those that are not as usual are in the name.
+    """A method with a name: its fields are its options, and those that are not the default are in the name.
+
+    Subclasses write `_program`.
 
     Example:
         >>> RagMethod(k=8).name
@@ -51,10 +64,12 @@ class ListedMethod(Noun):
     """
 
     kind: ClassVar[str]
+    answers_text: ClassVar[bool] = True
+    """Whether it can do tasks that ask for text, not for a label or a rating."""
 
     @property
     def name(self) -> str:
-        """The kind and the unusual options: `rag`, `rag:k=8`, `rag:k=8,retriever=dense`."""
+        """The kind and the options: `rag`, `rag:k=8`, `rag:k=8,retriever=dense`."""
         options = self.model_dump(exclude_defaults=True, exclude={"schema_version"})
         written = ",".join(f"{option}={value}" for option, value in options.items() if option != "schema_version")
         return f"{self.kind}:{written}" if written else self.kind
@@ -63,23 +78,28 @@ class ListedMethod(Noun):
         """Refuse a task that the method cannot do, or options that do not fit it.
 
         Raises:
-            InputError: It cannot.
+            InputError: It cannot, or they do not.
         """
+        if task.kind == "text" and not self.answers_text:
+            raise InputError(f"method {self.kind} answers with labels or ratings, but {task.name} asks for text")
+
+    async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
+        """Return the program that answers this user's questions; see `Method`."""
+        return await self._program(user, resources)
+
+    async def learn(self, program: dspy.Module, user: LampUser, resources: Resources) -> dspy.Module:
+        """Prepare the program anew."""
+        return await self.prepare(user, resources)
 
     @abstractmethod
-    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
-        """Return the program that answers this user's questions; see `Method`."""
-
-    async def learn(self, program: "dspy.Module", user: LampUser, bench: "Workbench") -> "dspy.Module":
-        """Return a program that is prepared anew."""
-        return await self.prepare(user, bench)
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module: ...
 
 
 class WeighedMethod(ListedMethod):
     """A method whose answers to labels and ratings can be weighed with what is known of the user.
 
-    Subclasses write `unweighed`; what is weighed is the same prompt, so arms that differ in weights alone ask the LM
-    once.
+    `_program` is the program without weights. They leave the prompt as it is, so methods that differ in weights alone
+    ask the LM once.
     """
 
     weights: Literal["none", "user", "global"] = "none"
@@ -106,72 +126,161 @@ class WeighedMethod(ListedMethod):
         return self.personal
 
     def check(self, task: Task) -> None:
-        """Refuse weights for a task whose answers are texts.
-
-        Raises:
-            InputError: They are.
-        """
+        """Refuse weights for a task whose answers are texts."""
         if task.kind == "text" and self.weights != "none":
             raise InputError(f"method {self.name}: {task.name} asks for text, and only labels and ratings are weighed")
 
-    @abstractmethod
-    async def unweighed(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
-        """Return the program whose answers are weighed."""
-
-    async def prepare(self, user: LampUser, bench: "Workbench") -> "dspy.Module":
+    async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
         """Return the program, with weights if it is to have them."""
-        from ..programs.baselines.weighed import Past, WithWeights
-
-        program = await self.unweighed(user, bench)
-        weights = bench.weights.get(user_key(user.user_id))
+        program = await self._program(user, resources)
+        weights = resources.weights.get(user_key(user.user_id))
         if weights is None:
             return program
         past = None
         if self.personal:
-            past = await asyncio.to_thread(Past, user.history, bench.task, bench.embedder)
-        return WithWeights(program, bench.task, weights, past)
+            past = await asyncio.to_thread(Past, user.history, resources.task, resources.embedder)
+        return WithWeights(program, resources.task, weights, past)
 
-    async def program_before(self, user: LampUser, interaction: Interaction, bench: "Workbench") -> "dspy.Module":
+    async def program_before(self, user: LampUser, interaction: Interaction, resources: Resources) -> dspy.Module:
         """Return the program, without weights, as it would have been before an interaction of the user's history."""
-        before = tuple(one for one in user.history if one.precedes(interaction))
-        return await self.unweighed(replace(user, history=before), bench)
+        before = tuple(earlier for earlier in user.history if earlier.precedes(interaction))
+        return await self._program(replace(user, history=before), resources)
 
 
-def methods_named(names: Sequence[str], task: Task) -> tuple[ListedMethod, ...]:
-    """Return the methods of these names, in this order.
+class MajorityMethod(ListedMethod):
+    """The user's most frequent label or rating; no LM."""
 
-    Args:
-        names: Names as in rows and reports: `majority`, `rag:k=8,retriever=dense`, `personaagent:without=persona`.
-        task: The task that they are for.
+    kind: ClassVar[str] = "majority"
+    answers_text: ClassVar[bool] = False
 
-    Raises:
-        UnknownNameError: There is no such method.
-        InputError: It has no such option, or cannot do this task.
-    """
-    methods = tuple(_method_named(name) for name in names)
-    for method in methods:
-        method.check(task)
-    return methods
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        return Majority(user.history)
 
 
-def _method_named(name: str) -> ListedMethod:
-    from .listing import METHODS
+class HabitsMethod(ListedMethod):
+    """The user's past answers alone; no LM."""
 
-    kind, _, written = name.partition(":")
-    if kind not in METHODS:
-        raise UnknownNameError("method", kind, list(METHODS))
-    known = METHODS[kind]
-    options = {option.partition("=")[0]: option.partition("=")[2] for option in written.split(",") if option}
-    try:
-        return known.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"method {name!r}: option {option!r}: {first['msg']}; {kind} takes {_options_of(known)}"
-        ) from error
+    answers_text: ClassVar[bool] = False
+    by_likeness: ClassVar[bool]
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        past = await asyncio.to_thread(Past, user.history, resources.task, resources.embedder)
+        base_rate = resources.base_rates[user_key(user.user_id)]
+        return Habits(resources.task, base_rate, past, by_likeness=self.by_likeness)
 
 
-def _options_of(method: type[ListedMethod]) -> str:
-    shown = [f"{option}={field.default}" for option, field in method.model_fields.items()]
-    return ", ".join(shown) or "no options"
+class PriorMethod(HabitsMethod):
+    """How often the user gives each answer, mixed with how often other users do; no LM."""
+
+    kind: ClassVar[str] = "prior"
+    by_likeness: ClassVar[bool] = False
+
+
+class VotesMethod(HabitsMethod):
+    """What the user answered to similar questions, the more similar the more it counts; no LM."""
+
+    kind: ClassVar[str] = "votes"
+    by_likeness: ClassVar[bool] = True
+
+
+class PromptMethod(WeighedMethod):
+    """The bare query, nothing about the user."""
+
+    kind: ClassVar[str] = "prompt"
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        return Prompt(resources.task)
+
+
+class RetrievingMethod(ListedMethod):
+    """A method that looks up past interactions."""
+
+    k: int = Field(default=4, ge=1)
+    """Interactions shown, at most."""
+    retriever: Literal["bm25", "dense"] = "bm25"
+    """Compares by words, or by meaning."""
+
+    async def _index(self, user: LampUser, resources: Resources) -> Retriever:
+        if self.retriever == "bm25":  # Python alone: another thread would not let this one go on meanwhile.
+            return Bm25Retriever(user.history, resources.task)
+        return await asyncio.to_thread(lambda: DenseRetriever(user.history, resources.task, resources.embedder))
+
+
+class RagMethod(RetrievingMethod, WeighedMethod):
+    """The query and the k most similar interactions of the history."""
+
+    kind: ClassVar[str] = "rag"
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        return Rag(resources.task, await self._index(user, resources), self.k)
+
+
+class KnnMethod(RetrievingMethod):
+    """A vote of the k most similar interactions; no LM."""
+
+    kind: ClassVar[str] = "knn"
+    k: int = Field(default=8, ge=1)
+    """Interactions that vote, at most."""
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        return Knn(resources.task, user.history, await self._index(user, resources), self.k)
+
+
+class IclMethod(WeighedMethod):
+    """The query after the user's latest interactions as examples."""
+
+    kind: ClassVar[str] = "icl"
+    k: int = Field(default=4, ge=1)
+    """Examples, at most."""
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        return Icl(resources.task, user.history, self.k)
+
+
+class PagMethod(RetrievingMethod):
+    """The query, a summary of the user, and the k most similar interactions."""
+
+    kind: ClassVar[str] = "pag"
+    k: int = Field(default=4, ge=0)
+    """Interactions shown, at most; 0 for the summary alone."""
+    items: int = Field(default=10, ge=1)
+    """Interactions that the summary is made of, at most."""
+    seed: int = 0
+    """Decides which."""
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        retriever = await self._index(user, resources)
+        summarised = await ProfileSummary(resources.task, self.items, self.seed).acall(history=user.history)
+        return Pag(resources.task, summarised.summary, retriever, self.k)
+
+
+class ReActMethod(ListedMethod):
+    """Thought, action and observation over Wikipedia; nothing about the user."""
+
+    kind: ClassVar[str] = "react"
+    steps: int = Field(default=7, ge=1)
+    """Steps, at most."""
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        return React(resources.task, recorded_tool(wikipedia_page_tool()), self.steps)
+
+
+class MemBankMethod(ListedMethod):
+    """The query and what a bank of memories holds that is near to it."""
+
+    kind: ClassVar[str] = "membank"
+    k: int = Field(default=6, ge=1)
+    """Memories shown, at most."""
+    days: int = Field(default=8, ge=1)
+    """Latest days that are summarised, at most."""
+    forgetting: Literal["published", "corrected", "off"] = "published"
+    """How strength acts on forgetting; see `programs.baselines.memory_bank`."""
+    seed: int = 0
+    """Decides what is forgotten."""
+
+    async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
+        task, embedder = resources.task, resources.embedder
+        forgetting = None if self.forgetting == "off" else self.forgetting
+        build = BuildMemoryBank(task, embedder, days=self.days, k=self.k, forgetting=forgetting, seed=self.seed)
+        built = await build.acall(history=user.history)
+        return await asyncio.to_thread(MemBank, task, built.bank, embedder, self.k)

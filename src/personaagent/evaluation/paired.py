@@ -1,9 +1,8 @@
 """One method against another on the same questions of the same users."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from statistics import NormalDist
 
@@ -11,14 +10,15 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .calibration import have_probabilities
-from .intervals import DRAWS, TINY, batches, excess_intervals
-from .official import Array
-from .rows import Row
-from .totals import Sample, averaged, pooled, scored
+from .intervals import DRAWS, TINY, Sample, batches, excess_intervals, pooled
+from .metrics import Array, have_probabilities
+from .record import Row
 
 EXACT = 4_096
 """All swaps are tried if there are at most so many: up to 12 users."""
+POWER = 0.8
+ALPHA = 0.05
+"""Of a two-sided test."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,7 @@ class Difference:
 
 
 def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0) -> dict[str, Difference]:
-    """Compare each metric over all questions with the baseline's.
-
-    Args:
-        task: The task of the rows.
-        rows: The rows of one method, in any order; no answer is a wrong answer. For questions that both methods scored,
-            pass what `scored_by_both` returns.
-        baseline_rows: The rows of the method to compare with, for the same questions of the same users.
-        seed: Of random swaps.
+    """Compare each metric of a method over all questions with a baseline's; no answer is a wrong answer.
 
     Returns:
         Method less baseline for each metric that both have; nothing if there are no rows.
@@ -52,21 +45,10 @@ def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], s
     Raises:
         InputError: A question is missing on one side, or is there twice.
     """
-    return _compared_by(pooled, task, _same_questions(rows, baseline_rows), seed)
-
-
-def per_user_differences(
-    task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0
-) -> dict[str, Difference]:
-    """Compare each metric's average over users with the baseline's; otherwise as `differences`."""
-    return _compared_by(averaged, task, _same_questions(rows, baseline_rows), seed)
-
-
-def scored_by_both(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows of the questions that both methods scored, each with its answer as we read it."""
-    first, second = (_by_question(scored(of)) for of in (rows, baseline_rows))
-    both = [question for question in first if question in second]
-    return [first[question] for question in both], [second[question] for question in both]
+    both = _same_questions(rows, baseline_rows)
+    with_probabilities = all(have_probabilities(its_rows) for its_rows in both)
+    sample, baseline = (pooled(task, its_rows, with_probabilities=with_probabilities) for its_rows in both)
+    return compared(sample, baseline, seed)
 
 
 def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS) -> dict[str, Difference]:
@@ -74,25 +56,22 @@ def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS
 
     The interval is that of `excess_intervals`; the p-value is of a permutation test that swaps the two methods' answers
     to all questions of a user: in all ways if there are few users, else in random ones, of which what was observed
-    counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766).
-
-    Args:
-        sample: The method's users.
-        baseline: The same users' totals by the baseline.
-        seed: Of random swaps.
-        draws: How many swaps, with the one that was observed.
+    counts as one (Phipson and Smyth, Permutation P-values Should Never Be Zero, arXiv 1603.05766). The seed is that of
+    the random swaps; `draws` says how many there are, with the one that was observed.
     """
     if not sample.users:
         return {}
-    together = Sample(
-        np.concatenate([sample.totals, baseline.totals], axis=-1),
-        partial(_excess, sample.metrics, sample.totals.shape[-1]),
-    )
+
+    def excess(totals: Array) -> dict[str, Array]:
+        of_method, of_baseline = (sample.metrics(half) for half in np.split(totals, 2, axis=-1))
+        return {name: value - of_baseline[name] for name, value in of_method.items()}
+
+    together = Sample(np.concatenate([sample.totals, baseline.totals], axis=-1), excess)
     estimated, needed = excess_intervals(together), users_needed(together)
     p_values = _p_values(together, np.random.default_rng(seed), draws)
     return {
-        name: Difference(one.value, one.low, one.high, p_values[name], together.users, needed[name])
-        for name, one in estimated.items()
+        name: Difference(found.value, found.low, found.high, p_values[name], together.users, needed[name])
+        for name, found in estimated.items()
     }
 
 
@@ -100,32 +79,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for having looked at all of them, so that at most 5 % of such families show any false difference.
 
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979).
-
-    Args:
-        p_values: The family: all comparisons with one baseline, say.
-
-    Returns:
-        The adjusted p-values, in the same order.
     """
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
-
-
-def _compared_by(
-    sample: Callable[..., Sample], task: Task, both: tuple[list[Row], list[Row]], seed: int
-) -> dict[str, Difference]:
-    with_probabilities = all(have_probabilities(rows) for rows in both)
-    kept, baseline = (sample(task, rows, with_probabilities=with_probabilities) for rows in both)
-    return compared(kept, baseline, seed)
-
-
-def _excess(metrics: Callable[[Array], dict[str, Array]], columns: int, totals: Array) -> dict[str, Array]:
-    """Return the metrics of the first columns less those of the others."""
-    baseline = metrics(totals[..., columns:])
-    return {name: value - baseline[name] for name, value in metrics(totals[..., :columns]).items()}
+    found = np.array(p_values, dtype=np.float64)
+    order, adjusted = np.argsort(found, kind="stable"), np.empty_like(found)
+    factors = np.arange(len(found), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * found[order]), 1)
+    return adjusted.tolist()
 
 
 def _p_values(together: Sample, generator: np.random.Generator, draws: int) -> dict[str, float | None]:
@@ -133,9 +92,8 @@ def _p_values(together: Sample, generator: np.random.Generator, draws: int) -> d
     users, observed = together.users, together.values
     exact = 2**users <= EXACT
     tried, as_far = (2**users, 0) if exact else (draws, 1)
-    swaps = [_every_swap(users)] if exact else _random_swaps(users, draws - 1, generator)
     counts = dict.fromkeys(observed, as_far)
-    for swapped in swaps:
+    for swapped in _swaps(users, None if exact else draws - 1, generator):
         for name, values in _after(swapped, together).items():
             counts[name] += int(np.sum(np.abs(values) >= abs(observed[name]) - TINY))
     return {name: counts[name] / tried if math.isfinite(value) else None for name, value in observed.items()}
@@ -149,19 +107,18 @@ def _after(swapped: Array, together: Sample) -> dict[str, Array]:
         return together.metrics(together.totals.sum(axis=0) + swapped @ gained)
 
 
-def _every_swap(users: int) -> Array:
-    """Return all ways to swap or not to swap each user: 2^users x users, of 0 and 1."""
-    return np.array(list(product((0.0, 1.0), repeat=users)))
-
-
-def _random_swaps(users: int, swaps: int, generator: np.random.Generator) -> Iterator[Array]:
-    yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(swaps))
+def _swaps(users: int, draws: int | None, generator: np.random.Generator) -> Iterator[Array]:
+    """Return which users to swap, of 0 and 1 (draws, users): in all ways if `draws` is None."""
+    if draws is None:
+        yield np.array(list(product((0.0, 1.0), repeat=users)))
+    else:
+        yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(draws))
 
 
 def _same_questions(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     first, second = _by_question(rows), _by_question(baseline_rows)
-    for one, other, name in ((first, second, "baseline"), (second, first, "method")):
-        if missing := sorted(one.keys() - other.keys()):
+    for asked, answered, name in ((first, second, "baseline"), (second, first, "method")):
+        if missing := sorted(asked.keys() - answered.keys()):
             user_key, question_id = missing[0]
             raise InputError(
                 f"question {question_id!r} of user {user_key[:12]!r} is missing from the {name}'s rows:"
@@ -182,11 +139,6 @@ def _by_question(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
     return by_question
 
 
-POWER = 0.8
-ALPHA = 0.05
-"""Of a two-sided test."""
-
-
 def users_needed(sample: Sample) -> dict[str, int | None]:
     """Return for how many users a t-test would see the sample's values as different from 0, four times in five.
 
@@ -196,9 +148,6 @@ def users_needed(sample: Sample) -> dict[str, int | None]:
 
     Source: Guenther, Sample Size Formulas for Normal Theory T Tests, The American Statistician 35 (1981) (number);
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11 (jackknife).
-
-    Args:
-        sample: The differences between two methods, of users like those to come.
 
     Returns:
         The number of users by metric; None if the value is 0 or no number, or if there are fewer than two users.

@@ -26,30 +26,22 @@ from ..journal import join_run, role_lms
 from ..journal.budget import Budget
 from ..programs.scope import current_scope, within
 from ..settings import Settings
-from .answering import Answering, Hear, MethodWork, a_few_at_once
-from .calibrating import with_weights
-from .events import UserPrepared
-from .rows import Row
-from .workbench import Workbench
+from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
+from .calibration import with_weights
+from .record import Row
+from .resources import Resources
 
 if TYPE_CHECKING:
     import dspy
 
-    from ..data.call import Run
-
-
 _RETRIES = 3
 """How often a user's work is done again because its node or process died."""
-_PATIENCE_SECONDS = 10
+_CONNECT_SECONDS = 10
+_PORTABLE = {"certificate", "embedder", "lm", "loss_lm", "revision_lm", "price", "api_base"}
 
 
 def check_cluster_use(settings: Settings, budget: Budget, address: str | None = None) -> None:
     """Refuse what a cluster cannot do, before anything is recorded.
-
-    Args:
-        settings: Name the store.
-        budget: The run's.
-        address: As for `ray_engine`.
 
     Raises:
         InputError: The run has a cap.
@@ -65,11 +57,22 @@ def check_cluster_use(settings: Settings, budget: Budget, address: str | None = 
     if settings.database is None or address_of(settings.database).get_backend_name() != "postgresql":
         raise SetupError(f"the machines of a Ray cluster need one store: {SHARING}, here and on each of them")
     if address is not None and "://" not in address:
-        _refuse_empty_place(address)
+        _check_address(address)
+
+
+def _check_address(address: str) -> None:
+    """Connect once: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"no Ray cluster answers at {address}: give HOST:PORT as `ray start --head` says it, or leave it out"
+        ) from error
 
 
 @contextmanager
-def ray_engine(settings: Settings, run: "Run | None", address: str | None = None) -> "Generator[RayEngine]":
+def ray_engine(settings: Settings, run: Run | None, address: str | None = None) -> "Generator[RayEngine]":
     """Connect to a cluster while the block runs.
 
     Args:
@@ -89,20 +92,15 @@ def ray_engine(settings: Settings, run: "Run | None", address: str | None = None
         raise SetupError(f"Ray cannot be reached at {address or 'its usual address'}: {error}") from error
     try:
         with redirect_stdout(sys.stderr):  # Ray says on standard output that a node died, where a result is to stand.
-            yield RayEngine(settings_that_travel(settings), run)
+            yield RayEngine(portable_settings(settings), run)
     finally:
         ray.shutdown()
 
 
 class RayEngine:
-    """Answers users on the cluster that this process is connected to, no more at once than it has CPUs.
+    """Answers users on the cluster that this process is connected to, each in a task of Ray's; see `ray_engine`."""
 
-    Args:
-        settings: What the settings say of LMs and embedder.
-        run: The run that pays.
-    """
-
-    def __init__(self, settings: dict[str, str | Path | None], run: "Run | None") -> None:
+    def __init__(self, settings: Mapping[str, str | Path | None], run: Run | None) -> None:
         self._settings, self._run = settings, run
 
     @property
@@ -112,8 +110,8 @@ class RayEngine:
 
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    async def answer(self, work: MethodWork, hear: Hear) -> None:
-        """Answer the users, each in a task; `concurrency` is how many of them are under way.
+    async def answer(self, job: MethodJob, emit: Emit) -> None:
+        """Answer the users, as many at once as the job says.
 
         Raises:
             SetupError: A machine is not set up as it must be.
@@ -121,28 +119,17 @@ class RayEngine:
         """
         import ray
 
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(answer_unit)
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(answer_user)
         place = current_scope().place
-        with Workbench(work.task, Settings().model_copy(update=self._settings)) as bench:
-            work = await with_weights(work, bench)
+        with Resources(job.task, Settings().model_copy(update=self._settings)) as resources:
+            job = await with_weights(job, resources)
 
         async def answer(user: LampUser) -> None:
-            unit = Unit(replace(work, users=(user,)), place, self._run, self._settings)
-            for news in await _result(task.remote(unit)):
-                hear(news)
+            user_job = UserJob(replace(job, users=(user,)), place, self._run, self._settings)
+            for event in await _result(task.remote(user_job)):
+                emit(event)
 
-        await a_few_at_once(work.concurrency, work.users, answer)
-
-
-def _refuse_empty_place(address: str) -> None:
-    """Ask whether anybody is at an address: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"no Ray cluster answers at {address}: give HOST:PORT as `ray start --head` says it, or leave it out"
-        ) from error
+        await for_each_user(job.users, answer, concurrency=job.concurrency)
 
 
 async def _result(answered: Awaitable[Iterable[UserPrepared | Row]]) -> Iterable[UserPrepared | Row]:
@@ -159,72 +146,59 @@ async def _result(answered: Awaitable[Iterable[UserPrepared | Row]]) -> Iterable
         ) from error
 
 
-_TRAVEL = {"certificate", "embedder", "lm", "loss_lm", "revision_lm", "price", "api_base"}
+def portable_settings(settings: Settings) -> dict[str, str | Path | None]:
+    """Return what the settings say of LMs and embedder. Where the journal is, each machine's own environment says."""
+    return settings.model_dump(include=_PORTABLE)
 
 
 @dataclass(frozen=True)
-class Unit:
-    """The work at one user, as it travels: no key and no password is in it."""
+class UserJob:
+    """The part of a method's job that is one user's, as it is sent to another machine: without any key or password."""
 
-    work: MethodWork
+    job: MethodJob
     """Of one user."""
     place: tuple[str, ...]
     """The scope of the evaluation."""
     run: Run | None
     """The run that pays; None if the method asks no LM."""
     settings: Mapping[str, str | Path | None]
-    """See `settings_that_travel`."""
-
-    @property
-    def user(self) -> LampUser:
-        """The one user."""
-        [user] = self.work.users
-        return user
-
-    @property
-    def part(self) -> Part:
-        """The part of the run that this is."""
-        return Part(user_key=user_key(self.user.user_id), place="/".join((*self.place, self.work.method.name)))
+    """From `portable_settings`."""
 
 
-def settings_that_travel(settings: Settings) -> dict[str, str | Path | None]:
-    """Return what the settings say of LMs and embedder. Where the journal is, each machine's own environment says."""
-    return settings.model_dump(include=_TRAVEL)
-
-
-def answer_unit(unit: Unit) -> tuple[UserPrepared | Row, ...]:
+def answer_user(user_job: UserJob) -> tuple[UserPrepared | Row, ...]:
     """Answer the user's questions one after the other; calls that are in the journal already are not made again.
 
     Raises:
         SetupError: This machine, which the message names, is not set up as it must be.
     """
-    heard: list[UserPrepared | Row] = []
+    events: list[UserPrepared | Row] = []
+    [user] = user_job.job.users
     try:
-        settings = Settings().model_copy(update=unit.settings)
+        settings = Settings().model_copy(update=user_job.settings)
         with (
-            within(*unit.place),
-            _lms(unit, settings) as lms,
-            Workbench(unit.work.task, settings, lms.get) as bench,
+            within(*user_job.place),
+            _lms(user_job, user, settings) as lms,
+            Resources(user_job.job.task, settings, lms.get) as resources,
             ThreadPoolExecutor(1) as thread,
         ):
-            bench.learn_of(unit.work)
-            answering = Answering(unit.work, bench, thread)
-            asyncio.run(answering.answer(unit.user, heard.append))
+            resources.adopt(user_job.job)
+            asyncio.run(Answering(user_job.job, resources, thread).answer(user, events.append))
     except PersonaAgentError as error:
         raise SetupError(f"on {platform.node()}: {error}") from error
-    return tuple(heard)
+    return tuple(events)
 
 
 @contextmanager
-def _lms(unit: Unit, settings: Settings) -> "Generator[Mapping[str, dspy.LM]]":
-    """Let what is done inside ask the LMs of the run, if there is one."""
-    if unit.run is None:
+def _lms(user_job: UserJob, user: LampUser, settings: Settings) -> "Generator[Mapping[str, dspy.LM]]":
+    """Open the LMs of the run, if there is one, for this user's part of it."""
+    if user_job.run is None:
         yield {}
         return
     if settings.database is None:
         raise SetupError("PERSONAAGENT_DATABASE is not set: every machine of the cluster needs it, and the LMs' keys")
+    part = Part(user_key=user_key(user.user_id), place="/".join((*user_job.place, user_job.job.method.name)))
     with (
         Store.open(settings.database) as store,
-        join_run(store.journal, unit.run, role_lms(settings), unit.part, price=settings.price) as run,
+        join_run(store.journal, user_job.run, role_lms(settings), part, price=settings.price) as run,
     ):
         yield run.lms

@@ -3,12 +3,9 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from ..data.errors import InputError
 from ..data.lamp import LampData, LampUser
-
-Item = TypeVar("Item")
 
 
 def select(data: LampData, *, users: int | None = None, questions: int | None = None, seed: int = 0) -> LampData:
@@ -18,8 +15,8 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
         data: What to draw from.
         users: How many users to draw; all by default, or if there are not so many.
         questions: How many of these users' questions to draw, of all users together and in turns: every user gives one
-            before any gives a second, as an interval over users wants it. With fewer than users, a user left without
-            a question is left out. All by default, or if there are not so many.
+            before any gives a second, as an interval over users wants it. All by default, or if there are not so many.
+            A user left without a question is left out.
         seed: Decides which ones.
 
     Raises:
@@ -29,7 +26,9 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}: draw at least 1, or leave it out to take all")
     generator = random.Random(seed)
-    drawn_users = _draw(data.users, users, generator)
+    drawn_users: Sequence[LampUser] = data.users
+    if users is not None and users < len(drawn_users):
+        drawn_users = [drawn_users[index] for index in sorted(generator.sample(range(len(drawn_users)), users))]
     drawn_questions = _draw_in_turns(drawn_users, questions, generator)
     kept = (
         replace(user, questions=tuple(q for q in user.questions if (user.user_id, q.interaction_id) in drawn_questions))
@@ -39,14 +38,10 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
 
 
 def shuffle_users(data: LampData, *, seed: int = 0) -> LampData:
-    """Give every user the history of another; questions stay where they are.
-
-    Args:
-        data: Two users or more.
-        seed: Decides whose history each user gets.
+    """Give every user the history of another, decided by the seed; questions stay where they are.
 
     Raises:
-        InputError: There is nobody to exchange a history with.
+        InputError: There are fewer than two users.
     """
     if len(data.users) < 2:
         raise InputError("histories are exchanged between users, and there is only one: draw at least 2 users")
@@ -83,12 +78,6 @@ def label_histories(data: LampData, most: int = 3) -> LampData:
 def _labelled(user: LampUser, most: int) -> LampUser:
     given = min(most, len(user.questions) - 1)
     return replace(user, history=(*user.history, *user.questions[:given]), questions=user.questions[given:])
-
-
-def _draw(items: Sequence[Item], number: int | None, generator: random.Random) -> Sequence[Item]:
-    if number is None or number >= len(items):
-        return items
-    return [items[index] for index in sorted(generator.sample(range(len(items)), number))]
 
 
 def _draw_in_turns(users: Sequence[LampUser], number: int | None, generator: random.Random) -> set[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """Totals from rows."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,17 +8,9 @@ from pydantic import JsonValue
 
 from ..data.alignment import Spend
 from ..data.task import Task
-from .official import Metrics
-from .rows import Row, fingerprint
-from .scores import metrics, scorer
-from .totals import averaged, scored
-
-_SCORED_ONLY = "scored rows only, answers parsed leniently"
-
-
-def metrics_over_scored(task: Task, rows: Sequence[Row]) -> Metrics:
-    """Return the task's metrics over the rows that were scored; none if no row was."""
-    return metrics(task, scored(rows))
+from .intervals import averaged, scored
+from .metrics import Metrics, finite, metrics, scorer
+from .record import Row, fingerprint
 
 
 @dataclass(frozen=True)
@@ -32,13 +23,14 @@ class MethodSummary:
     failed: int
     unparsed: int
     official: Metrics
-    """By the official rules over all questions: no answer is a wrong answer. With `calibration`, which is ours."""
+    """By the official rules over all questions: no answer is a wrong answer."""
     scored_only: Metrics
     """By our rules over the scored questions alone."""
     per_user: Metrics
     """By the official rules for each user, averaged over users."""
     spend: Spend
-    """All questions and the preparation of all users; `seconds` are their sum, not the time on the clock."""
+    """All questions and the preparation of all users; `seconds` are their sum, not the time on the clock. Dollars are
+    None unless the price of every call is known."""
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the summary as a JSON object; a metric that is `nan` or `inf` is null."""
@@ -50,11 +42,12 @@ class MethodSummary:
             **_finite(self.official),
             "per_user": _finite(self.per_user),
             "scored_only": _finite(self.scored_only),
-            "calls": self.spend.calls,
-            "prompt_tokens": self.spend.prompt_tokens,
-            "completion_tokens": self.spend.completion_tokens,
-            "seconds": self.spend.seconds,
+            **{name: getattr(self.spend, name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds")},
         }
+
+
+def _finite(metrics: Metrics) -> dict[str, JsonValue]:
+    return {name: finite(value) for name, value in metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -72,9 +65,9 @@ class Evaluation:
         return {
             "task": self.task.name,
             "scorer": scorer(self.task),
-            "scored_only": _SCORED_ONLY,
+            "scored_only": "scored rows only, answers parsed leniently",
             "users": len({row.user_key for row in self.rows}),
-            "questions": len({row.question_id for row in self.rows}),
+            "questions": len({(row.user_key, row.question_id) for row in self.rows}),
             "methods": {name: summary.as_json() for name, summary in self.methods.items()},
         }
 
@@ -100,11 +93,14 @@ def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:
         failed=counts["failed"],
         unparsed=counts["unparsed"],
         official=metrics(task, rows),
-        scored_only=metrics_over_scored(task, rows),
+        scored_only=metrics(task, scored(rows)),
         per_user=averaged(task, rows).values,
-        spend=sum((spend for row in rows for spend in (row.spend, row.preparation) if spend), start=Spend()),
+        spend=_total(rows),
     )
 
 
-def _finite(metrics: Metrics) -> dict[str, JsonValue]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+def _total(rows: Iterable[Row]) -> Spend:
+    """Return what all rows spent; work without a call costs nothing, whatever the price."""
+    spends = [spend for row in rows for spend in (row.spend, row.preparation) if spend]
+    free = [spend if spend.calls else spend.model_copy(update={"dollars": 0.0}) for spend in spends]
+    return sum(free, start=Spend(dollars=0.0))

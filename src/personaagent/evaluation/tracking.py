@@ -10,13 +10,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..optimizers.tracking import Tracker, mlflow_errors
+from ..settings import Settings
+from .record import fingerprint
 from .report.analysis import Compared, MethodResult, TaskAnalysis
-from .rows import fingerprint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from ..settings import Settings
 
 EXPERIMENT = "personaagent-evaluation"
 
@@ -31,14 +30,11 @@ class EvaluationTracker(Tracker):
     experiment = EXPERIMENT
 
     def mirror(self, analyses: Sequence[TaskAnalysis]) -> int:
-        """Mirror the methods that MLflow does not have yet of these evaluations.
+        """Mirror the methods that MLflow does not have yet of these evaluations, and return how many there were.
 
         Args:
-            analyses: The tasks that were evaluated together. With another task, another baseline or other answers it is
+            analyses: The tasks that were evaluated together. Another task, another baseline or other answers make it
                 another evaluation, which is mirrored anew.
-
-        Returns:
-            How many methods were mirrored; 0 if MLflow had them all.
 
         Raises:
             TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
@@ -48,13 +44,14 @@ class EvaluationTracker(Tracker):
             client = self.client()
             experiment_id = self.experiment_id(client)
             mirrored = _finished_else_removed(client, experiment_id, identity)
-            missing = [name for name in _methods(analyses) if name not in mirrored]
+            methods = dict.fromkeys(name for analysis in analyses for name in analysis.methods)
+            missing = [name for name in methods if name not in mirrored]
             for name in missing:
                 _log_method(client, experiment_id, identity, name, analyses)
         return len(missing)
 
 
-def open_tracker(settings: "Settings") -> EvaluationTracker:
+def open_tracker(settings: Settings) -> EvaluationTracker:
     """Return the mirror that the settings name: MLflow's URI, else a SQLite file in the home folder."""
     uri, artifacts = settings.mlflow
     if artifacts is not None:
@@ -64,7 +61,7 @@ def open_tracker(settings: "Settings") -> EvaluationTracker:
 
 def evaluation_fingerprint(analyses: Sequence[TaskAnalysis]) -> str:
     """Return a hash of what was evaluated, what was answered, and the baseline; how long it took does not count."""
-    told = [
+    evaluated = [
         [
             analysis.evaluation.protocol.model_dump_json(exclude={"seconds"}),
             fingerprint(analysis.evaluation.rows),
@@ -72,11 +69,7 @@ def evaluation_fingerprint(analyses: Sequence[TaskAnalysis]) -> str:
         ]
         for analysis in analyses
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-
-def _methods(analyses: Sequence[TaskAnalysis]) -> list[str]:
-    return list(dict.fromkeys(name for analysis in analyses for name in analysis.methods))
+    return hashlib.sha256(json.dumps(evaluated).encode()).hexdigest()[:16]
 
 
 def _finished_else_removed(client: "MlflowClient", experiment_id: str, identity: str) -> set[str]:
@@ -96,24 +89,22 @@ def _log_method(
     parent = client.create_run(experiment_id, run_name=method, tags=tags).info.run_id
     for analysis in analyses:
         if method in analysis.methods:
-            task = {"task": analysis.task.name, _PARENT: parent}
-            run_id = client.create_run(
-                experiment_id, run_name=f"{method} {analysis.task.name}", tags={**tags, **task}
-            ).info.run_id
-            _log_task(client, run_id, analysis, method)
-            client.set_terminated(run_id)
+            name, tags_of_task = analysis.task.name, {**tags, "task": analysis.task.name, _PARENT: parent}
+            run = client.create_run(experiment_id, run_name=f"{method} {name}", tags=tags_of_task)
+            _log_task(client, run.info.run_id, analysis, method)
+            client.set_terminated(run.info.run_id)
     client.set_terminated(parent)
 
 
 def _log_task(client: "MlflowClient", run_id: str, analysis: TaskAnalysis, method: str) -> None:
     protocol, result = analysis.evaluation.protocol, analysis.methods[method]
-    compared = [one for one in analysis.compared if one.method == method]
+    compared = [comparison for comparison in analysis.compared if comparison.method == method]
     params = protocol.model_dump(mode="json", include={"split", "seed", "online", "embedder", "run_id", "lms"})
     params |= {"users": protocol.n_users, "questions": protocol.n_questions, "baseline": analysis.baseline}
     for name, value in params.items():
         if name != "schema_version":
             client.log_param(run_id, name, value if isinstance(value, str) else json.dumps(value))
-    for name, value in (*_metrics(result), *_differences(compared)):
+    for name, value in _metrics(result, compared):
         if value is not None and abs(value) < float("inf"):
             client.log_metric(run_id, name, value)
     for name, lines in _tables(result, compared).items():
@@ -123,41 +114,36 @@ def _log_task(client: "MlflowClient", run_id: str, analysis: TaskAnalysis, metho
             client.log_table(run_id, of_task | columns, f"{name}.json")
 
 
-def _tables(result: MethodResult, compared: Sequence[Compared]) -> dict[str, list[dict[str, str | float | None]]]:
-    """Return the lines of tables, which MLflow joins over runs: `mlflow.load_table("scores.json")`."""
-    return {
-        "scores": [
-            {
-                "metric": metric,
-                **asdict(estimate),
-                **{f"{name}_per_user": value for name, value in _per_user(result, metric).items()},
-                "value_scored_only": result.summary.scored_only.get(metric),
-            }
-            for metric, estimate in result.pooled.items()
-        ],
-        "differences": [{"metric": one.metric, **asdict(one.difference), "p_holm": one.adjusted_p} for one in compared],
-        "errors": [{"error": error, "questions": count} for error, count in result.errors.items()],
-    }
-
-
-def _per_user(result: MethodResult, metric: str) -> dict[str, float | None]:
-    estimate = result.per_user.get(metric)
-    return asdict(estimate) if estimate else dict.fromkeys(("value", "low", "high"))
-
-
-def _metrics(result: MethodResult) -> Iterator[tuple[str, float | None]]:
+def _metrics(result: MethodResult, compared: Sequence[Compared]) -> Iterator[tuple[str, float | None]]:
     for metric, estimate in result.pooled.items():
         yield from ((metric, estimate.value), (f"{metric}.low", estimate.low), (f"{metric}.high", estimate.high))
     yield from ((f"{metric}.per_user", estimate.value) for metric, estimate in result.per_user.items())
     yield from ((f"{metric}.scored_only", value) for metric, value in result.summary.scored_only.items())
     yield from ((name, float(getattr(result.summary, name))) for name in ("n", "scored", "failed", "unparsed"))
-    spend = result.spend
-    yield from (("calls", float(spend.calls)), ("prompt_tokens", float(spend.prompt_tokens)))
-    yield from (("completion_tokens", float(spend.completion_tokens)), ("seconds", spend.seconds))
-    yield ("dollars", spend.dollars)
+    spend = result.summary.spend.model_dump(exclude={"schema_version"})
+    yield from ((name, value) for name, value in spend.items() if name != "schema_version")
+    for comparison in compared:
+        yield f"{comparison.metric}.difference", comparison.difference.value
+        yield f"{comparison.metric}.difference.p_holm", comparison.adjusted_p
 
 
-def _differences(compared: Sequence[Compared]) -> Iterator[tuple[str, float | None]]:
-    for one in compared:
-        yield (f"{one.metric}.difference", one.difference.value)
-        yield (f"{one.metric}.difference.p_holm", one.adjusted_p)
+def _tables(result: MethodResult, compared: Sequence[Compared]) -> dict[str, list[dict[str, str | float | None]]]:
+    """Return the lines of tables, which MLflow joins over runs: `mlflow.load_table("scores.json")`."""
+    unknown = dict.fromkeys(("value", "low", "high"))
+    per_user = {metric: asdict(estimate) for metric, estimate in result.per_user.items()}
+    return {
+        "scores": [
+            {
+                "metric": metric,
+                **asdict(estimate),
+                **{f"{name}_per_user": value for name, value in per_user.get(metric, unknown).items()},
+                "value_scored_only": result.summary.scored_only.get(metric),
+            }
+            for metric, estimate in result.pooled.items()
+        ],
+        "differences": [
+            {"metric": comparison.metric, **asdict(comparison.difference), "p_holm": comparison.adjusted_p}
+            for comparison in compared
+        ],
+        "errors": [{"error": error, "questions": count} for error, count in result.errors.items()],
+    }

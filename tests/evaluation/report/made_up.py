@@ -7,8 +7,13 @@ from pathlib import Path
 from personaagent.data.alignment import Spend
 from personaagent.data.persona import Persona, PersonaLine
 from personaagent.data.task import Task
-from personaagent.evaluation.protocol import PersonaRecord, Protocol, persona_file, write_protocol
-from personaagent.evaluation.rows import Row, rows_file
+from personaagent.evaluation.record import (
+    EvaluationProtocol,
+    EvaluationWriter,
+    PersonaRecord,
+    Row,
+    write_protocol,
+)
 
 FILMS = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
 REVIEWS = Task(name="LaMP-3", kind="rating", labels=("1", "2", "3", "4", "5"), template="Score? {content}")
@@ -34,8 +39,8 @@ def asked(user_key: str) -> tuple[str, ...]:
     return tuple(f"{user_key[-2:]}-{number}" for number in range(QUESTIONS))
 
 
-def protocol(task: Task = FILMS, methods: Iterable[str] = METHODS, users: Iterable[str] = USERS) -> Protocol:
-    return Protocol(
+def protocol(task: Task = FILMS, methods: Iterable[str] = METHODS, users: Iterable[str] = USERS) -> EvaluationProtocol:
+    return EvaluationProtocol(
         task=task,
         methods=tuple(methods),
         split="made-up",
@@ -84,7 +89,7 @@ def row(task: Task, method: str, user_key: str, number: int) -> Row:
     )
 
 
-def rows(of: Protocol) -> list[Row]:
+def rows(of: EvaluationProtocol) -> list[Row]:
     """Return all rows, in the order of the protocol."""
     return [
         row(of.task, method, user, number)
@@ -100,7 +105,7 @@ def persona(*texts: str) -> Persona:
     return Persona(lines=(*lines, PersonaLine(section="style", text="Be brief.")))
 
 
-def records(of: Protocol, method: str = "personaagent") -> list[PersonaRecord]:
+def records(of: EvaluationProtocol, method: str = "personaagent") -> list[PersonaRecord]:
     """Return a first and an aligned persona for each user."""
     return [
         PersonaRecord(
@@ -114,12 +119,12 @@ def records(of: Protocol, method: str = "personaagent") -> list[PersonaRecord]:
     ]
 
 
-def write(folder: Path, of: Protocol, personas: Iterable[PersonaRecord] = (), backwards: bool = False) -> Path:
+def write(
+    folder: Path, of: EvaluationProtocol, personas: Iterable[PersonaRecord] = (), backwards: bool = False
+) -> Path:
     """Write a finished evaluation as the runner does, or with its rows in another order."""
-    with rows_file(folder, of.run_id) as keep, persona_file(folder) as keep_persona:
-        for one in reversed(rows(of)) if backwards else rows(of):
-            keep(one)
-        for record in personas:
-            keep_persona(record)
+    writer = EvaluationWriter(folder, of.run_id)
+    for record in (*(reversed(rows(of)) if backwards else rows(of)), *personas):
+        writer.write(record)
     write_protocol(folder, of)
     return folder

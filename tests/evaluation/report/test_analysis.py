@@ -6,9 +6,9 @@ import pytest
 
 from personaagent.data.alignment import Spend
 from personaagent.data.errors import UnknownNameError
-from personaagent.evaluation.official import official_metrics
+from personaagent.evaluation.metrics import official_metrics
 from personaagent.evaluation.paired import Difference, holm
-from personaagent.evaluation.protocol import FinishedEvaluation
+from personaagent.evaluation.record import FinishedEvaluation
 from personaagent.evaluation.report import Compared, TaskAnalysis, analyse, reading
 
 from . import made_up
@@ -52,10 +52,10 @@ def test_the_pooled_metric_is_the_official_one() -> None:
 
 def test_preparation_is_spent_and_work_without_calls_costs_nothing() -> None:
     methods = TaskAnalysis(evaluation(), "rag").methods
-    assert methods["personaagent"].spend.calls == 3 * (24 + 6)
+    assert methods["personaagent"].summary.spend.calls == 3 * (24 + 6)
     assert methods["personaagent"].tokens_per_question == 630 * (24 + 6) / 24
-    assert methods["personaagent"].spend.dollars is None
-    assert methods["majority"].spend.dollars == 0
+    assert methods["personaagent"].summary.spend.dollars is None
+    assert methods["majority"].summary.spend.dollars == 0
 
 
 def test_dollars_are_summed_where_they_are_known() -> None:
@@ -63,7 +63,7 @@ def test_dollars_are_summed_where_they_are_known() -> None:
     price = {"spend": Spend(calls=1, dollars=0.5), "preparation": None}
     priced = tuple(row.model_copy(update=price) for row in of.rows)
     methods = TaskAnalysis(FinishedEvaluation(of.protocol, priced, ()), "rag").methods
-    assert methods["rag"].spend.dollars == 12
+    assert methods["rag"].summary.spend.dollars == 12
 
 
 def test_effects_are_of_each_user() -> None:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
+from personaagent.evaluation.names import series
 from personaagent.evaluation.report import TaskAnalysis, figures
 from personaagent.evaluation.report.figures import drawn
-from personaagent.evaluation.report.names import series
 
 POINTS = st.dictionaries(
     st.sampled_from("abcdefgh"), st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), min_size=1

@@ -4,8 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from personaagent.evaluation.report.document import Block, Comparison, Figure, Part, Report, Section, Table, Words
-from personaagent.evaluation.report.writing import html, markdown
+from personaagent.evaluation.report.document import Block, Comparison, Figure, Report, Table, html, markdown
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil.example/x.png) [y](javascript:1) | `z` <img src=x>"
 FIGURE = Figure("drawn", "A circle.", '<svg viewBox="0 0 1 1" role="img"><circle r="1"/></svg>')
@@ -25,13 +24,13 @@ class Tags(HTMLParser):
 
 
 def hostile_report() -> Report:
-    blocks = (
-        Words(HOSTILE),
+    blocks: list[Block] = [
+        HOSTILE,
         Table((HOSTILE, "n"), ((HOSTILE, "1"),), HOSTILE),
         FIGURE,
-        Comparison(HOSTILE, ("first", "last"), ((HOSTILE,), ("Be brief.", HOSTILE))),
-    )
-    return Report(HOSTILE, (Section(HOSTILE, (Part(HOSTILE, blocks),)),))
+        Comparison(HOSTILE, {"first": (HOSTILE,), HOSTILE: ("Be brief.", HOSTILE)}),
+    ]
+    return Report(HOSTILE, {HOSTILE: {HOSTILE: blocks}})
 
 
 def test_html_holds_no_tag_of_a_text() -> None:
@@ -54,7 +53,7 @@ def test_markdown_holds_no_tag_link_or_picture_of_a_text() -> None:
 
 
 def one_part(*blocks: Block) -> Report:
-    return Report("r", (Section("s", (Part("p", blocks),)),))
+    return Report("r", {"s": {"p": [*blocks]}})
 
 
 def test_markdown_tables_keep_their_columns() -> None:

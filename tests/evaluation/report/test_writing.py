@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from personaagent.data.errors import InputError, ModelFileError, StorageError
 from personaagent.data.task import Task
-from personaagent.evaluation.protocol import PersonaRecord
+from personaagent.evaluation.record import PersonaRecord, Row
 from personaagent.evaluation.report import WrittenReport, write_report
-from personaagent.evaluation.rows import Row
 from personaagent.testing import HashEmbedder
 
 from . import made_up

@@ -1,29 +1,25 @@
 """Every number of a report, from the rows: computed once, then shown by tables, figures and MLflow alike."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from pydantic import JsonValue
 
-from ...data.alignment import Spend
 from ...data.errors import UnknownNameError
 from ...data.task import Task
-from ..intervals import Estimate, estimates, per_user_estimates
+from ..intervals import Estimate, averaged, estimates, per_user_estimates
+from ..metrics import ERRORS, finite
+from ..names import ablations
 from ..paired import Difference, differences, holm
-from ..protocol import FinishedEvaluation
-from ..rows import Row
-from ..scores import ERRORS, metrics
+from ..record import FinishedEvaluation
 from ..summary import MethodSummary, summarise
-from .names import ablations
 
 MAIN_METRICS = {"label": "accuracy", "rating": "mae", "text": "rouge1"}
 """The metric that sentences and figures are about, by kind of task."""
 
 SIGNIFICANT = 0.05
-
-_USUAL_BASELINE = "rag"
 
 
 @dataclass(frozen=True)
@@ -36,15 +32,25 @@ class MethodResult:
     """The metrics over all questions, with 95 % intervals over users: the official ones, then ours if there are any."""
     per_user: dict[str, Estimate]
     """The metrics of each user, averaged over users; without the calibration error."""
-    spend: Spend
-    """All questions and preparations; dollars if the price of every call is known."""
     errors: dict[str, int]
     """Questions without a score by the name of their error, `(form)` for an answer in the wrong form."""
 
     @property
     def tokens_per_question(self) -> float:
         """Tokens of prompts and completions, preparation included."""
-        return (self.spend.prompt_tokens + self.spend.completion_tokens) / self.summary.n
+        spend = self.summary.spend
+        return (spend.prompt_tokens + spend.completion_tokens) / self.summary.n
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the numbers as a JSON object."""
+        return {
+            **self.summary.as_json(),
+            "dollars": self.summary.spend.dollars,
+            "intervals": {metric: _interval(estimate) for metric, estimate in self.pooled.items()},
+            "per_user_intervals": {metric: _interval(estimate) for metric, estimate in self.per_user.items()},
+            "tokens_per_question": self.tokens_per_question,
+            "errors": dict(self.errors),
+        }
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,20 @@ class Compared:
         """Whether the method did better, by whatever little."""
         return is_better(self.metric, self.difference.value)
 
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the comparison as a JSON object."""
+        difference = self.difference
+        return {
+            "method": self.method,
+            "metric": self.metric,
+            "difference": finite(difference.value),
+            "interval": _interval(difference),
+            "p": difference.p_value,
+            "adjusted_p": self.adjusted_p,
+            "users": difference.users,
+            "users_needed": difference.users_needed,
+        }
+
 
 @dataclass(frozen=True)
 class TaskAnalysis:
@@ -75,7 +95,6 @@ class TaskAnalysis:
 
     evaluation: FinishedEvaluation
     baseline: str
-    seed: int = 0
 
     @property
     def task(self) -> Task:
@@ -103,16 +122,19 @@ class TaskAnalysis:
         """Each ablation against the whole system, in the main metric; empty if there are none."""
         lacking = ablations(self.methods)
         compared = self._against(lacking["nothing"], list(lacking.values())[1:]) if lacking else ()
-        return tuple(one for one in compared if one.metric == self.main_metric)
+        return tuple(comparison for comparison in compared if comparison.metric == self.main_metric)
 
     @cached_property
     def effects(self) -> dict[str, tuple[float, ...]]:
         """The main metric of each user less that under the baseline, users in order, by method."""
-        of_baseline = self._by_user(self.baseline)
+        values: dict[str, list[float]] = {}
+        for name in self.methods:
+            sample = averaged(self.task, self.evaluation.rows_of(name))
+            values[name] = sample.metrics(sample.totals)[self.main_metric].tolist()
+        baseline = values.pop(self.baseline)
         return {
-            name: tuple(score - other for score, other in zip(self._by_user(name), of_baseline, strict=True))
-            for name in self.methods
-            if name != self.baseline
+            name: tuple(value - other for value, other in zip(of_method, baseline, strict=True))
+            for name, of_method in values.items()
         }
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -122,8 +144,8 @@ class TaskAnalysis:
             "users": self.evaluation.protocol.n_users,
             "questions": self.evaluation.protocol.n_questions,
             "baseline": self.baseline,
-            "methods": {name: result_as_json(result) for name, result in self.methods.items()},
-            "differences": [compared_as_json(one) for one in self.compared],
+            "methods": {name: result.as_json() for name, result in self.methods.items()},
+            "differences": [comparison.as_json() for comparison in self.compared],
         }
 
     def _result(self, name: str, summary: MethodSummary) -> MethodResult:
@@ -131,46 +153,40 @@ class TaskAnalysis:
         return MethodResult(
             name,
             summary,
-            pooled=estimates(self.task, rows, seed=self.seed),
-            per_user=per_user_estimates(self.task, rows, seed=self.seed),
-            spend=_total(rows),
+            pooled=estimates(self.task, rows),
+            per_user=per_user_estimates(self.task, rows),
             errors=dict(Counter(row.error or "(form)" for row in rows if row.status != "scored").most_common()),
         )
 
     def _against(self, baseline: str, methods: Sequence[str]) -> tuple[Compared, ...]:
         of_baseline = self.evaluation.rows_of(baseline)
-        found = {
-            name: differences(self.task, self.evaluation.rows_of(name), of_baseline, seed=self.seed) for name in methods
-        }
+        found = {name: differences(self.task, self.evaluation.rows_of(name), of_baseline) for name in methods}
         families = {
             metric: {name: of_method[metric] for name, of_method in found.items() if metric in of_method}
             for metric in self.methods[baseline].pooled
         }
-        return tuple(one for metric, family in families.items() for one in _family(metric, family))
-
-    def _by_user(self, method: str) -> list[float]:
-        by_user: dict[str, list[Row]] = defaultdict(list)
-        for row in self.evaluation.rows_of(method):
-            by_user[row.user_key].append(row)
-        return [metrics(self.task, rows)[self.main_metric] for rows in by_user.values()]
+        return tuple(comparison for metric, family in families.items() for comparison in _family(metric, family))
 
 
 def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = None) -> tuple[TaskAnalysis, ...]:
-    """Return the numbers of each evaluation.
+    """Return the numbers of evaluations, of one task each.
 
-    Args:
-        evaluations: One a task.
-        baseline: The method that others are compared with. A task without it, like all tasks by default, has `rag`, or
-            else the method that ran first: never one that is chosen by its score.
+    Others are compared with the baseline. A task without it, like all tasks by default, has `rag`, or else the method
+    that ran first: never one that is chosen by its score.
 
     Raises:
         UnknownNameError: No evaluation has the baseline.
     """
     evaluations = tuple(evaluations)
-    known = dict.fromkeys(name for one in evaluations for name in one.protocol.methods)
+    known = dict.fromkeys(name for evaluation in evaluations for name in evaluation.protocol.methods)
     if baseline is not None and baseline not in known:
         raise UnknownNameError("baseline", baseline, list(known))
-    return tuple(TaskAnalysis(one, _baseline(one.protocol.methods, baseline)) for one in evaluations)
+    wanted = ("rag",) if baseline is None else (baseline, "rag")
+
+    def baseline_of(methods: Sequence[str]) -> str:
+        return next((name for name in wanted if name in methods), methods[0])
+
+    return tuple(TaskAnalysis(of_task, baseline_of(of_task.protocol.methods)) for of_task in evaluations)
 
 
 def is_better(metric: str, difference: float) -> bool:
@@ -178,57 +194,12 @@ def is_better(metric: str, difference: float) -> bool:
     return difference < 0 if metric in ERRORS else difference > 0
 
 
-def result_as_json(result: MethodResult) -> dict[str, JsonValue]:
-    """Return a method's numbers as a JSON object."""
-    spend = {name: value for name, value in result.spend.model_dump().items() if name != "schema_version"}
-    return {
-        **result.summary.as_json(),
-        **spend,
-        "intervals": {metric: _interval(estimate) for metric, estimate in result.pooled.items()},
-        "per_user_intervals": {metric: _interval(estimate) for metric, estimate in result.per_user.items()},
-        "tokens_per_question": result.tokens_per_question,
-        "errors": dict(result.errors),
-    }
-
-
-def compared_as_json(compared: Compared) -> dict[str, JsonValue]:
-    """Return a comparison as a JSON object."""
-    difference = compared.difference
-    return {
-        "method": compared.method,
-        "metric": compared.metric,
-        "difference": _finite(difference.value),
-        "interval": _interval(difference),
-        "p": difference.p_value,
-        "adjusted_p": compared.adjusted_p,
-        "users": difference.users,
-        "users_needed": difference.users_needed,
-    }
-
-
 def _interval(estimate: Estimate | Difference) -> list[JsonValue]:
-    return [_finite(estimate.low), _finite(estimate.high)]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and abs(value) < float("inf") else None
-
-
-def _baseline(methods: Sequence[str], wanted: str | None) -> str:
-    if wanted is not None and wanted in methods:
-        return wanted
-    return _USUAL_BASELINE if _USUAL_BASELINE in methods else methods[0]
+    return [finite(estimate.low), finite(estimate.high)]
 
 
 def _family(metric: str, found: dict[str, Difference]) -> list[Compared]:
     """Return the comparisons of one metric, corrected for there being several."""
-    known = {name: one.p_value for name, one in found.items() if one.p_value is not None}
+    known = {name: difference.p_value for name, difference in found.items() if difference.p_value is not None}
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))
-    return [Compared(name, metric, one, adjusted.get(name)) for name, one in found.items()]
-
-
-def _total(rows: Iterable[Row]) -> Spend:
-    """Return what all rows spent; work without a call costs nothing, whatever the price."""
-    spends = [spend for row in rows for spend in (row.spend, row.preparation) if spend]
-    free = [spend if spend.calls else spend.model_copy(update={"dollars": 0.0}) for spend in spends]
-    return sum(free, start=Spend(dollars=0.0))
+    return [Compared(name, metric, difference, adjusted.get(name)) for name, difference in found.items()]

@@ -1,19 +1,16 @@
-"""A report before it has a format: sections of blocks, which Markdown and HTML show alike."""
+"""A report before it has a format, and the two formats: a Markdown text and an HTML page, each by a template."""
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 _ON_ANY_PAPER = "svg { color: #222 } @media (prefers-color-scheme: dark) { svg { color: #ddd } }"
+_SPECIAL = re.compile(r"([\\`*|#~]|\](?=[(\[:]))")  # a bracket is special only where it could end a link
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-@dataclass(frozen=True)
-class Words:
-    """A paragraph."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows of cells that are texts already."""
 
     columns: tuple[str, ...]
@@ -21,8 +18,7 @@ class Table:
     caption: str = ""
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A drawing."""
 
     name: str
@@ -38,49 +34,56 @@ class Figure:
         return f"{self.svg[:start]}\n<style>{_ON_ANY_PAPER}</style>{self.svg[start:]}"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Texts side by side, line by line."""
+class Comparison(NamedTuple):
+    """Texts side by side."""
 
     title: str
-    columns: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-    """The lines of each column, from top to bottom."""
+    columns: dict[str, tuple[str, ...]]
+    """The lines of each column, from top to bottom, by its heading."""
 
 
-Block = Words | Table | Figure | Comparison
+Block = str | Table | Figure | Comparison
+"""A string is a paragraph."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """What a section says about one task."""
-
-    title: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """One question that the report answers."""
-
-    title: str
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """All of it."""
 
     title: str
-    sections: tuple[Section, ...] = field(default=())
+    sections: dict[str, dict[str, list[Block]]]
+    """By section, then by part: what is said about one task."""
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> list[Figure]:
         """Its drawings, in order."""
-        return tuple(
-            block
-            for section in self.sections
-            for part in section.parts
-            for block in part.blocks
-            if isinstance(block, Figure)
-        )
+        parts = (blocks for section in self.sections.values() for blocks in section.values())
+        return [block for blocks in parts for block in blocks if isinstance(block, Figure)]
+
+
+def html(report: Report) -> str:
+    """Return the report as a page."""
+    return _rendered("report.html", report)
+
+
+def markdown(report: Report) -> str:
+    """Return the report as one text that ends with a newline."""
+    return _rendered("report.md", report, finalize=_plain)
+
+
+def _rendered(template: str, report: Report, finalize: Callable[[str], str] | None = None) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["html"]),
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(report=report)
+
+
+def _plain(text: str) -> str:
+    """Return a text that Markdown shows as it is: nothing in it is markup, a link or a picture."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()).translate(_ENTITIES))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..scores import ERRORS
+from ..metrics import ERRORS
+from ..names import Series, ablations
 from .analysis import TaskAnalysis, is_better
 from .document import Figure
-from .names import Series, ablations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,8 @@ COLOURS = ("#3b82c4", "#d9822b", "#5f9e3c", "#b0589b", "#8a7f3d", "#3f9d9a", "#c
 
 BETTER, WORSE, BASE = COLOURS[2], COLOURS[6], "#888888"
 
+_LEAST_TOKENS = 100
+"""Below it the axis of tokens is linear, so that methods without an LM have a place."""
 _WIDTH = 6.4
 _INK = "#123456"
 """Stands for the colour of the text around a drawing, which matplotlib has no word for."""
@@ -41,19 +43,11 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
-_HYPHENATED = re.compile(r"[^A-Za-z0-9]+")
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
 def drawn(name: str, caption: str, draw: "Callable[[Axes], None]", *, height: float = 3.6) -> Figure:
-    """Draw a figure.
-
-    Args:
-        name: Names its file; what is neither a letter nor a digit becomes a hyphen.
-        caption: What it shows, also for those who do not see it.
-        draw: Draws on the axes.
-        height: Inches; figures are all as wide.
-    """
+    """Draw a figure of so many inches height; what is neither a letter nor a digit in its name becomes a hyphen."""
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
@@ -62,7 +56,7 @@ def drawn(name: str, caption: str, draw: "Callable[[Axes], None]", *, height: fl
         draw(canvas.subplots())
         file = io.StringIO()
         canvas.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
-    return Figure(_HYPHENATED.sub("-", name), caption, _element(file.getvalue(), caption))
+    return Figure(re.sub(r"[^A-Za-z0-9]+", "-", name), caption, _element(file.getvalue(), caption))
 
 
 def _element(svg: str, caption: str) -> str:
@@ -72,10 +66,6 @@ def _element(svg: str, caption: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening = re.sub(r' (width|height)="[^"]*"', "", svg[: svg.index(">")])
     return f'{opening} role="img" aria-label="{escape(caption)}"{svg[svg.index(">") :]}'
-
-
-_LEAST_TOKENS = 100
-"""Below it the axis of tokens is linear, so that methods without an LM have a place."""
 
 
 def methods(analysis: TaskAnalysis) -> Figure:
@@ -96,9 +86,14 @@ def effect_per_user(analysis: TaskAnalysis, method: str) -> Figure:
         axes.set_xlabel("users, by effect")
         axes.set_ylabel(f"{analysis.main_metric}: difference")
 
-    name = f"{analysis.task.name}-effect-{method}"
-    caption = f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: {_counts(analysis, method)}."
-    return drawn(name, caption, draw, height=2.6)
+    better = sum(is_better(analysis.main_metric, effect) for effect in analysis.effects[method])
+    same = sum(effect == 0 for effect in analysis.effects[method])
+    worse = len(analysis.effects[method]) - same - better
+    caption = (
+        f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: "
+        f"{better} better, {same} the same, {worse} worse."
+    )
+    return drawn(f"{analysis.task.name}-effect-{method}", caption, draw, height=2.6)
 
 
 def ablation(analysis: TaskAnalysis) -> Figure:
@@ -114,11 +109,11 @@ def scaling(analysis: TaskAnalysis, series: Sequence[Series]) -> Figure:
     option = series[0].option
 
     def draw(axes: "Axes") -> None:
-        for one, colour in zip(series, COLOURS * len(series), strict=False):
-            values, below, above = _points(analysis, [name for _, name in one.points])
-            numbers = [value for value, _ in one.points]
-            axes.errorbar(numbers, values, yerr=[below, above], fmt="o-", capsize=3, color=colour, label=one.fixed)
-        axes.set_xticks(sorted({value for one in series for value, _ in one.points}))
+        for line, colour in zip(series, COLOURS * len(series), strict=False):
+            values, below, above = _points(analysis, [name for _, name in line.points])
+            numbers = [value for value, _ in line.points]
+            axes.errorbar(numbers, values, yerr=[below, above], fmt="o-", capsize=3, color=colour, label=line.fixed)
+        axes.set_xticks(sorted({value for line in series for value, _ in line.points}))
         axes.set_xlabel(option)
         axes.set_ylabel(_axis(analysis.main_metric))
         _legend_beside(axes)
@@ -137,7 +132,7 @@ def cost(analysis: TaskAnalysis) -> Figure:
     def draw(axes: "Axes") -> None:
         axes.plot([points[name][0] for name in front], [points[name][1] for name in front], color=BASE, linewidth=0.8)
         numbers: dict[tuple[float, float], list[str]] = defaultdict(list)
-        for place, (name, (tokens, value)) in enumerate(sorted(points.items(), key=lambda one: one[1]), 1):
+        for place, (name, (tokens, value)) in enumerate(sorted(points.items(), key=lambda point: point[1]), 1):
             style = "full" if name in front else "none"
             axes.plot([tokens], [value], "o", color=COLOURS[0], fillstyle=style, label=f"{place}  {name}")
             numbers[tokens, value].append(str(place))
@@ -157,7 +152,8 @@ def cost(analysis: TaskAnalysis) -> Figure:
 def pareto_front(points: dict[str, tuple[float, float]], metric: str) -> tuple[str, ...]:
     """Return the names of the points (cost, metric) that no other beats in one and at least equals in the other."""
     front: list[str] = []
-    for name in sorted(points, key=lambda one: (points[one][0], points[one][1] * (1 if metric in ERRORS else -1), one)):
+    sign = 1 if metric in ERRORS else -1
+    for name in sorted(points, key=lambda name: (points[name][0], sign * points[name][1], name)):
         last = points[front[-1]] if front else None
         if last is None or points[name] == last or is_better(metric, points[name][1] - last[1]):
             front.append(name)
@@ -166,11 +162,12 @@ def pareto_front(points: dict[str, tuple[float, float]], metric: str) -> tuple[s
 
 def overlap(task: str, users: Sequence[str], matrix: Sequence[Sequence[float]]) -> Figure:
     """Draw the overlap of each user's persona with each other's as a heat map."""
+    size = 8.0 if len(users) <= 20 else 5.0
 
     def draw(axes: "Axes") -> None:
         image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-        axes.set_xticks(range(len(users)), users, rotation=90, fontsize=_label_size(len(users)))
-        axes.set_yticks(range(len(users)), users, fontsize=_label_size(len(users)))
+        axes.set_xticks(range(len(users)), users, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(users)), users, fontsize=size)
         axes.figure.colorbar(image, ax=axes, label="share of common words (Jaccard)")
 
     caption = "Overlap of the words of users' personas; 1 is the same words."
@@ -206,19 +203,12 @@ def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compare
     return drawn(f"{analysis.task.name}-{name}", caption, draw, height=1.0 + 0.3 * len(labelled))
 
 
-def _counts(analysis: TaskAnalysis, method: str) -> str:
-    effects = analysis.effects[method]
-    same = sum(effect == 0 for effect in effects)
-    better = sum(is_better(analysis.main_metric, effect) for effect in effects)
-    return f"{better} better, {same} the same, {len(effects) - same - better} worse"
-
-
 def _points(analysis: TaskAnalysis, names: Sequence[str]) -> tuple[list[float], list[float], list[float]]:
     """Return the main metric of methods, and how far their intervals reach below and above; 0 where there is none."""
     found = [analysis.methods[name].pooled[analysis.main_metric] for name in names]
-    below = [0.0 if one.low is None else max(one.value - one.low, 0.0) for one in found]
-    above = [0.0 if one.high is None else max(one.high - one.value, 0.0) for one in found]
-    return [one.value for one in found], below, above
+    below = [0.0 if metric.low is None else max(metric.value - metric.low, 0.0) for metric in found]
+    above = [0.0 if metric.high is None else max(metric.high - metric.value, 0.0) for metric in found]
+    return [metric.value for metric in found], below, above
 
 
 def _axis(metric: str) -> str:
@@ -227,7 +217,3 @@ def _axis(metric: str) -> str:
 
 def _legend_beside(axes: "Axes") -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-
-
-def _label_size(users: int) -> float:
-    return 8 if users <= 20 else 5

@@ -8,13 +8,12 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...data.errors import LMError, ModelFileError
-from ...data.persona import SECTIONS, Persona, Section
-from ..protocol import FinishedEvaluation, PersonaRecord
+from ...data.persona import SECTIONS, Persona
+from ..names import WHOLE
+from ..record import PersonaRecord
 from . import figures
 from .analysis import TaskAnalysis
-from .document import Block, Comparison, Table, Words
-from .names import WHOLE
-from .words import number
+from .document import Block, Comparison, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
 FEWEST_ON_A_MAP = 4
 """With fewer personas there is no neighbourhood to show."""
 
+_LOG = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
-_PERPLEXITY = 30.0
+_KEY_LETTERS = 6
 
 
 class SectionChange(NamedTuple):
@@ -53,10 +53,7 @@ def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
 
 
 def jaccard_matrix(personas: Sequence[Persona]) -> tuple[tuple[float, ...], ...]:
-    """Return the overlap of each persona with each, in order: shape (personas, personas), 1 on the diagonal.
-
-    Source: arXiv 2506.06254, which reports overlaps of mostly at most 0.4 between users.
-    """
+    """Return the overlap of each persona with each, in order: shape (personas, personas), 1 on the diagonal."""
     words = [words_of(persona) for persona in personas]
     return tuple(tuple(jaccard(left, right) for right in words) for left in words)
 
@@ -68,7 +65,10 @@ def overlaps(personas: Sequence[Persona]) -> tuple[float, ...]:
 
 
 def overlap_sentence(first: Sequence[Persona], last: Sequence[Persona]) -> str:
-    """Say how much the personas of two users overlap, before and after alignment; at least two users."""
+    """Say how much the personas of two users overlap, before and after alignment; at least two users.
+
+    Source: arXiv 2506.06254, which reports overlaps of mostly at most 0.4 between users.
+    """
     before, after = overlaps(first), overlaps(last)
     small = sum(overlap <= 0.4 for overlap in after) / len(after)
     return (
@@ -79,95 +79,70 @@ def overlap_sentence(first: Sequence[Persona], last: Sequence[Persona]) -> str:
 
 def section_changes(first: Sequence[Persona], last: Sequence[Persona]) -> tuple[SectionChange, ...]:
     """Return the lines of each section before and after, averaged over users; both in the order of users."""
-    return tuple(_change(section, list(zip(first, last, strict=True))) for section in SECTIONS)
-
-
-def _change(section: Section, pairs: Sequence[tuple[Persona, Persona]]) -> SectionChange:
-    before = [{line.line_id for line in first.section(section)} for first, _ in pairs]
-    after = [{line.line_id for line in last.section(section)} for _, last in pairs]
-    kept = [len(old & new) for old, new in zip(before, after, strict=True)]
-    return SectionChange(section, mean(map(len, before)), mean(map(len, after)), mean(kept))
+    changes: list[SectionChange] = []
+    for section in SECTIONS:
+        before, after = (
+            [{line.line_id for line in persona.section(section)} for persona in personas] for personas in (first, last)
+        )
+        kept = [len(old & new) for old, new in zip(before, after, strict=True)]
+        changes.append(SectionChange(section, mean(map(len, before)), mean(map(len, after)), mean(kept)))
+    return tuple(changes)
 
 
 def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0) -> "NDArray[np.float64]":
-    """Return where each persona lies on a map on which near means alike, by t-SNE of the embedded texts.
+    """Return where each of `FEWEST_ON_A_MAP` personas or more lies on a map on which near means alike: (personas, 2).
 
-    Args:
-        personas: At least `FEWEST_ON_A_MAP`.
-        embedder: Turns their texts into vectors.
-        seed: Of t-SNE; the same seed gives the same map on one machine.
-
-    Returns:
-        Shape (personas, 2). Directions and distances between far groups mean nothing.
+    It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same seed gives the
+    same map on one machine.
     """
     from sklearn.manifold import TSNE
 
     vectors = embedder.embed(["\n".join(line.text for line in persona.lines) for persona in personas])
-    perplexity = min(_PERPLEXITY, (len(personas) - 1) / 3)
+    perplexity = min(30.0, (len(personas) - 1) / 3)
     return TSNE(perplexity=perplexity, init="random", method="exact", random_state=seed).fit_transform(vectors)
 
 
-_LOG = logging.getLogger(__name__)
-_KEY_LETTERS = 6
+def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", *, texts: bool) -> list[Block]:
+    """Tell of the personas of one method: the whole system, or else the first method that made any.
 
-
-class PersonaSection:
-    """Tells of the personas of one method: the whole system, or else the first method that made any.
-
-    Args:
-        embedder: Places personas on the map.
-        texts: Whether the personas themselves are shown.
+    The embedder places them on a map; with `texts`, they are shown themselves.
     """
-
-    def __init__(self, embedder: "Embedder", *, texts: bool) -> None:
-        self._embedder, self._texts = embedder, texts
-
-    def __call__(self, analysis: TaskAnalysis) -> list[Block]:
-        """Tell of one task."""
-        if not (records := _told(analysis.evaluation)):
-            return []
-        task, users = analysis.task.name, [record.user_key[:_KEY_LETTERS] for record in records]
-        first, last = [record.first for record in records], [record.last for record in records]
-        blocks: list[Block] = [Words(f"Personas of {records[0].method}, {len(records)} user(s).")]
-        if len(records) > 1:
-            blocks.append(Words(overlap_sentence(first, last)))
-            blocks.append(figures.overlap(task, users, jaccard_matrix(last)))
-        if len(records) >= FEWEST_ON_A_MAP:
-            blocks.append(self._map(task, users, last))
-        blocks.append(_changes(first, last))
-        if self._texts:
-            blocks += (_side_by_side(record) for record in records)
-        return blocks
-
-    def _map(self, task: str, users: Sequence[str], personas: Sequence[Persona]) -> Block:
-        try:
-            return figures.persona_map(task, users, persona_map(personas, self._embedder))
-        except (ModelFileError, LMError) as error:
-            _LOG.warning("no map of personas: %s", error)
-            return Words("No map of personas: the embedder could not be used.")
-
-
-def _told(evaluation: FinishedEvaluation) -> tuple[PersonaRecord, ...]:
-    methods = [record.method for record in evaluation.personas]
+    personas = analysis.evaluation.personas
+    methods = [record.method for record in personas]
     method = WHOLE if WHOLE in methods else next(iter(methods), None)
-    return tuple(record for record in evaluation.personas if record.method == method)
-
-
-def _changes(first: Sequence[Persona], last: Sequence[Persona]) -> Table:
-    rows = (
-        (change.section, *(number(mean, 1) for mean in (change.first, change.last, change.kept)))
-        for change in section_changes(first, last)
-    )
+    records = [record for record in personas if record.method == method]
+    if not records:
+        return []
+    task, users = analysis.task.name, [record.user_key[:_KEY_LETTERS] for record in records]
+    first, last = [record.first for record in records], [record.last for record in records]
+    blocks: list[Block] = [f"Personas of {method}, {len(records)} user(s)."]
+    if len(records) > 1:
+        blocks.append(overlap_sentence(first, last))
+        blocks.append(figures.overlap(task, users, jaccard_matrix(last)))
+    if len(records) >= FEWEST_ON_A_MAP:
+        blocks.append(_map(task, users, last, embedder))
     columns = ("section", "lines of the first persona", "lines of the last", "the same in both")
-    return Table(columns, tuple(rows), "Lines of a persona by section, averaged over users")
+    rows = [(name, *(f"{lines:,.1f}" for lines in counts)) for name, *counts in section_changes(first, last)]
+    blocks.append(Table(columns, tuple(rows), "Lines of a persona by section, averaged over users"))
+    if texts:
+        blocks += map(_side_by_side, records)
+    return blocks
+
+
+def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder: "Embedder") -> Block:
+    try:
+        return figures.persona_map(task, users, persona_map(personas, embedder))
+    except (ModelFileError, LMError) as error:
+        _LOG.warning("no map of personas: %s", error)
+        return "No map of personas: the embedder could not be used."
 
 
 def _side_by_side(record: PersonaRecord) -> Comparison:
     versions = "1 version" if record.versions == 1 else f"{record.versions} versions"
     title = f"User {record.user_key[:_KEY_LETTERS]} ({versions})"
     if record.aligned is None:
-        return Comparison(title, ("persona",), (_lines(record.first),))
-    return Comparison(title, ("first persona", "after alignment"), (_lines(record.first), _lines(record.aligned)))
+        return Comparison(title, {"persona": _lines(record.first)})
+    return Comparison(title, {"first persona": _lines(record.first), "after alignment": _lines(record.aligned)})
 
 
 def _lines(persona: Persona) -> tuple[str, ...]:

@@ -2,18 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from ...data.alignment import Spend
-from ..calibration import BINS, CALIBRATION_ERROR, LEAST_PROBABILITY, LOG_LOSS
-from ..protocol import Protocol
-from ..scores import ERRORS
+from ..intervals import Estimate
+from ..metrics import BINS, CALIBRATION_ERROR, ERRORS, LEAST_PROBABILITY, LOG_LOSS
+from ..names import ablations, is_variant, series
+from ..paired import Difference
+from ..record import EvaluationProtocol
 from . import figures
 from .analysis import Compared, MethodResult, TaskAnalysis
-from .document import Block, Part, Section, Table, Words
-from .names import ablations, is_variant, series
-from .words import number, probability, reading, signed, with_interval
+from .document import Block, Report, Table
+from .personas import persona_blocks
+
+if TYPE_CHECKING:
+    from ...data.memory.embedder import Embedder
 
 _ALL_TASKS = "All tasks"
 _CALIBRATION = (
@@ -21,92 +25,81 @@ _CALIBRATION = (
     f"-log p(ground truth), with p at least {LEAST_PROBABILITY}; and how far the confidence in the most probable "
     f"answer is from how often it is right, over {BINS} bins. A question without an answer counts as certain and wrong."
 )
-
-PartOf = Callable[[TaskAnalysis], Sequence[Block]]
-"""Says something about one task; nothing if there is no data for it."""
+_UNKNOWN = "-"
 
 
-def section(title: str, analyses: Iterable[TaskAnalysis], part_of: PartOf) -> Section:
-    """Return a section with a part for each task that has something to say."""
-    parts = (Part(analysis.task.name, tuple(part_of(analysis))) for analysis in analyses)
-    return Section(title, tuple(part for part in parts if part.blocks))
+def report_of(analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: bool) -> Report:
+    """Return the report; with `texts`, the personas themselves are in it. The embedder places personas on a map."""
+
+    def by_task(blocks_of: Callable[[TaskAnalysis], list[Block]]) -> dict[str, list[Block]]:
+        parts = {analysis.task.name: blocks_of(analysis) for analysis in analyses}
+        return {task: blocks for task, blocks in parts.items() if blocks}
+
+    overview: dict[str, list[Block]] = {_ALL_TASKS: [_main_metrics(analyses)]} if len(analyses) > 1 else {}
+    sections = {
+        "What was run": {_ALL_TASKS if len(analyses) > 1 else analyses[0].task.name: _what_was_run(analyses)},
+        "Results": overview | by_task(_results),
+        "Differences": by_task(_differences),
+        "Effects, ablations, scaling and cost": by_task(_drawings),
+        "Personas": by_task(partial(persona_blocks, embedder=embedder, texts=texts)),
+    }
+    tasks = ", ".join(analysis.task.name for analysis in analyses)
+    return Report(f"Evaluation of {tasks}", {title: parts for title, parts in sections.items() if parts})
 
 
-def what_was_run(analyses: Sequence[TaskAnalysis]) -> Section:
-    """List the protocols: what the tasks have in common, then what each has of its own."""
-    protocols = [analysis.evaluation.protocol for analysis in analyses]
-    told = [_told(protocol) for protocol in protocols]
-    names = list(dict.fromkeys(name for of_task in told for name in of_task))
-    own = [name for name in names if len({of_task.get(name, "") for of_task in told}) > 1]
-    tables = [Table(("", ""), tuple((name, value) for name, value in told[0].items() if name not in own))]
-    if own:
-        tables.append(Table(tuple(own), tuple(tuple(of_task.get(name, "") for name in own) for of_task in told)))
-    notes = dict.fromkeys(note for protocol in protocols for note in protocol.notes)
-    title = _ALL_TASKS if len(analyses) > 1 else analyses[0].task.name
-    return Section("What was run", (Part(title, (*tables, *(Words(note) for note in notes))),))
-
-
-def all_results(analyses: Sequence[TaskAnalysis]) -> Section:
-    """Show what each method came to: in all tasks beside each other, then task by task."""
-    of_tasks = section("Results", analyses, results)
-    overview = (Part(_ALL_TASKS, (_main_metrics(analyses),)),) if len(analyses) > 1 else ()
-    return replace(of_tasks, parts=(*overview, *of_tasks.parts))
-
-
-def results(analysis: TaskAnalysis) -> list[Block]:
-    """Show what each method came to and what it spent, why questions have no score, and how frequent labels are."""
-    methods = list(analysis.methods.values())
-    metrics = list(dict.fromkeys(metric for method in methods for metric in method.pooled))
-    blocks: list[Block] = [
-        _scores(methods, metrics),
-        Words(
-            "Official rules over all questions: no answer counts as a wrong answer. Brackets: 95 % intervals over "
-            "users. Per user: the metric of each user, averaged. Scored only: over the questions with an answer in "
-            f"the form of the task. {_directions(metrics)}"
-        ),
-        *([Words(_CALIBRATION)] if LOG_LOSS in metrics else []),
-        *([figures.methods(analysis)] if len(methods) > 1 else []),
-        _spends(methods),
+def reading(analysis: TaskAnalysis) -> tuple[str, ...]:
+    """Say in plain sentences what the comparison with the baseline shows in the main metric, and what it does not."""
+    metric, baseline, users = analysis.main_metric, analysis.baseline, analysis.evaluation.protocol.n_users
+    with_users = "with 1 user" if users == 1 else f"with {users} users"
+    compared = [comparison for comparison in analysis.compared if comparison.metric == metric]
+    unclear = [comparison for comparison in compared if not comparison.is_significant]
+    sentences = [_clear(comparison, baseline) for comparison in compared if comparison.is_significant]
+    if not sentences:
+        sentences.append(f"No method differs from {baseline} in {metric} beyond noise {with_users}.")
+    elif unclear:
+        others = "the other method does" if len(unclear) == 1 else f"the other {len(unclear)} methods do"
+        sentences.append(f"Beyond that, {others} not differ from {baseline} beyond noise {with_users}.")
+    needed = [
+        f"{comparison.method} {comparison.difference.users_needed:,} ({comparison.difference.value:+.3f})"
+        for comparison in unclear
+        if comparison.difference.users_needed is not None
     ]
-    if any(method.errors for method in methods):
-        blocks.append(_errors(methods))
-    if analysis.task.kind != "text":
-        blocks.append(_label_counts(analysis))
-    return blocks
+    if needed:
+        sentences.append(f"Users needed to see the observed differences with 80 % power: {', '.join(needed)}.")
+    equal = [comparison.method for comparison in unclear if comparison.difference.value == 0]
+    if equal:
+        sentences.append(f"No difference at all was observed of {', '.join(equal)}.")
+    return tuple(sentences)
 
 
-def differences(analysis: TaskAnalysis) -> list[Block]:
-    """Show each method against the baseline, and say what that means."""
-    if not analysis.compared:
-        return []
-    sentences = [Words(sentence) for sentence in reading(analysis)]
-    return [*sentences, _compared(analysis.compared, f"Each method less {analysis.baseline}, paired by question.")]
+def _clear(compared: Compared, baseline: str) -> str:
+    verdict = "better" if compared.is_better else "worse"
+    return (
+        f"{compared.method} does {verdict} than {baseline}: {compared.metric} {_signed(compared.difference)}, "
+        f"p = {_probability(compared.adjusted_p)} after Holm's correction.".replace("= <", "<")
+    )
 
 
-def drawings(analysis: TaskAnalysis) -> list[Block]:
-    """Draw effects per user, ablations, scaling and cost."""
-    blocks: list[Block] = []
-    if analysis.evaluation.protocol.n_users > 1:
-        blocks += (figures.effect_per_user(analysis, name) for name in analysis.effects if not is_variant(name))
-    if ablations(analysis.methods):
-        blocks.append(_compared(analysis.ablated, "Each ablation less the whole system, paired by question."))
-        blocks.append(figures.ablation(analysis))
-    for _, of_option in groupby(series(analysis.methods), key=lambda one: one.option):
-        blocks.append(figures.scaling(analysis, list(of_option)))
-    if len(analysis.methods) > 1:
-        blocks.append(figures.cost(analysis))
-    return blocks
+def _what_was_run(analyses: Sequence[TaskAnalysis]) -> list[Block]:
+    """List what the tasks have in common, then what each has of its own."""
+    protocols = [analysis.evaluation.protocol for analysis in analyses]
+    of_tasks = [_protocol(protocol) for protocol in protocols]
+    names = list(dict.fromkeys(name for of_task in of_tasks for name in of_task))
+    own = [name for name in names if len({of_task.get(name, "") for of_task in of_tasks}) > 1]
+    blocks: list[Block] = [Table(("", ""), tuple((name, of_tasks[0][name]) for name in of_tasks[0] if name not in own))]
+    if own:
+        blocks.append(Table(tuple(own), tuple(tuple(of_task.get(name, "") for name in own) for of_task in of_tasks)))
+    return [*blocks, *dict.fromkeys(note for protocol in protocols for note in protocol.notes)]
 
 
-def _told(protocol: Protocol) -> dict[str, str]:
+def _protocol(protocol: EvaluationProtocol) -> dict[str, str]:
     questions = f"{protocol.questions} questions in turns" if protocol.questions else "all questions"
-    drawn = (f"{protocol.users or 'all'} users", questions, f"seed {protocol.seed}")
-    told = {
+    lines = {
         "task": f"{protocol.task.name} ({protocol.task.kind})",
         "data": protocol.split,
         "users": str(protocol.n_users),
         "questions": str(protocol.n_questions),
-        "drawn": ", ".join(drawn),
+        "drawn": f"{protocol.users or 'all'} users, {questions}, seed {protocol.seed}",
         "questions come": "one after the other, each learned from" if protocol.online else "independently",
         "methods": ", ".join(protocol.methods),
         **{f"LM ({role})": lm for role, lm in protocol.lms.items()},
@@ -116,66 +109,107 @@ def _told(protocol: Protocol) -> dict[str, str]:
         "started": f"{protocol.started:%Y-%m-%d %H:%M} {protocol.started.tzname() or ''}".strip(),
         "took": f"{protocol.seconds:,.0f} s on the clock",
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in lines.items() if value}
 
 
 def _main_metrics(analyses: Sequence[TaskAnalysis]) -> Table:
+    def cell(analysis: TaskAnalysis, method: str) -> str:
+        result = analysis.methods.get(method)
+        return _with_interval(result.pooled[analysis.main_metric]) if result else ""
+
     methods = dict.fromkeys(name for analysis in analyses for name in analysis.methods)
-    columns = (f"{analysis.task.name} {analysis.main_metric}" for analysis in analyses)
-    rows = (
-        (
-            name,
-            *(
-                with_interval(analysis.methods[name].pooled[analysis.main_metric]) if name in analysis.methods else ""
-                for analysis in analyses
-            ),
-        )
-        for name in methods
+    return Table(
+        ("method", *(f"{analysis.task.name} {analysis.main_metric}" for analysis in analyses)),
+        tuple((method, *(cell(analysis, method) for analysis in analyses)) for method in methods),
+        "Each method in the main metric of each task, 95 % intervals",
     )
-    return Table(("method", *columns), tuple(rows), "Each method in the main metric of each task, 95 % intervals")
+
+
+def _results(analysis: TaskAnalysis) -> list[Block]:
+    """Show what each method came to and what it spent, why questions have no score, and how frequent labels are."""
+    methods = list(analysis.methods.values())
+    metrics = list(dict.fromkeys(metric for method in methods for metric in method.pooled))
+    errors = [metric for metric in metrics if metric in ERRORS]
+    blocks: list[Block] = [
+        _scores(methods, metrics),
+        "Official rules over all questions: no answer counts as a wrong answer. Brackets: 95 % intervals over users. "
+        "Per user: the metric of each user, averaged. Scored only: over the questions with an answer in the form of "
+        "the task. " + (f"Of {', '.join(errors)} less is better." if errors else "More is better."),
+    ]
+    if LOG_LOSS in metrics:
+        blocks.append(_CALIBRATION)
+    if len(methods) > 1:
+        blocks.append(figures.methods(analysis))
+    blocks.append(_spends(methods))
+    if any(method.errors for method in methods):
+        blocks.append(_errors(methods))
+    if analysis.task.kind != "text":
+        blocks.append(_label_counts(analysis))
+    return blocks
+
+
+def _differences(analysis: TaskAnalysis) -> list[Block]:
+    """Say what the comparison with the baseline means, and show it."""
+    if not analysis.compared:
+        return []
+    return [
+        *reading(analysis),
+        _compared(analysis.compared, f"Each method less {analysis.baseline}, paired by question."),
+    ]
+
+
+def _drawings(analysis: TaskAnalysis) -> list[Block]:
+    """Draw effects per user, ablations, scaling and cost."""
+    blocks: list[Block] = []
+    if analysis.evaluation.protocol.n_users > 1:
+        blocks += (figures.effect_per_user(analysis, name) for name in analysis.effects if not is_variant(name))
+    if ablations(analysis.methods):
+        blocks.append(_compared(analysis.ablated, "Each ablation less the whole system, paired by question."))
+        blocks.append(figures.ablation(analysis))
+    for _, of_option in groupby(series(analysis.methods), key=lambda found: found.option):
+        blocks.append(figures.scaling(analysis, list(of_option)))
+    if len(analysis.methods) > 1:
+        blocks.append(figures.cost(analysis))
+    return blocks
 
 
 def _scores(methods: Sequence[MethodResult], metrics: Sequence[str]) -> Table:
-    columns = ("method", "questions", "scored", "failed", "unparsed", *metrics)
     of_users = [metric for metric in metrics if any(metric in method.per_user for method in methods)]
+    columns = ("method", "questions", "scored", "failed", "unparsed", *metrics)
+    beside = (*(f"{metric} per user" for metric in of_users), *(f"{metric} scored only" for metric in metrics))
     rows = (
         (
             method.name,
-            *(str(count) for count in _counts(method)),
-            *(with_interval(method.pooled.get(metric)) for metric in metrics),
-            *(with_interval(method.per_user.get(metric)) for metric in of_users),
+            *(str(getattr(method.summary, count)) for count in ("n", "scored", "failed", "unparsed")),
+            *(_with_interval(method.pooled.get(metric)) for metric in metrics),
+            *(_with_interval(method.per_user.get(metric)) for metric in of_users),
             *(number(method.summary.scored_only.get(metric)) for metric in metrics),
         )
         for method in methods
     )
-    beside = (*(f"{metric} per user" for metric in of_users), *(f"{metric} scored only" for metric in metrics))
     return Table((*columns, *beside), tuple(rows), "Scores")
 
 
-def _counts(method: MethodResult) -> tuple[int, int, int, int]:
-    return method.summary.n, method.summary.scored, method.summary.failed, method.summary.unparsed
-
-
 def _spends(methods: Sequence[MethodResult]) -> Table:
-    columns = ("calls", "prompt tokens", "completion tokens", "tokens a question", "seconds", "dollars")
-    rows = ((method.name, *_spend(method.spend, method.tokens_per_question)) for method in methods)
-    return Table(("method", *columns), tuple(rows), "Spend, preparation of users included; seconds are summed")
-
-
-def _spend(spend: Spend, tokens_per_question: float) -> tuple[str, ...]:
-    counts = (spend.calls, spend.prompt_tokens, spend.completion_tokens)
-    return (
-        *(f"{count:,}" for count in counts),
-        number(tokens_per_question, 0),
-        number(spend.seconds, 1),
-        "unknown" if spend.dollars is None else number(spend.dollars, 4),
+    columns = ("method", "calls", "prompt tokens", "completion tokens", "tokens a question", "seconds", "dollars")
+    rows = (
+        (
+            method.name,
+            *(f"{count:,}" for count in (spend.calls, spend.prompt_tokens, spend.completion_tokens)),
+            number(method.tokens_per_question, 0),
+            number(spend.seconds, 1),
+            "unknown" if spend.dollars is None else number(spend.dollars, 4),
+        )
+        for method in methods
+        for spend in [method.summary.spend]
     )
+    return Table(columns, tuple(rows), "Spend, preparation of users included; seconds are summed")
 
 
 def _errors(methods: Sequence[MethodResult]) -> Table:
     rows = ((method.name, name, str(count)) for method in methods for name, count in method.errors.items())
-    columns = ("method", "error", "questions")
-    return Table(columns, tuple(rows), "Questions without a score; (form): an answer not in the task's form")
+    caption = "Questions without a score; (form): an answer not in the task's form"
+    return Table(("method", "error", "questions"), tuple(rows), caption)
 
 
 def _label_counts(analysis: TaskAnalysis) -> Table:
@@ -187,22 +221,42 @@ def _label_counts(analysis: TaskAnalysis) -> Table:
     return Table(("ground truth", "questions", "users"), tuple(counted), "How frequent each answer is")
 
 
-def _compared(compared: Sequence[Compared], caption: str) -> Table:
+def _compared(compared: Iterable[Compared], caption: str) -> Table:
+    columns = ("method", "metric", "difference", "p", "p (Holm)", "users for 80 % power")
     rows = (
         (
-            one.method,
-            one.metric,
-            signed(one.difference),
-            probability(one.difference.p_value),
-            probability(one.adjusted_p),
-            number(one.difference.users_needed, 0),
+            comparison.method,
+            comparison.metric,
+            _signed(comparison.difference),
+            _probability(comparison.difference.p_value),
+            _probability(comparison.adjusted_p),
+            number(comparison.difference.users_needed, 0),
         )
-        for one in compared
+        for comparison in compared
     )
-    columns = ("method", "metric", "difference", "p", "p (Holm)", "users for 80 % power")
     return Table(columns, tuple(rows), caption)
 
 
-def _directions(metrics: Iterable[str]) -> str:
-    errors = [metric for metric in metrics if metric in ERRORS]
-    return f"Of {', '.join(errors)} less is better." if errors else "More is better."
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number; an unknown one is a hyphen."""
+    return _UNKNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return _UNKNOWN
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def _signed(difference: Difference) -> str:
+    if difference.low is None or difference.high is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+
+
+def _probability(p: float | None) -> str:
+    if p is None:
+        return _UNKNOWN
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import dspy
 import pytest
 
-from personaagent.data.errors import AnswerError, InputError, LMError, StorageError
+from personaagent.data.errors import AnswerError, InputError, LMError, StoppedError, StorageError
 from personaagent.data.lamp import LampData, LampUser
 from personaagent.evaluation import (
     Evaluation,
@@ -16,9 +16,9 @@ from personaagent.evaluation import (
     MajorityMethod,
     PromptMethod,
     QuestionAnswered,
+    Resources,
     Row,
     UserPrepared,
-    Workbench,
     evaluate,
 )
 from personaagent.testing import ScriptedLM
@@ -70,10 +70,10 @@ async def test_an_error_that_is_not_ours_is_a_row_too(data: LampData) -> None:
 
 async def test_a_user_who_cannot_be_prepared_fails_alone(data: LampData) -> None:
     class Picky(ToldMethod):
-        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+        async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
             if user.user_id == "maya":
                 raise AnswerError("no persona came")
-            return await super().prepare(user, bench)
+            return await super().prepare(user, resources)
 
     rows = rows_by_question(await evaluate([Picky(lambda _: "action")], data))
     assert {name: row.status for name, row in rows.items()} == {"q1": "failed", "q2": "failed", "q3": "scored"}
@@ -163,7 +163,7 @@ async def test_users_are_answered_at_once_and_each_is_asked_one_question_after_t
             return super().forward(query=query)
 
     class CountingMethod(ToldMethod):
-        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+        async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
             return Counting(self.answer)
 
     golds = {user: {f"{user}{number}": "action" for number in range(4)} for user in "abcde"}
@@ -192,9 +192,9 @@ async def test_spend_is_that_of_each_question_and_counts_failed_ones(data: LampD
 
 async def test_preparing_a_user_is_spent_once(data: LampData) -> None:
     class Asking(ToldMethod):
-        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+        async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
             await dspy.Predict("history -> summary").acall(history="made up")
-            return await super().prepare(user, bench)
+            return await super().prepare(user, resources)
 
     with dspy.context(lm=ScriptedLM({"summary": "likes films"}), adapter=dspy.JSONAdapter()):
         evaluation = await evaluate([Asking(lambda _: "action")], data)
@@ -211,7 +211,7 @@ class Unsure(Told):
 
 
 class UnsureMethod(ToldMethod):
-    async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+    async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
         return Unsure(self.answer)
 
 
@@ -236,7 +236,7 @@ async def test_free_text_has_no_probabilities(data: LampData) -> None:
 
 async def test_online_a_preparation_that_failed_is_spent_once(data: LampData) -> None:
     class Failing(ToldMethod):
-        async def prepare(self, user: LampUser, bench: Workbench) -> dspy.Module:
+        async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
             raise AnswerError("no persona came")
 
     evaluation = await evaluate([Failing(lambda _: None)], LampData(TASK, data.users[:1]), online=True)
@@ -276,7 +276,7 @@ async def test_online_a_question_joins_the_history_when_it_is_answered(data: Lam
     known: list[tuple[str, ...]] = []
 
     class Learning(ToldMethod):
-        async def learn(self, program: dspy.Module, user: LampUser, bench: Workbench) -> dspy.Module:
+        async def learn(self, program: dspy.Module, user: LampUser, resources: Resources) -> dspy.Module:
             known.append(tuple(one.interaction_id for one in user.history))
             return Told(lambda _: user.history[-1].ground_truth)
 
@@ -291,3 +291,15 @@ async def test_a_method_that_learns_nothing_by_itself_is_prepared_again_online()
     user = made_up_user("maya", {"q1": "action", "q2": "action", "q3": "action"}, ("classic",))
     evaluation = await evaluate([MajorityMethod()], LampData(TASK, (user,)), online=True)
     assert [row.prediction for row in evaluation.rows] == ["classic", "classic", "action"]
+
+
+@pytest.mark.parametrize("online", [False, True])
+async def test_a_stop_during_a_preparation_ends_the_evaluation(online: bool) -> None:
+    class Stopping(ToldMethod):
+        async def prepare(self, user: LampUser, resources: Resources) -> dspy.Module:
+            raise StoppedError("no more calls")
+
+    user = made_up_user("maya", {"q1": "action", "q2": "action", "q3": "action"})
+    evaluating = evaluate([Stopping(lambda _: None)], LampData(TASK, (user,)), online=online)
+    with pytest.raises(StoppedError, match="no more calls"):
+        await asyncio.wait_for(evaluating, timeout=10)

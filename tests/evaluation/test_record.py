@@ -6,16 +6,16 @@ import pytest
 from pydantic import ValidationError
 
 from personaagent.data.errors import InputError, RecordError, StorageError
-from personaagent.evaluation.protocol import (
+from personaagent.evaluation.record import (
+    EvaluationProtocol,
+    EvaluationWriter,
     FinishedEvaluation,
     PersonaRecord,
-    Protocol,
-    persona_file,
+    Row,
     read_evaluation,
     read_evaluations,
     write_protocol,
 )
-from personaagent.evaluation.rows import Row, rows_file
 
 from .report import made_up
 
@@ -23,9 +23,9 @@ FILMS = made_up.protocol()
 
 
 def write_rows(folder: Path, rows: list[Row]) -> None:
-    with rows_file(folder) as keep:
-        for row in rows:
-            keep(row)
+    writer = EvaluationWriter(folder)
+    for row in rows:
+        writer.write(row)
     write_protocol(folder, FILMS)
 
 
@@ -42,7 +42,7 @@ def test_a_protocol_counts_its_users_and_questions() -> None:
 @pytest.mark.parametrize("split", ["/home/maya/films", "films/dev", "C:\\films"])
 def test_a_path_is_no_split(split: str) -> None:
     with pytest.raises(ValidationError, match="is a path"):
-        Protocol.model_validate({**FILMS.model_dump(), "split": split})
+        EvaluationProtocol.model_validate({**FILMS.model_dump(), "split": split})
 
 
 def test_the_last_persona_is_the_aligned_one_if_there_is_one() -> None:
@@ -53,8 +53,7 @@ def test_the_last_persona_is_the_aligned_one_if_there_is_one() -> None:
 
 
 def test_a_folder_without_a_protocol_is_not_finished(tmp_path: Path) -> None:
-    with rows_file(tmp_path) as keep:
-        keep(made_up.rows(FILMS)[0])
+    EvaluationWriter(tmp_path).write(made_up.rows(FILMS)[0])
     with pytest.raises(InputError, match="holds no finished evaluation"):
         read_evaluation(tmp_path)
     with pytest.raises(InputError, match="holds no finished evaluation"):
@@ -123,13 +122,19 @@ def test_personas_of_an_interrupted_stretch_are_written_anew(tmp_path: Path) -> 
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
-    with persona_file(None) as keep:
-        keep(made_up.records(FILMS)[0])
+    EvaluationWriter(None).write(made_up.records(FILMS)[0])
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written"):
         write_protocol(tmp_path / "file" / "out", FILMS)
-    with pytest.raises(StorageError, match="cannot be written"), persona_file(tmp_path / "file" / "out"):
-        pass
+    with pytest.raises(StorageError, match="cannot be written"):
+        EvaluationWriter(tmp_path / "file" / "out")
+
+
+def test_a_refused_evaluation_leaves_the_personas_of_the_earlier_one(tmp_path: Path) -> None:
+    made_up.write(tmp_path, FILMS, made_up.records(FILMS))
+    with pytest.raises(InputError, match="holds the rows of an earlier evaluation"):
+        EvaluationWriter(tmp_path, "another-run")
+    assert len(read_evaluation(tmp_path).personas) == 6

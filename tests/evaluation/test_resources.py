@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from personaagent.evaluation.remembering import Remembering
+from personaagent.evaluation.resources import CachedEmbedder
 from personaagent.testing import HashEmbedder
 
 
@@ -25,7 +25,7 @@ def test_a_text_is_embedded_once_for_all_methods() -> None:
     wanted = counting.embed(["a film", "a book", "a film"])
     counting.embedded.clear()
     for _ in range(2):
-        found = Remembering(counting).embed(["a film", "a book", "a film"])
+        found = CachedEmbedder(counting).embed(["a film", "a book", "a film"])
         assert np.array_equal(found, wanted)
     assert counting.embedded == ["a film", "a book"]
-    assert Remembering(counting).embed([]).shape == (0, counting.dimensions)
+    assert CachedEmbedder(counting).embed([]).shape == (0, counting.dimensions)

@@ -1,6 +1,6 @@
 """Which methods belong together, by their names."""
 
-from personaagent.evaluation.report.names import Series, ablations, is_variant, series
+from personaagent.evaluation.names import Series, ablations, is_variant, series
 
 
 def test_ablations_are_told_by_what_they_lack() -> None:

@@ -1,4 +1,4 @@
-"""One user's work as a cluster does it, without a cluster."""
+"""One user's job as a cluster does it, without a cluster."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -16,15 +16,15 @@ from personaagent.evaluation import (
     MajorityMethod,
     PersonaAgentMethod,
     PromptMethod,
+    Resources,
     Row,
     UserPrepared,
-    Workbench,
 )
-from personaagent.evaluation.answering import MethodWork
-from personaagent.evaluation.calibrating import with_weights
-from personaagent.evaluation.engine import LocalEngine
-from personaagent.evaluation.ray_engine import Unit, answer_unit, settings_that_travel
-from personaagent.evaluation.rows import fingerprint
+from personaagent.evaluation.answering import MethodJob
+from personaagent.evaluation.calibration import with_weights
+from personaagent.evaluation.ray_engine import UserJob, answer_user, portable_settings
+from personaagent.evaluation.record import fingerprint
+from personaagent.evaluation.run import LocalEngine
 from personaagent.journal import new_run, open_run, role_lms
 from personaagent.programs.scope import within
 from personaagent.settings import Settings
@@ -60,8 +60,8 @@ def run(settings: Settings) -> Iterator[Run]:
         yield run.run
 
 
-def unit(work: MethodWork, user: LampUser, settings: Settings, run: Run | None) -> Unit:
-    return Unit(replace(work, users=(user,)), (TASK.name,), run, settings_that_travel(settings))
+def user_job(job: MethodJob, user: LampUser, settings: Settings, run: Run | None) -> UserJob:
+    return UserJob(replace(job, users=(user,)), (TASK.name,), run, portable_settings(settings))
 
 
 @pytest.mark.parametrize("method", [PromptMethod(), PersonaAgentMethod()], ids=lambda method: method.name)
@@ -73,12 +73,12 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
         Store.open(settings.database or "") as store,
         open_run(store.journal, new_run("test"), role_lms(settings)) as run,
     ):
-        engine = LocalEngine(lambda task: Workbench(task, settings, run.lms.get))
-        with within(TASK.name), Workbench(TASK, settings, run.lms.get) as bench:
-            work = asyncio.run(with_weights(MethodWork(method, TASK, data.users), bench))
-            asyncio.run(engine.answer(work, here.append))
+        engine = LocalEngine(lambda task: Resources(task, settings, run.lms.get))
+        with within(TASK.name), Resources(TASK, settings, run.lms.get) as resources:
+            job = asyncio.run(with_weights(MethodJob(method, TASK, data.users), resources))
+            asyncio.run(engine.answer(job, here.append))
         asked = len(server.received)
-        there = [news for user in data.users for news in answer_unit(unit(work, user, settings, run.run))]
+        there = [event for user in data.users for event in answer_user(user_job(job, user, settings, run.run))]
     assert asked > 0
     assert len(server.received) == asked
     assert fingerprint(rows(there)) == fingerprint(rows(here))
@@ -86,17 +86,17 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
     assert all(personas(there)) is isinstance(method, PersonaAgentMethod)
 
 
-def rows(heard: list[UserPrepared | Row]) -> list[Row]:
-    return [one for one in heard if isinstance(one, Row)]
+def rows(events: list[UserPrepared | Row]) -> list[Row]:
+    return [one for one in events if isinstance(one, Row)]
 
 
-def personas(heard: list[UserPrepared | Row]) -> list[object]:
-    return [one.persona for one in heard if isinstance(one, UserPrepared)]
+def personas(events: list[UserPrepared | Row]) -> list[object]:
+    return [one.persona for one in events if isinstance(one, UserPrepared)]
 
 
 def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run: Run) -> None:
     assert "a-made-up-password" in repr(settings)
-    written = repr(unit(MethodWork(PromptMethod(), TASK, data.users), data.users[0], settings, run))
+    written = repr(user_job(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
     assert "openai/made-up" in written
     assert "a-made-up-password" not in written
     assert KEY not in written
@@ -104,8 +104,8 @@ def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run:
 
 def test_a_method_that_asks_no_lm_needs_no_database(data: LampData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERSONAAGENT_DATABASE", raising=False)
-    heard = answer_unit(unit(MethodWork(MajorityMethod(), TASK, data.users), data.users[0], Settings(), None))
-    assert [(row.question_id, row.parsed) for row in rows([*heard])] == [("q1", "classic"), ("q2", "classic")]
+    events = answer_user(user_job(MethodJob(MajorityMethod(), TASK, data.users), data.users[0], Settings(), None))
+    assert [(row.question_id, row.parsed) for row in rows([*events])] == [("q1", "classic"), ("q2", "classic")]
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_machine_that_is_not_set_up_is_named(
 ) -> None:
     change(monkeypatch)
     with pytest.raises(SetupError, match=f"^on .+: .*{problem}"):
-        answer_unit(unit(MethodWork(PromptMethod(), TASK, data.users), data.users[0], settings, run))
+        answer_user(user_job(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))

@@ -1,0 +1,300 @@
+"""Evaluate: let each method answer each question, keep the answers as rows, and score them."""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from pydantic import AfterValidator
+
+from ..data.call import as_written
+from ..data.errors import InputError
+from ..data.histories import history_files, load_histories, own_task
+from ..data.lamp import LampData, load
+from ..data.nouns import Noun
+from ..data.own_metric import metric_named, scored_by
+from ..data.store import user_key
+from ..data.task import Task, task_named
+from ..journal.recorder import recorder_here
+from ..programs.scope import within
+from ..programs.shared_decisions import sharing_decisions
+from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
+from .calibration import with_weights
+from .methods import Method
+from .names import methods_named
+from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
+from .resources import LmOf, Resources
+from .selection import label_histories, select, shuffle_users
+from .summary import Evaluation, summarise
+
+if TYPE_CHECKING:
+    from ..data.store import Store
+    from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class EvaluationStarted:
+    """Nothing has been asked yet."""
+
+    methods: tuple[str, ...]
+    users: int
+    questions: int
+    """Questions for each method."""
+
+
+@dataclass(frozen=True)
+class QuestionAnswered:
+    """One more question is done, answered or not; its row is on disk."""
+
+    row: Row
+    done: int
+    """Questions done, of all methods together."""
+    total: int
+
+
+Event = EvaluationStarted | UserPrepared | QuestionAnswered
+
+Listener = Callable[[Event], None]
+"""Is called with every event, in the event loop of the evaluation: it must return soon."""
+
+
+class Engine(Protocol):
+    """Has the questions of every user answered: in this process, or on a cluster."""
+
+    async def answer(self, job: MethodJob, emit: Emit) -> None:
+        """Answer each user's questions once, in the scope around this call, and emit the rows in this event loop."""
+        ...
+
+
+class LocalEngine:
+    """Answers in this process, with the LMs of the DSPy context around it, and resources of its own for each method.
+
+    At most `concurrency` users are under way at once, each with one question at a time.
+    """
+
+    def __init__(self, resources: Callable[[Task], Resources] = Resources) -> None:
+        self._resources = resources
+
+    async def answer(self, job: MethodJob, emit: Emit) -> None:
+        """Answer the users, a few at a time."""
+        with self._resources(job.task) as resources, ThreadPoolExecutor(job.concurrency) as threads:
+            job = await with_weights(job, resources)
+            resources.adopt(job)
+            answering = Answering(job, resources, threads)
+            await for_each_user(job.users, lambda user: answering.answer(user, emit), concurrency=job.concurrency)
+
+
+async def evaluate(
+    methods: Sequence[Method],
+    data: LampData,
+    *,
+    out: Path | None = None,
+    concurrency: int = 4,
+    online: bool = False,
+    engine: Engine | None = None,
+    listen: Listener = lambda _event: None,
+) -> Evaluation:
+    """Let each method answer each question, and score the answers.
+
+    One method runs after the other, and so do a user's questions, in the order of time. LMs are those of the DSPy
+    context around this call.
+
+    Args:
+        methods: What is evaluated; their names must differ.
+        data: Users with histories, questions and golds; see `select` for a part of it.
+        out: Folder for `rows.jsonl`, one row per method and question, and for `personas.jsonl`, written as they come;
+            None keeps no file. Rows that the run around this call (see `journal.open_run`) left there are written anew,
+            from its journal.
+        concurrency: Users answered at once, at least 1.
+        online: Whether each answered question joins its user's history before the next one is asked.
+        engine: Where users are answered; by default in this process, see `LocalEngine`.
+        listen: Is called with each event.
+
+    Returns:
+        The rows and their totals. A question that a method could not answer is a row too, with the error in it.
+
+    Raises:
+        InputError: There is nothing to score, or `out` already holds rows.
+        StorageError: The rows cannot be written.
+    """
+    _check(methods, data, concurrency)
+    listen(EvaluationStarted(tuple(method.name for method in methods), len(data.users), len(data.questions)))
+    recorder = recorder_here.get()
+    log = _Log(EvaluationWriter(out, recorder and recorder.run_id), listen, len(methods) * len(data.questions))
+    engine = engine or LocalEngine()
+    with sharing_decisions():
+        for method in methods:
+            job = MethodJob(method, data.task, data.users, online, data.metric, concurrency=concurrency)
+            await engine.answer(job, log.add)
+    return summarise(data.task, log.rows)
+
+
+class _Log:
+    """Writes rows and each user's first persona, and calls the listener."""
+
+    def __init__(self, writer: EvaluationWriter, listen: Listener, total: int) -> None:
+        self._writer, self._listen, self._total = writer, listen, total
+        self._with_persona: set[tuple[str, str]] = set()
+        self.rows: list[Row] = []
+
+    def add(self, event: UserPrepared | Row) -> None:
+        if isinstance(event, Row):
+            self._writer.write(event)
+            self.rows.append(event)
+            self._listen(QuestionAnswered(event, len(self.rows), self._total))
+            return
+        user = (event.method, event.user_key)
+        if event.persona is not None and user not in self._with_persona:
+            self._with_persona.add(user)
+            self._writer.write(event.persona)
+        self._listen(event)
+
+
+def _check(methods: Sequence[Method], data: LampData, concurrency: int) -> None:
+    names = [method.name for method in methods]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"methods {names}: name at least one, and each only once")
+    if concurrency < 1:
+        raise InputError(f"concurrency is {concurrency}: at least 1 thing must be done at once")
+    if not data.questions:
+        raise InputError("there are no questions to evaluate")
+    for question in data.questions:
+        if question.ground_truth is None:
+            raise InputError(f"question {question.interaction_id} has no gold: evaluation needs the outputs file")
+
+
+class EvaluationJob(Noun):
+    """What `personaagent evaluate` was asked to do, as it is recorded and can be done again."""
+
+    folder: Annotated[Path, AfterValidator(Path.resolve)]
+    """LaMP's files, OPPU's, or JSON lines of one's own; with several tasks, each in a folder of its name."""
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    users: int | None = None
+    """Users drawn, of each task."""
+    questions: int | None = None
+    """Questions drawn, of each task."""
+    seed: int = 0
+    online: bool = False
+    shuffle_users: bool = False
+    """Whether each user is answered with the history of another: what is personal must then be worth nothing."""
+    metric: str | None = None
+    """Of one's own, as `own_metric.metric_named` takes it; None for those of the task's kind."""
+
+    def data(self, task: str) -> LampData:
+        """Load the part of a task's data that is drawn."""
+        folder = self.folder / task if (self.folder / task).is_dir() else self.folder
+        own = history_files(folder)
+        data = load_histories(own, own_task(folder, task)) if own else label_histories(load(folder, task_named(task)))
+        if self.metric is not None:
+            data = scored_by(data, metric_named(self.metric))
+        data = select(data, users=self.users, questions=self.questions, seed=self.seed)
+        return shuffle_users(data, seed=self.seed) if self.shuffle_users else data
+
+    def check(self) -> None:
+        """Refuse what cannot be evaluated before anything is paid.
+
+        Raises:
+            InputError: The data or the methods are not as they must be.
+        """
+        for task in self.tasks:
+            methods_named(self.methods, self.data(task).task)
+
+
+async def run_job(
+    job: EvaluationJob,
+    settings: "Settings",
+    *,
+    out: Path | None = None,
+    concurrency: int = 1,
+    listen: Listener = lambda _event: None,
+    lm_of: LmOf = lambda _role: None,
+    engine: Engine | None = None,
+) -> dict[str, Evaluation]:
+    """Do a job, task by task, wherever its calls go; a task whose protocol is written is finished.
+
+    Args:
+        job: What is done.
+        settings: Name the embedder.
+        out: Where rows, personas and protocols are kept, of several tasks each in its own folder; None keeps nothing.
+        concurrency: As for `evaluate`, as `listen` and `engine`.
+        listen: See there.
+        lm_of: Gives the LMs of roles.
+        engine: See there.
+
+    Raises:
+        InputError: The data or the methods are not as they must be, or `out` holds another evaluation.
+    """
+    engine = engine or LocalEngine(lambda task: Resources(task, settings, lm_of))
+    evaluations: dict[str, Evaluation] = {}
+    for task in job.tasks:
+        folder = out / task if out is not None and len(job.tasks) > 1 else out
+        started, began = datetime.now(UTC), time.perf_counter()
+        data = job.data(task)
+        methods, online = methods_named(job.methods, data.task), job.online
+        with within(task):
+            evaluations[task] = await evaluate(
+                methods, data, out=folder, concurrency=concurrency, online=online, engine=engine, listen=listen
+            )
+        if folder is not None:
+            took = time.perf_counter() - began
+            write_protocol(folder, _protocol(job, data, settings, lm_of, run_of(folder), started, took))
+    return evaluations
+
+
+def _protocol(
+    job: EvaluationJob,
+    data: LampData,
+    settings: "Settings",
+    lm_of: LmOf,
+    run_id: str | None,
+    started: datetime,
+    seconds: float,
+) -> EvaluationProtocol:
+    roles = ("agent", "loss", "revision")
+    question_ids = {
+        user_key(user.user_id): tuple(asked.interaction_id for asked in user.questions) for user in data.users
+    }
+    return EvaluationProtocol(
+        task=data.task,
+        methods=job.methods,
+        split=job.folder.name,
+        online=job.online,
+        users=job.users,
+        questions=job.questions,
+        seed=job.seed,
+        question_ids=question_ids,
+        lms={role: as_written(lm.model) for role in roles if (lm := lm_of(role)) is not None},
+        embedder=settings.embedder,
+        versions={
+            "personaagent": version("personaagent"),
+            "dspy": version("dspy"),
+            "python": platform.python_version(),
+        },
+        run_id=run_id or "",
+        started=started,
+        seconds=seconds,
+        notes=data.notes,
+    )
+
+
+def unfinished_run(folder: Path | None) -> str | None:
+    """Return the run whose rows a folder holds, to be taken up again; None if there is none."""
+    if folder is None:
+        return None
+    runs = (run_of(path) for path in (folder, *sorted(folder.glob("*/"))))
+    return next((run for run in runs if run is not None), None)
+
+
+def open_journal_store(settings: "Settings") -> "AbstractContextManager[Store]":
+    """Open the store of a home folder for its journal alone: other processes may have the folder open."""
+    from ..data.store import Store
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return Store.open(settings.database or settings.home / "store.db")
