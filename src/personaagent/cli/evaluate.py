@@ -1,5 +1,6 @@
-"""`personaagent evaluate`: methods against questions, scored as LaMP scores and as we do."""
+"""`personaagent evaluate` and `personaagent report`: methods against questions, and what came of it."""
 
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..data.errors import InputError
-from .context import AskingCertified, Json, Spending, answering, err, out, print_json, settings_asking
-from .grouped import grouped
-from .show import evaluation_table, progress_bar
+from ..data.errors import InputError, TrackingError
+from .context import AskingCertified, Json, Spending, grouped, paying, print_result, settings
 
 if TYPE_CHECKING:
     import dspy
     from rich.progress import Progress
 
     from ..data.alignment import Spend
-    from ..data.call import Run as RecordedRun
+    from ..data.call import Run
     from ..evaluation.events import Event
     from ..evaluation.job import EvaluationJob
     from ..evaluation.ray_engine import RayEngine
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 _WITHOUT_LM = {"majority", "knn"}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Methods:
 
 
 @dataclass(frozen=True)
-class Work:
+class Execution:
     """How the evaluation goes, and where its rows are kept."""
 
     concurrency: Annotated[
@@ -74,7 +74,7 @@ def evaluate(
     context: typer.Context,
     selection: Selection,
     methods: Methods,
-    work: Work,
+    execution: Execution,
     asking: AskingCertified,
     spending: Spending,
 ) -> None:
@@ -84,34 +84,34 @@ def evaluate(
     from ..evaluation.job import Doing, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
+    from .terminal import evaluation_table, progress_bar
 
-    configured = settings_asking(context, asking)
+    configured = settings(context, asking)
     job = _job(selection, methods)
     job.check()
-    _check(work, configured, spending)
-    run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(work.out))
-    kept = work.out or configured.home / "evaluations" / run.run_id
+    _check(execution, configured, spending)
+    run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(execution.out))
+    kept = execution.out or configured.home / "evaluations" / run.run_id
     with (
-        _paying(job.methods, run, configured, spending) as paying,
-        _engine(work, configured, paying) as engine,
-        _progress() as listen,
+        _paying(job.methods, run, configured, spending) as opened,
+        _engine(execution, configured, opened) as engine,
+        progress_bar() as progress,
     ):
-        at_once = work.concurrency or (engine.cpus if engine else 1)
-        lms: Mapping[str, dspy.LM] = paying.lms if paying else {}
-        doing = Doing(configured, concurrency=at_once, listen=listen, lm_of=lms.get, engine=engine)
+        at_once = execution.concurrency or (engine.cpus if engine else 1)
+        lms: Mapping[str, dspy.LM] = opened.lms if opened else {}
+        doing = Doing(configured, concurrency=at_once, listen=_shown_on(progress), lm_of=lms.get, engine=engine)
         results = asyncio.run(doing.evaluate(job, None if spending.dry_run else kept))
-        if paying is not None:
-            paying.result = fingerprint_of_all(results.values())
+        if opened is not None:
+            opened.result = fingerprint_of_all(results.values())
     if spending.dry_run:
         return
     rows = kept / "rows.jsonl" if len(job.tasks) == 1 else kept
     about = {"rows": str(rows), "fingerprint": fingerprint_of_all(results.values()), "run": run.run_id}
-    if work.as_json:
-        print_json({**_as_json(results), "seed": selection.seed, **about})
-    else:
-        for result in results.values():
-            out.print(evaluation_table(result))
-        out.print(f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}", markup=False)
+    lines = [
+        *map(evaluation_table, results.values()),
+        f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}",
+    ]
+    print_result({**_fields(results), "seed": selection.seed, **about}, lines, as_json=execution.as_json)
 
 
 def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
@@ -132,7 +132,7 @@ def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
     )
 
 
-def _as_json(results: "Mapping[str, Evaluation]") -> dict[str, object]:
+def _fields(results: "Mapping[str, Evaluation]") -> dict[str, object]:
     """Return the one result as it is, several by task."""
     if len(results) == 1:
         [result] = results.values()
@@ -142,69 +142,94 @@ def _as_json(results: "Mapping[str, Evaluation]") -> dict[str, object]:
 
 @contextmanager
 def _paying(
-    methods: "Sequence[str]", work: "RecordedRun", configured: "Settings", spending: Spending
+    methods: "Sequence[str]", run: "Run", configured: "Settings", spending: Spending
 ) -> "Generator[OpenRun | Plan | None]":
     """Journal the calls, if any of the methods makes one."""
-    from ..evaluation.job import open_journal_store
+    from ..home import open_journal_store
 
     if {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
         yield None
         return
-    with open_journal_store(configured) as store, answering(store.journal, work, configured, spending) as paying:
-        yield paying
+    with open_journal_store(configured) as store, paying(store.journal, run, configured, spending) as opened:
+        yield opened
 
 
-def _check(work: Work, configured: "Settings", spending: Spending) -> None:
-    if work.engine == "ray":
+def _check(execution: Execution, configured: "Settings", spending: Spending) -> None:
+    if execution.engine == "ray":
         from ..evaluation.ray_engine import check_cluster_use
 
-        check_cluster_use(configured, spending.budget(), work.address)
-    elif work.address is not None:
-        raise InputError(f"--address {work.address} is of a Ray cluster: add --engine ray")
+        check_cluster_use(configured, spending.budget(), execution.address)
+    elif execution.address is not None:
+        raise InputError(f"--address {execution.address} is of a Ray cluster: add --engine ray")
 
 
 @contextmanager
-def _engine(work: Work, configured: "Settings", paying: "OpenRun | Plan | None") -> "Generator[RayEngine | None]":
+def _engine(
+    execution: Execution, configured: "Settings", opened: "OpenRun | Plan | None"
+) -> "Generator[RayEngine | None]":
     """Connect to the cluster that is asked for, if any; what a dry run counts, it counts in this process."""
     from ..journal.plan import Plan
 
-    if work.engine == "local" or isinstance(paying, Plan):
+    if execution.engine == "local" or isinstance(opened, Plan):
         yield None
         return
     from ..evaluation.ray_engine import ray_engine
 
-    with ray_engine(configured, paying and paying.run, work.address) as engine:
+    with ray_engine(configured, opened and opened.run, execution.address) as engine:
         yield engine
 
 
-@contextmanager
-def _progress() -> "Generator[Callable[[Event], None]]":
-    """Show the questions of each task that are answered, of all methods together, and what they cost."""
-    with progress_bar(err) as progress:
-        yield _Shown(progress)
+def _shown_on(progress: "Progress") -> "Callable[[Event], None]":
+    """Return what shows the events of evaluations: a bar for each task, and the calls and tokens until now."""
+    from ..evaluation.events import EvaluationStarted, QuestionAnswered, UserPrepared
 
+    calls = tokens = 0
 
-class _Shown:
-    """Shows the events of evaluations, a bar for each."""
+    def add(method: str, spend: "Spend") -> None:
+        nonlocal calls, tokens
+        calls += spend.calls
+        tokens += spend.prompt_tokens + spend.completion_tokens
+        progress.update(progress.task_ids[-1], description=f"{method} ({calls:,} calls, {tokens:,} tokens)")
 
-    def __init__(self, progress: "Progress") -> None:
-        self._progress = progress
-        self._calls = self._tokens = 0
-
-    def __call__(self, event: "Event") -> None:
-        from ..evaluation.events import EvaluationStarted, QuestionAnswered, UserPrepared
-
+    def show(event: "Event") -> None:
         match event:
             case EvaluationStarted(methods, _, questions):
-                self._bar = self._progress.add_task("evaluating", total=len(methods) * questions)
+                progress.add_task("evaluating", total=len(methods) * questions)
             case UserPrepared(method, _, spend):
-                self._add(method, spend)
+                add(method, spend)
             case QuestionAnswered(row):
-                self._add(row.method, row.spend)
-                self._progress.advance(self._bar)
+                add(row.method, row.spend)
+                progress.advance(progress.task_ids[-1])
 
-    def _add(self, method: str, spend: "Spend") -> None:
-        self._calls += spend.calls
-        self._tokens += spend.prompt_tokens + spend.completion_tokens
-        described = f"{method} ({self._calls:,} calls, {self._tokens:,} tokens)"
-        self._progress.update(self._bar, description=described)
+    return show
+
+
+def report(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where `evaluate --out` kept its rows.")],
+    baseline: Annotated[
+        str | None, typer.Option(help="The method to compare with; by default rag, else the first.")
+    ] = None,
+    numbers_only: Annotated[
+        bool, typer.Option("--numbers-only", help="Leave out every text of users: personas, rows.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Report on the evaluations in OUT: numbers with intervals, differences, figures, personas; into OUT/report."""
+    from ..evaluation.report import reading, write_report
+    from ..evaluation.tracking import open_tracker
+    from ..lms import open_embedder
+
+    configured = settings(context)
+    embedder = open_embedder(configured.embedder)
+    written = write_report(folder, embedder=embedder, baseline=baseline, numbers_only=numbers_only)
+    try:
+        open_tracker(configured).mirror(written.analyses)
+    except TrackingError as error:  # The report stands without MLflow.
+        _log.warning("%s", error)
+    sentences = {analysis.task.name: list(reading(analysis)) for analysis in written.analyses}
+    tasks = [{**analysis.as_json(), "reading": sentences[analysis.task.name]} for analysis in written.analyses]
+    lines = [f"{task}: {sentence}" for task, found in sentences.items() for sentence in found]
+    files = [str(path) for path in written.files if path.parent == folder / "report"]
+    result = {"tasks": tasks, "files": [str(path) for path in written.files]}
+    print_result(result, [*lines, *files], as_json=as_json)

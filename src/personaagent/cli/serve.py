@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, keep_for_good, settings_asking
-from .grouped import grouped
+from .context import AskingCertified, freeze_garbage, grouped, settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -29,7 +28,7 @@ _DRAIN_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Place:
+class Listening:
     """Where the server listens."""
 
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every one.")] = "127.0.0.1"
@@ -45,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Learning:
-    """How it learns, and what its keys may use."""
+    """How it learns, and what its keys and users may use."""
 
     align_every: Annotated[
         int, typer.Option(help="Ground truths of a user between two alignments; 0 for never.", min=0)
@@ -64,18 +63,16 @@ class Learning:
     user_megabytes: Annotated[int, typer.Option(help="What one user may store.", min=0)] = 64
 
 
-@dataclass(frozen=True)
-class Watching:
-    """What can be seen of it."""
-
-    trace_share: Annotated[
-        float, typer.Option(help="Share of the answers traced to MLflow, without contents.", min=0, max=1)
-    ] = 0.0
-
-
 @grouped
 def serve(
-    context: typer.Context, place: Place, learning: Learning, watching: Watching, asking: AskingCertified
+    context: typer.Context,
+    listening: Listening,
+    learning: Learning,
+    trace_share: Annotated[
+        float, typer.Option(help="Share of the answers traced to MLflow, without contents.", min=0, max=1)
+    ] = 0.0,
+    *,
+    asking: AskingCertified,
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     import uvicorn
@@ -83,27 +80,31 @@ def serve(
     from ..home import Home, is_shared
     from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
-    configured = settings_asking(context, asking)
+    configured = settings(context, asking)
     shared = is_shared(configured)
-    if place.workers > 1 and not shared:
+    if listening.workers > 1 and not shared:
         raise SetupError(
             "several workers need a store and an index that they can share: set PERSONAAGENT_DATABASE to "
             "postgresql://USER@HOST/NAME and PERSONAAGENT_CHROMA to the URL of a Chroma server, or leave out --workers"
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
-    if place.workers > 1:
+    if listening.workers > 1:
         Home(configured).close()  # What is wrong is said once here, and not by every worker.
     with ExitStack() as stack:
-        serving = _serving(learning, watching, shared=shared)
-        update = {"origins": tuple(place.cors_origin or ()), "answer_seconds": 2 * configured.lm_timeout}
-        serving = serving.model_copy(update=update)
-        _tell_workers(configured, serving, stack if place.workers > 1 else None)
+        update = {
+            "alone": not shared,
+            "origins": tuple(listening.cors_origin or ()),
+            "trace_share": trace_share,
+            "answer_seconds": 2 * configured.lm_timeout,
+        }
+        serving = _serving(learning).model_copy(update=update)
+        _tell_workers(configured, serving, stack if listening.workers > 1 else None)
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
-            host=place.host,
-            port=place.port,
-            workers=place.workers,
+            host=listening.host,
+            port=listening.port,
+            workers=listening.workers,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -122,13 +123,13 @@ def application() -> "FastAPI":
 
     _log_lines()
     serving = Serving.from_json(os.environ[_CONFIGURED])
-    opened = ExitStack()
-    deployment = opened.enter_context(_deployed(serving))
-    keep_for_good()
+    closing = ExitStack()
+    deployment = closing.enter_context(_deployed(serving))
+    freeze_garbage()
 
     @contextmanager
     def deploy() -> "Generator[Deployment]":
-        with opened:
+        with closing:
             yield deployment
 
     return create_app(deploy, serving.origins)
@@ -148,7 +149,7 @@ def _deployed(serving: "Serving") -> "Generator[Deployment]":
         yield deployment
 
 
-def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Serving":
+def _serving(learning: Learning) -> "Serving":
     from ..data.api_key import KeyLimits
     from ..programs import AgentSettings
     from ..serving.configuration import Serving
@@ -157,8 +158,6 @@ def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Servin
         align_every=learning.align_every,
         n=learning.n,
         agent=AgentSettings(preset=learning.preset),
-        alone=not shared,
-        trace_share=watching.trace_share,
         limits=KeyLimits(
             calls_per_minute=learning.calls_per_minute,
             calls_per_day=learning.calls_per_day,

@@ -77,8 +77,8 @@ class PersonaAgentMethod(WeighedMethod):
 
     async def prepare(self, user: LampUser, bench: "Workbench") -> "PersonaAgent":
         """Remember the history, make the first persona, align it."""
-        from ..alignment import Certified, equipped
         from ..optimizers import PersonaAlignment, examples
+        from ..personas import Certified, equipped
 
         agent = await self.unweighed(user, bench)
         if (weights := bench.weights.get(user_key(user.user_id))) is not None:

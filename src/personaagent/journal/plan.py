@@ -9,9 +9,9 @@ import dspy
 from dspy.lm15 import Request, Usage
 
 from ..data.call import NOTHING, Cost
-from ..lms.immediate import AsyncImmediateEngine, ImmediateEngine
-from ..lms.prices import Price, price_of
-from .engine import most_tokens, worst_case
+from ..lms.engines import AsyncImmediateEngine, ImmediateEngine
+from .budget import Price, price_of
+from .engine import most_tokens, request_json, worst_case
 from .run import AGENT, LOSS, REVISION
 
 _WORDS = "an answer of about this length, which stands for the one that the model would give here " * 3
@@ -49,11 +49,11 @@ class Plan:
 
 @contextmanager
 def planned(lms: "Mapping[str, dspy.LM]", price: str | None = None) -> Generator[Plan]:
-    """Let what is done inside make no call, but count what each would cost.
+    """Let no call be made inside, and count what each would cost.
 
     Args:
         lms: The LMs by role that would be asked.
-        price: See `lms.prices.price_of`.
+        price: See `price_of`.
     """
     plan = Plan(lms, price)
     with dspy.context(lm=plan.lm(AGENT), trace=None, disable_history=True):
@@ -73,7 +73,7 @@ class _PlanningEngine(ImmediateEngine):
         self._plan, self._role, self._price = plan, role, price
 
     def answer(self, request: Request) -> tuple[str, Usage]:
-        self._plan.add(self._role, worst_case(request, self._price))
+        self._plan.add(self._role, worst_case(request, request_json(request), self._price))
         schema = (request.config.response_format or {}).get("schema", {})
         return json.dumps(_example(json.loads(json.dumps(schema, default=dict)))), Usage()
 
