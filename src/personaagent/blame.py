@@ -49,9 +49,7 @@ class Blamed(Noun):
 def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
     """Return every line of a persona version in its order, its weights, then what waits in the shadow or was retired.
 
-    Args:
-        user: Whose persona.
-        version: Number of the version; by default the live one, or nothing if there is none.
+    By default it is the live version, or nothing if there is none.
 
     Raises:
         UnknownNameError: There is no version of this number.

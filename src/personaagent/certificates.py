@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import TYPE_CHECKING
 
+from cachetools import cached
 from pydantic import ValidationError
 
 from .data.answer_weights import AnswerWeights, prior_of, uniform
@@ -44,27 +45,15 @@ class Certificates:
     def __init__(self, store: Store | None = None, paths: Iterable[Path] = (), *, fit_once: bool = False) -> None:
         self._store = store
         self._known = (*map(read_certificate, paths), *_of_the_package())
-        self._kept: dict[tuple[str, Task, str], Certificate | None] | None = {} if fit_once else None
-        self._fitting = Lock()
+        self._fit = cached({}, condition=Condition())(self._fitted) if fit_once else self._fitted
 
     def suiting(self, lm: str, task: Task, form: str) -> Certificate | None:
-        """Return the certificate for this LM, task and form; else one that certifies nothing and has fitted weights.
+        """Return the certificate for this LM, task and `AgentSettings.form`.
 
-        Args:
-            lm: The model's name.
-            task: What is asked.
-            form: What the prompts hold; see `AgentSettings.form`.
+        If there is none, it is one that certifies nothing and has fitted weights.
         """
         suiting = (known for known in self._known if (known.lm, known.task, known.form) == (lm, task.name, form))
-        return next(suiting, None) or self._fitted_or_kept(lm, task, form)
-
-    def _fitted_or_kept(self, lm: str, task: Task, form: str) -> Certificate | None:
-        if self._kept is None:
-            return self._fitted(lm, task, form)
-        with self._fitting:
-            if (lm, task, form) not in self._kept:
-                self._kept[lm, task, form] = self._fitted(lm, task, form)
-            return self._kept[lm, task, form]
+        return next(suiting, None) or self._fit(lm, task, form)
 
     def _fitted(self, lm: str, task: Task, form: str) -> Certificate | None:
         """Return weights fitted on this LM's answers to past interactions of all users; None if there are none yet."""

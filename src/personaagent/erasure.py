@@ -41,13 +41,9 @@ class Receipt(Noun):
 def erase(home: "Home", user_id: str) -> Receipt:
     """Erase a user with every trace.
 
-    That it is to be done is noted first. What fails, or is left when the process is killed, is named in the receipt and
-    done later: when the home is opened again, by a server in the background, or by erasing again. What evaluations keep
-    of the people in their data stays.
-
-    Args:
-        home: The home folder.
-        user_id: Whom; the user need not be stored any more.
+    The user need not be stored any more. The erasure is noted first. What fails, or is left when the process is killed,
+    is named in the receipt and done later: when the home is opened again, by a server in the background, or by erasing
+    again. What evaluations keep of the people in their data stays.
 
     Raises:
         InputError: This cannot be a user id.
@@ -63,12 +59,7 @@ def erase(home: "Home", user_id: str) -> Receipt:
 
 
 def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, ...]:
-    """Go on with every erasure that is not finished.
-
-    Args:
-        home: The home folder.
-        elsewhere: Whether services are asked too, which may be slow to answer, or only what is in the home folder.
-    """
+    """Go on with every erasure that is not finished; `elsewhere` in services too, which may be slow to answer."""
     if not (stones := home.store.people.tombstones.all()):
         return ()
     home.store.use_reserve()
@@ -90,7 +81,7 @@ def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
     parts_left: list[Part] = [part for part in stone.parts if part in parts]
     for part in parts_left:
         try:
-            _REMOVE[part](home, stone, removed, left)
+            removed |= _remove(home, stone, part, left)
             if part != "rows":
                 people.tombstones.done(stone, part)
         except PersonaAgentError as error:
@@ -102,27 +93,25 @@ def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
     return Receipt(user_key=stone.user_key, removed=removed, left=tuple(left), at=now())
 
 
-def _remove_rows(home: "Home", stone: Tombstone, removed: dict[str, int], _left: list[str]) -> None:
-    removed |= home.store.people.erase_rows(stone)
-
-
-def _remove_vectors(home: "Home", stone: Tombstone, removed: dict[str, int], left: list[str]) -> None:
-    removed["episodes"] = home.store.people.erase_episodes(stone.user_key)
-    if home.store.people.index_is_elsewhere:
-        left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
-
-
-def _clean_files(home: "Home", _stone: Tombstone, _removed: dict[str, int], _left: list[str]) -> None:
-    home.store.people.compact()
-
-
-def _remove_copies(home: "Home", stone: Tombstone, removed: dict[str, int], left: list[str]) -> None:
-    erased = home.erase_mirrored(stone.user_key)
-    removed |= {"prompt_versions": erased.prompt_versions, "tracked_runs": erased.runs}
-    if erased.kept:
-        left.append(f"names and numbers of {len(erased.kept)} deleted runs on the MLflow server: run its `mlflow gc`")
-    if not erased.is_compact:
-        left.append("deleted rows in the files of MLflow's database: compact it where it is (SQLite: VACUUM)")
-
-
-_REMOVE = {"rows": _remove_rows, "index": _remove_vectors, "files": _clean_files, "tracking": _remove_copies}
+def _remove(home: "Home", stone: Tombstone, part: Part, left: list[str]) -> dict[str, int]:
+    """Remove a part, say what is left of it that this process cannot remove, and return what was removed."""
+    people = home.store.people
+    match part:
+        case "rows":
+            return people.erase_rows(stone)
+        case "index":
+            episodes = people.erase_episodes(stone.user_key)
+            if people.index_is_elsewhere:
+                left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
+            return {"episodes": episodes}
+        case "files":
+            people.compact()
+            return {}
+        case "tracking":
+            erased = home.erase_mirrored(stone.user_key)
+            if erased.kept:
+                runs = f"names and numbers of {len(erased.kept)} deleted runs"
+                left.append(f"{runs} on the MLflow server: run its `mlflow gc`")
+            if not erased.is_compact:
+                left.append("deleted rows in the files of MLflow's database: compact it where it is (SQLite: VACUUM)")
+            return {"prompt_versions": erased.prompt_versions, "tracked_runs": erased.runs}

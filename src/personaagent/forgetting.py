@@ -37,7 +37,6 @@ def forget(user: User, interaction_id: str) -> PersonaVersion | None:
 
     Raises:
         InputError: The user has no interaction of this id.
-        StorageError: The index or the store could not be written.
     """
     user.interactions.get(interaction_id)
     version = take_back(user, interaction_id)
@@ -74,12 +73,8 @@ def without_interaction(persona: Persona, interaction_id: str, memory: UserMemor
 
     A line that counts answers or texts counts those that are left. A summary goes, or an older one that does not rest
     on the interaction takes its place. Any other line loses the cause, and goes if too few are left (`least_causes`).
-    Of the user's statements, those hold that would hold without this one. A demo of the interaction goes.
-
-    Args:
-        persona: Whose lines.
-        interaction_id: What is forgotten.
-        memory: What is remembered of the user; whether the interaction is still there does not matter.
+    Of the user's statements, those hold that would hold without this one. A demo of the interaction goes. Whether the
+    interaction is still in memory does not matter.
     """
     history = {interaction.interaction_id: interaction for interaction in memory.history()}
     gone = history.get(interaction_id)

@@ -47,6 +47,7 @@ class Home:
     Raises:
         HomeLockedError: Another process has the folder open, and this one would be no guest.
         SetupError: A model file, the store or what is shared is not as it must be.
+        TrackingError: (By `sync` and `erase_mirrored`.) MLflow could not be reached.
 
     Example:
         >>> with Home(Settings(home=Path("demo"))) as home, home.run(budget=Budget(max_calls=100)):
@@ -102,8 +103,8 @@ class Home:
 
         Args:
             name: What is done, as the ledger shows it.
-            user: For whom all of it is done. Programs and alignments say so themselves; what else asks the run's LMs
-                about a user, another optimizer say, is erased with the user only if the run is for that user.
+            user: For whom all of it is done. Programs and alignments say so themselves; what another optimizer asks
+                about a user is erased with the user only if the run is for that user.
             run_id: The run to take up again, or a name for a new one.
             budget: What it may spend.
 
@@ -119,11 +120,9 @@ class Home:
             yield run
 
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
-        """Return the program that answers as `user` under the live persona, made first if there is none.
+        """Return the program that answers `task`, by default the latest, under the user's live persona.
 
-        Args:
-            user: Whose persona and memory.
-            task: What will be asked; by default the task of the user's latest interaction.
+        A user who has no persona yet gets the first.
         """
         from .personas import live_persona, program
 
@@ -144,11 +143,6 @@ class Home:
 
         Kept are instructions, demos and decision weights, never an LM or a key. Programs of the same task answer with
         them from now on; alignments add lines after the instructions.
-
-        Args:
-            user: Whose program.
-            program: What the optimizer returned.
-            origin: The optimizer's name, which the version's reason says.
 
         Raises:
             InputError: The program is another user's, or the optimizer changed nothing.
@@ -200,11 +194,7 @@ class Home:
         return True
 
     def sync(self, user: User) -> int:
-        """Mirror what MLflow does not have yet of a user; return the number of versions.
-
-        Raises:
-            TrackingError: MLflow could not be reached.
-        """
+        """Mirror what MLflow does not have yet of a user; return the number of versions."""
         from .personas import program
 
         with self._alone_in_mlflow(user.key):
@@ -218,7 +208,6 @@ class Home:
         """Erase what is mirrored of a user, after what is being mirrored.
 
         Raises:
-            TrackingError: MLflow could not be reached; erasing again goes on.
             StorageError: What was deleted is still in MLflow's SQLite file.
         """
         with self._alone_in_mlflow(user_key):
@@ -236,11 +225,7 @@ class Home:
             yield
 
     def certificates_of(self, file: Path | None, *, fit_once: bool = False) -> "Certificates":
-        """Return what says which changes go live at once: a file before the package's, and this store's users.
-
-        Raises:
-            InputError: The file is not a certificate.
-        """
+        """Return what says which changes go live at once: a file before the package's, and this store's users."""
         from .certificates import Certificates
 
         return Certificates(self.store, [file] if file else (), fit_once=fit_once)

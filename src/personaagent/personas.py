@@ -46,14 +46,7 @@ Aligned: TypeAlias = tuple[Alignment, tuple[PersonaVersion, ...]]
 def program(
     user: User, version: PersonaVersion, task: Task | None = None, settings: AgentSettings | None = None
 ) -> PersonaAgent:
-    """Return the program that answers as `user` under one persona version.
-
-    Args:
-        user: Whose memory.
-        version: The persona to speak under.
-        task: What will be asked; by default the task of the user's latest interaction.
-        settings: How it works.
-    """
+    """Return the program that answers `task`, by default the latest, as `user` under one persona version."""
     settings = settings or AgentSettings()
     agent = PersonaAgent(
         task or _task_of(user),
@@ -215,15 +208,10 @@ async def align_all(
     concurrency: int = 1,
     aligned: Callable[[User], object] = lambda _user: None,
 ) -> list[Aligned]:
-    """Align several users, and record each result as soon as it is there.
+    """Align several users as a part of a run, `concurrency` at once, and record each result as soon as it is there.
 
-    Args:
-        users: Whose personas.
-        optimizer: How they are aligned.
-        run_id: The run that this is part of; an alignment that it has recorded already is not done again.
-        certificates: As for `align`.
-        concurrency: How many users at once.
-        aligned: Is called, in a thread, with each user whose alignment is recorded.
+    An alignment that the run has recorded already is not done again. `aligned` is called, in a thread, with each user
+    whose alignment is recorded.
     """
     turns = asyncio.Semaphore(concurrency)
 
@@ -237,10 +225,7 @@ async def align_all(
 
 
 def equipped(optimizer: PersonaAlignment, certified: Certified) -> PersonaAlignment:
-    """Return the optimizer with the proposers and the acceptance that suit the LM of the context.
-
-    One in paper mode, or in an evidence mode of one's own, stays as it is.
-    """
+    """Return the optimizer, if its mode is "evidence", with the proposers and acceptance that suit the context's LM."""
     if optimizer.mode != "evidence":
         return optimizer
     proposers: list[Proposer] = [*default_proposers()]

@@ -94,7 +94,6 @@ def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, 
     Raises:
         RecordError: A line is not one of an export, or lines are missing.
         InputError: Something is stored of this user, or the records do not fit each other.
-        StorageError: The disk is full or refuses to write.
     """
     numbered = enumerate(lines, 1)
     header = next((_header(source, line) for _, line in numbered), None)
@@ -108,10 +107,7 @@ def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, 
 
 
 def export_run(journal: "Journal", run_id: str, path: Path) -> int:
-    """Write a run to a file; prompts and answers are in it, keys are not.
-
-    Returns:
-        The number of calls.
+    """Write a run to a file, with prompts and answers and without keys; return the number of calls.
 
     Raises:
         UnknownNameError: There is no such run.

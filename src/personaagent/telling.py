@@ -49,7 +49,6 @@ def tell(user: User, text: str, *, replace: str | None = None, also: bool = Fals
     Raises:
         InputError: The text is no such line, or there is no room for it in the persona.
         UnknownNameError: There is no statement to replace of this id.
-        StorageError: The disk is full or refuses to write.
     """
     statement = checked(text)
     earlier = user.memory.said()

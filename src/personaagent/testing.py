@@ -59,20 +59,16 @@ _INPUT_FIELD = r"(?:^|\n\n)\[\[ ## {name} ## \]\]\n(.*?)(?=\n\n\[\[ ## \w+ ## \]
 class UnscriptedCallError(BaseException):
     """A test asked an LM something that it had not scripted.
 
-    Not an `Exception`, so that no program takes it for a failing LM and carries on: the test stops where the call was
-    made.
+    Not an `Exception`, so that no program takes it for a failing LM and carries on.
     """
 
 
 @dataclass(frozen=True)
 class ScriptedRequest:
-    """One request as the LM got it.
-
-    Args:
-        request: DSPy's own request, whole.
-    """
+    """One request as the LM got it."""
 
     request: Request
+    """DSPy's own request, whole."""
 
     @cached_property
     def system(self) -> str:
@@ -306,9 +302,6 @@ def in_memory_store() -> Generator[Store]:
     """Open a store with an index of episodes, both in memory, for as long as the block runs.
 
     Episodes are found by the words that they share with a query (`HashEmbedder`).
-
-    Yields:
-        The store.
 
     Example:
         ```python

@@ -15,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"max_content_width": 120},
     rich_markup_mode=None,  # Typer's boxes take longer to import than all else that `--help` needs.
 )
 app.callback()(set_up)

@@ -10,14 +10,16 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
-from ..data.errors import BudgetError
+from ..data.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
+    from ..data.api_key import KeyLimits
     from ..data.call import Run
     from ..data.store import User
     from ..data.store.journal import Journal
@@ -81,6 +83,37 @@ class Spending:
             max_usd=self.max_usd,
             deadline=deadline(self.deadline) if self.deadline else None,
         )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an API key may use, or each key that has no limits of its own."""
+
+    calls_per_minute: Annotated[
+        int | None, typer.Option(help="Questions, and alignments asked for, in any 60 seconds.", min=0)
+    ] = None
+    calls_per_day: Annotated[
+        int | None, typer.Option(help="Calls to the LM on a day (UTC), those of alignments included.", min=0)
+    ] = None
+    dollars_per_day: Annotated[
+        float | None, typer.Option(help="Dollars on a day (UTC); the price must be known.", min=0)
+    ] = None
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="Requests of any kind in any 60 seconds; a server's default is 6,000.", min=0)
+    ] = None
+
+    def of_key(self, others: "KeyLimits | None" = None) -> "KeyLimits":
+        """Return the limits that are given, with what others say of the rest.
+
+        Raises:
+            InputError: The dollars are not a number.
+        """
+        from ..data.api_key import KeyLimits
+
+        if self.dollars_per_day is not None and not isfinite(self.dollars_per_day):
+            raise InputError(f"--dollars-per-day is {self.dollars_per_day}: give a number")
+        given = {name: limit for name, limit in vars(self).items() if limit is not None}
+        return (others or KeyLimits()).model_copy(update=given)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

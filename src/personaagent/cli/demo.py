@@ -4,11 +4,11 @@ The user's taste is unlike the general opinion. Beside each answer stands what t
 memory each said.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one persona version answered, in the order of the questions."""
+    """What was answered, in the order of the questions."""
 
-    version: int | None
     answers: tuple[Answer, ...]
     spend: "Spend"
 
@@ -206,24 +205,9 @@ def _fields(alignment: "Alignment", answers: Answers, home: "Home") -> dict[str,
 
 def write_lamp_files(folder: Path) -> Path:
     """Write the made-up user as LaMP's question and output files into `folder`, and return it."""
-    from ..data.tasks import task_named
-
-    made_up = json.loads(Path(__file__).with_name("made_up_user.json").read_text(encoding="utf-8"))
-    profile = [{"id": f"1{index}", **item} for index, item in enumerate(made_up["history"])]
-    questions = [
-        {
-            "id": str(100 + index),
-            "input": task_named(_TASK).query(question["description"]),
-            "profile": profile,
-            "user_id": made_up["user_id"],
-            "date": question["date"],
-        }
-        for index, question in enumerate(made_up["questions"])
-    ]
-    golds = [{"id": str(100 + index), "output": question["tag"]} for index, question in enumerate(made_up["questions"])]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "questions.json").write_text(json.dumps(questions, indent=1), encoding="utf-8")
-    (folder / "outputs.json").write_text(json.dumps({"task": "LaMP_2", "golds": golds}, indent=1), encoding="utf-8")
+    for name in ("questions.json", "outputs.json"):
+        copyfile(Path(__file__).with_name(f"made_up_{name}"), folder / name)
     return folder
 
 
@@ -247,7 +231,7 @@ def answer_all(
         for question in questions:
             answers.append(_answer(agent, question))
             answered()
-    return Answers(agent.persona_version, tuple(answers), meter.spend)
+    return Answers(tuple(answers), meter.spend)
 
 
 def _answer(agent: "PersonaAgent", question: "Interaction") -> Answer:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -35,7 +35,9 @@ class Selection:
     """Which data are evaluated."""
 
     folder: Annotated[Path, typer.Argument(help="Files of LaMP, of OPPU or your own; tasks in folders so named.")]
-    task: Annotated[list[str], typer.Option(help="LaMP-1, LaMP-2M, ..., open, or that of task.json; repeatable.")]
+    tasks: Annotated[
+        list[str], typer.Option("--task", help="LaMP-1, LaMP-2M, ..., open, or that of task.json; repeatable.")
+    ]
     users: Annotated[int | None, typer.Option(help="Draw N users of each task.", min=1)] = None
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions, in turns.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
@@ -92,14 +94,10 @@ def evaluate(
     _check(execution, configured, spending)
     run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(execution.out))
     kept = execution.out or configured.home / "evaluations" / run.run_id
-    with (
-        _paying(job.methods, run, configured, spending) as opened,
-        _engine(execution, configured, opened) as engine,
-        progress_bar() as progress,
-    ):
+    with _run_and_engine(job.methods, run, execution, configured, spending) as (opened, engine), progress_bar() as bars:
         at_once = execution.concurrency or (engine.cpus if engine else 1)
         lms: Mapping[str, dspy.LM] = opened.lms if opened else {}
-        doing = Doing(configured, concurrency=at_once, listen=_shown_on(progress), lm_of=lms.get, engine=engine)
+        doing = Doing(configured, concurrency=at_once, listen=_shown_on(bars), lm_of=lms.get, engine=engine)
         results = asyncio.run(doing.evaluate(job, None if spending.dry_run else kept))
         if opened is not None:
             opened.result = fingerprint_of_all(results.values())
@@ -119,17 +117,7 @@ def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
     from ..evaluation.sweeps import ABLATIONS, swept
 
     names = (*(methods.method or ()), *(ABLATIONS if methods.ablations else ()), *swept(methods.sweep or ()))
-    return EvaluationJob(
-        folder=selection.folder,
-        tasks=tuple(selection.task),
-        methods=tuple(dict.fromkeys(names)),
-        users=selection.users,
-        questions=selection.questions,
-        seed=selection.seed,
-        online=selection.online,
-        shuffle_users=selection.shuffle_users,
-        metric=selection.metric,
-    )
+    return EvaluationJob(**vars(selection), methods=tuple(dict.fromkeys(names)))
 
 
 def _fields(results: "Mapping[str, Evaluation]") -> dict[str, object]:
@@ -138,20 +126,6 @@ def _fields(results: "Mapping[str, Evaluation]") -> dict[str, object]:
         [result] = results.values()
         return {**result.as_json()}
     return {"tasks": {task: result.as_json() for task, result in results.items()}}
-
-
-@contextmanager
-def _paying(
-    methods: "Sequence[str]", run: "Run", configured: "Settings", spending: Spending
-) -> "Generator[OpenRun | Plan | None]":
-    """Journal the calls, if any of the methods makes one."""
-    from ..home import open_journal_store
-
-    if {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
-        yield None
-        return
-    with open_journal_store(configured) as store, paying(store.journal, run, configured, spending) as opened:
-        yield opened
 
 
 def _check(execution: Execution, configured: "Settings", spending: Spending) -> None:
@@ -164,19 +138,25 @@ def _check(execution: Execution, configured: "Settings", spending: Spending) -> 
 
 
 @contextmanager
-def _engine(
-    execution: Execution, configured: "Settings", opened: "OpenRun | Plan | None"
-) -> "Generator[RayEngine | None]":
-    """Connect to the cluster that is asked for, if any; what a dry run counts, it counts in this process."""
-    from ..journal.plan import Plan
+def _run_and_engine(
+    methods: "Sequence[str]", run: "Run", execution: Execution, configured: "Settings", spending: Spending
+) -> "Generator[tuple[OpenRun | Plan | None, RayEngine | None]]":
+    """Journal the calls, if any of the methods makes one, and connect to the cluster that is asked for, if any."""
+    from ..home import open_journal_store
+    from ..journal import OpenRun
 
-    if execution.engine == "local" or isinstance(opened, Plan):
-        yield None
-        return
-    from ..evaluation.ray_engine import ray_engine
+    with ExitStack() as stack:
+        opened = None
+        if not {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
+            store = stack.enter_context(open_journal_store(configured))
+            opened = stack.enter_context(paying(store.journal, run, configured, spending))
+        engine = None
+        if execution.engine == "ray" and not spending.dry_run:  # What a dry run counts, it counts in this process.
+            from ..evaluation.ray_engine import ray_engine
 
-    with ray_engine(configured, opened and opened.run, execution.address) as engine:
-        yield engine
+            recorded = opened.run if isinstance(opened, OpenRun) else None
+            engine = stack.enter_context(ray_engine(configured, recorded, execution.address))
+        yield opened, engine
 
 
 def _shown_on(progress: "Progress") -> "Callable[[Event], None]":

@@ -1,48 +1,15 @@
 """`personaagent keys`: who may ask a server. It may be running: only the store's database is opened."""
 
-from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..data.errors import InputError
-from .context import Json, echo, grouped, print_result, settings, warn
+from .context import Json, Limits, echo, grouped, print_result, settings, warn
 
 if TYPE_CHECKING:
-    from ..data.api_key import ApiKey, KeyLimits
+    from ..data.api_key import ApiKey
 
 app = typer.Typer(help="Create, list and revoke the API keys of a server.", no_args_is_help=True)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a key may use; an option that is not given leaves it to the server."""
-
-    calls_per_minute: Annotated[
-        int | None, typer.Option(help="Questions, and alignments asked for, in any 60 seconds.", min=0)
-    ] = None
-    calls_per_day: Annotated[
-        int | None, typer.Option(help="Calls to the LM on a day (UTC), those of alignments included.", min=0)
-    ] = None
-    dollars_per_day: Annotated[
-        float | None, typer.Option(help="Dollars on a day (UTC); the price must be known.", min=0)
-    ] = None
-    requests_per_minute: Annotated[int | None, typer.Option(help="Requests of any kind in any 60 seconds.", min=0)] = (
-        None
-    )
-
-    def of_key(self) -> "KeyLimits":
-        """Return them as a key holds them.
-
-        Raises:
-            InputError: The dollars are not a number.
-        """
-        from ..data.api_key import KeyLimits
-
-        if self.dollars_per_day is not None and not isfinite(self.dollars_per_day):
-            raise InputError(f"--dollars-per-day is {self.dollars_per_day}: give a number")
-        return KeyLimits(**asdict(self))
 
 
 @app.command()

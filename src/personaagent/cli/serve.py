@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, freeze_garbage, grouped, settings
+from .context import AskingCertified, Limits, freeze_garbage, grouped, settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -36,15 +36,11 @@ class Listening:
     workers: Annotated[
         int, typer.Option(help="Processes; several need PostgreSQL and a Chroma server.", min=1, max=256)
     ] = 1
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Origin of web pages that may call it from a browser (https://app.example.com); repeatable."),
-    ] = None
 
 
 @dataclass(frozen=True)
-class Learning:
-    """How it learns, and what its keys and users may use."""
+class Service:
+    """How it answers and learns."""
 
     align_every: Annotated[
         int, typer.Option(help="Ground truths of a user between two alignments; 0 for never.", min=0)
@@ -54,25 +50,19 @@ class Learning:
         Literal["lean", "paper"],
         typer.Option(help="lean: one call an answer; paper: three, and Wikipedia."),
     ] = "lean"
-    calls_per_minute: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
-    calls_per_day: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
-    dollars_per_day: Annotated[float | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
-    requests_per_minute: Annotated[
-        int, typer.Option(help="Of any kind, of a key with no limits of its own.", min=0)
-    ] = 6_000
     user_megabytes: Annotated[int, typer.Option(help="What one user may store.", min=0)] = 64
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin of web pages that may call it from a browser (https://app.example.com); repeatable."),
+    ] = None
+    trace_share: Annotated[
+        float, typer.Option(help="Share of the answers traced to MLflow, without contents.", min=0, max=1)
+    ] = 0.0
 
 
 @grouped
 def serve(
-    context: typer.Context,
-    listening: Listening,
-    learning: Learning,
-    trace_share: Annotated[
-        float, typer.Option(help="Share of the answers traced to MLflow, without contents.", min=0, max=1)
-    ] = 0.0,
-    *,
-    asking: AskingCertified,
+    context: typer.Context, listening: Listening, service: Service, limits: Limits, asking: AskingCertified
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     import uvicorn
@@ -81,24 +71,19 @@ def serve(
     from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
     configured = settings(context, asking)
+    several = listening.workers > 1
     shared = is_shared(configured)
-    if listening.workers > 1 and not shared:
+    if several and not shared:
         raise SetupError(
             "several workers need a store and an index that they can share: set PERSONAAGENT_DATABASE to "
             "postgresql://USER@HOST/NAME and PERSONAAGENT_CHROMA to the URL of a Chroma server, or leave out --workers"
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
-    if listening.workers > 1:
+    if several:
         Home(configured).close()  # What is wrong is said once here, and not by every worker.
     with ExitStack() as stack:
-        update = {
-            "alone": not shared,
-            "origins": tuple(listening.cors_origin or ()),
-            "trace_share": trace_share,
-            "answer_seconds": 2 * configured.lm_timeout,
-        }
-        serving = _serving(learning).model_copy(update=update)
-        _tell_workers(configured, serving, stack if listening.workers > 1 else None)
+        serving = _serving(service, limits, shared=shared, answer_seconds=2 * configured.lm_timeout)
+        _tell_workers(configured, serving, stack if several else None)
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
@@ -149,22 +134,20 @@ def _deployed(serving: "Serving") -> "Generator[Deployment]":
         yield deployment
 
 
-def _serving(learning: Learning) -> "Serving":
-    from ..data.api_key import KeyLimits
+def _serving(service: Service, limits: Limits, *, shared: bool, answer_seconds: float) -> "Serving":
     from ..programs import AgentSettings
     from ..serving.configuration import Serving
 
     return Serving(
-        align_every=learning.align_every,
-        n=learning.n,
-        agent=AgentSettings(preset=learning.preset),
-        limits=KeyLimits(
-            calls_per_minute=learning.calls_per_minute,
-            calls_per_day=learning.calls_per_day,
-            dollars_per_day=learning.dollars_per_day,
-            requests_per_minute=learning.requests_per_minute,
-        ),
-        user_bytes=learning.user_megabytes * 2**20,
+        align_every=service.align_every,
+        n=service.n,
+        agent=AgentSettings(preset=service.preset),
+        alone=not shared,
+        trace_share=service.trace_share,
+        limits=limits.of_key(Serving().limits),
+        origins=tuple(service.cors_origin or ()),
+        user_bytes=service.user_megabytes * 2**20,
+        answer_seconds=answer_seconds,
     )
 
 

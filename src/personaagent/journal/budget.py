@@ -34,14 +34,10 @@ FREE = Price(0.0, 0.0)
 
 
 def price_of(lm: "dspy.LM", setting: str | None = None) -> Price | None:
-    """Return the price of an LM's tokens; None if neither the setting nor DSPy's copy of LiteLLM's table has it.
-
-    Args:
-        lm: The LM.
-        setting: `2.5,10`: dollars for a million tokens of prompts and of answers. It goes before the table.
+    """Return the price of an LM's tokens, as set or in DSPy's copy of LiteLLM's table; None if it is not known.
 
     Raises:
-        InputError: The setting is not two numbers.
+        InputError: The setting is not like `2.5,10`: dollars for a million tokens of prompts and of answers.
     """
     from dspy.clients.model_metadata import model_info, rate
 

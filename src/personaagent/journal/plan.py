@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def total(self) -> Cost:
-        """All of it."""
+        """The worst case of all calls."""
         return sum(self.costs.values(), start=NOTHING)
 
     def lm(self, role: str) -> dspy.LM:
@@ -49,12 +49,7 @@ class Plan:
 
 @contextmanager
 def planned(lms: "Mapping[str, dspy.LM]", price: str | None = None) -> Generator[Plan]:
-    """Let no call be made inside, and count what each would cost.
-
-    Args:
-        lms: The LMs by role that would be asked.
-        price: See `price_of`.
-    """
+    """Let no call be made to these LMs inside, and count what each would cost; for the price see `price_of`."""
     plan = Plan(lms, price)
     with dspy.context(lm=plan.lm(AGENT), trace=None, disable_history=True):
         yield plan

@@ -73,13 +73,7 @@ class Recorder:
         self.purse = Purse(budget or Budget(), spent)
 
     def open(self, callee: Callee, request: str, worst: Cost) -> "OpenCall":
-        """Return the call that is to be made, or was made before.
-
-        Args:
-            callee: What is called.
-            request: The whole request, as JSON with its keys in order.
-            worst: What the call may cost at most.
-        """
+        """Return the call that is to be made, or was made before; the request is JSON with its keys in order."""
         scope = current_scope()
         place = "/".join(scope.place)
         identity = [self.run_id, scope.user_key, callee.role, place, callee.endpoint, callee.account]
@@ -128,8 +122,7 @@ class OpenCall:
     def recorded(self, *, failed_too: bool = False) -> Attempt | None:
         """Return how the call ended when it was made before; None if it is to be made.
 
-        Args:
-            failed_too: Whether a call that failed is not made again; in a replay none is.
+        A call that failed is made again, unless `failed_too` or in a replay.
 
         Raises:
             DivergenceError: This is a replay, and the run made no such call.

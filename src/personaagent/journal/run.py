@@ -155,13 +155,7 @@ def join_run(
 
 
 def new_run(command: str, arguments: "Mapping[str, JsonValue] | None" = None, run_id: str | None = None) -> Run:
-    """Return a run that has not begun.
-
-    Args:
-        command: What it does.
-        arguments: What it does it with.
-        run_id: Its name; by default one made of the time.
-    """
+    """Return a run that has not begun; its name is by default made of the time."""
     name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     return Run(run_id=name, command=command, arguments=dict(arguments or {}), started_at=now())
 
