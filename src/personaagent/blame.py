@@ -49,9 +49,7 @@ class Blamed(Noun):
 def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
     """Return every line of a persona version in its order, its weights, then what waits in the shadow or was retired.
 
-    Args:
-        user: Whose persona.
-        version: Number of the version; by default the live one, or nothing if there is none.
+    By default it is the live version, or nothing if there is none.
 
     Raises:
         UnknownNameError: There is no version of this number.
@@ -60,7 +58,7 @@ def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
     if shown is None:
         return ()
     decisions = _decisions(user, shown)
-    decided = [one.change.line for one in decisions if one.change.line]
+    decided = [decision.change.line for decision in decisions if decision.change.line]
     causes = {cause for line in (*shown.persona.lines, *decided) for cause in line.causes}
     known = user.interactions.among(sorted(causes))
     lines = [_blamed(line, decisions, known) for line in shown.persona.lines]
@@ -73,12 +71,13 @@ def _decisions(user: User, version: PersonaVersion) -> list[Decision]:
     latest: dict[str, Decision] = {}
     for alignment in user.alignments.all():
         if version.status == "live" or alignment.started_at <= version.at:
-            latest |= {one.change.change_id: one for one in alignment.decisions}
+            latest |= {decision.change.change_id: decision for decision in alignment.decisions}
     return list(latest.values())
 
 
 def _blamed(line: PersonaLine, decisions: Iterable[Decision], known: Mapping[str, Interaction]) -> Blamed:
-    decision = next((one for one in decisions if one.change.line and one.change.line.line_id == line.line_id), None)
+    of_line = (each for each in decisions if each.change.line and each.change.line.line_id == line.line_id)
+    decision = next(of_line, None)
     return Blamed(
         kind=line.kind,
         text=line.text,
@@ -92,8 +91,8 @@ def _blamed(line: PersonaLine, decisions: Iterable[Decision], known: Mapping[str
 
 
 def _weights(user: User, weights: AnswerWeights, decisions: Iterable[Decision]) -> Blamed:
-    decision = next((one for one in decisions if one.change.weights == weights), None)
-    answered = sum(one.task == weights.task and one.ground_truth is not None for one in user.interactions.each())
+    decision = next((each for each in decisions if each.change.weights == weights), None)
+    answered = sum(each.task == weights.task and each.ground_truth is not None for each in user.interactions.each())
     return Blamed(
         kind="weights",
         text=f"{as_written(weights.lm)} counts {weights.a:g}, the user's habits {weights.b:g}, "
@@ -129,8 +128,8 @@ def _evidence(decision: Decision) -> Evidence | None:
 
 
 def _cause(interaction_id: str, known: Mapping[str, Interaction]) -> Cause:
-    if (one := known.get(interaction_id)) is None:
+    if (interaction := known.get(interaction_id)) is None:
         return Cause(interaction_id=interaction_id)
-    words = contents_of([one])[0].split()
+    words = contents_of([interaction])[0].split()
     shown = " ".join(words[:_WORDS]) + (" ..." if len(words) > _WORDS else "")
-    return Cause(interaction_id=interaction_id, at=one.at, words=shown)
+    return Cause(interaction_id=interaction_id, at=interaction.at, words=shown)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import TYPE_CHECKING
 
+from cachetools import cached
 from pydantic import ValidationError
 
 from .data.answer_weights import AnswerWeights, prior_of, uniform
@@ -33,7 +34,7 @@ class Certificates:
 
     Args:
         store: Whose users weights are fitted on where no certificate has any.
-        paths: Files of one's own; they go before those of the package.
+        paths: Files of the user; they go before those of the package.
         fit_once: Whether weights that are fitted on the store's users are kept: for a run over many users, so that all
             of them get the same. Otherwise they are fitted anew each time.
 
@@ -44,47 +45,38 @@ class Certificates:
     def __init__(self, store: Store | None = None, paths: Iterable[Path] = (), *, fit_once: bool = False) -> None:
         self._store = store
         self._known = (*map(read_certificate, paths), *_of_the_package())
-        self._kept: dict[tuple[str, Task, str], Certificate | None] | None = {} if fit_once else None
-        self._fitting = Lock()
+        self._fit = cached({}, condition=Condition())(self._fitted) if fit_once else self._fitted
 
     def suiting(self, lm: str, task: Task, form: str) -> Certificate | None:
-        """Return the certificate for this LM, task and form; else one that certifies nothing and has fitted weights.
+        """Return the certificate for this LM, task and `AgentSettings.form`.
 
-        Args:
-            lm: The model's name.
-            task: What is asked.
-            form: What the prompts hold; see `AgentSettings.form`.
+        If there is none, it is one that certifies nothing and has fitted weights.
         """
-        suiting = (one for one in self._known if (one.lm, one.task, one.form) == (lm, task.name, form))
-        return next(suiting, None) or self._fitted_or_kept(lm, task, form)
-
-    def _fitted_or_kept(self, lm: str, task: Task, form: str) -> Certificate | None:
-        if self._kept is None:
-            return self._fitted(lm, task, form)
-        with self._fitting:
-            if (lm, task, form) not in self._kept:
-                self._kept[lm, task, form] = self._fitted(lm, task, form)
-            return self._kept[lm, task, form]
+        suiting = (known for known in self._known if (known.lm, known.task, known.form) == (lm, task.name, form))
+        return next(suiting, None) or self._fit(lm, task, form)
 
     def _fitted(self, lm: str, task: Task, form: str) -> Certificate | None:
-        """Return weights fitted on what this LM said of past interactions of all users; None if it said nothing yet."""
+        """Return weights fitted on this LM's answers to past interactions of all users; None if there are none yet."""
         if self._store is None or task.kind == "text" or task.positional:
             return None
         users = self._store.users()
         base_rate = base_rate_of([_prior(user, task) for user in users], task.labels)
-        said = [(user, one, told) for user in users for one, told in _said_of(user, lm, task)]
-        if not said:
+        answered = [(user, *answer) for user in users for answer in _answered_by(lm, user, task)]
+        if not answered:
             return None
-        leaning = leaning_of([told for _, _, told in said], task.labels)
+        leaning = leaning_of([probabilities for _, _, probabilities in answered], task.labels)
         weights = AnswerWeights(lm=lm, task=task.name, form=form, leaning=leaning, base_rate=base_rate)
-        observations = [_observation(user, one, told, weights, task) for user, one, told in said]
+        observations = [
+            _observation(user, interaction, probabilities, weights, task)
+            for user, interaction, probabilities in answered
+        ]
         return Certificate(
             lm=lm,
             task=task.name,
             form=form,
             kinds={},
             weights=fitted(weights, observations),
-            users=len({user.key for user, _, _ in said}),
+            users=len({user.key for user, _, _ in answered}),
             version=version("personaagent"),
             made_at=datetime.now(UTC),
         )
@@ -108,35 +100,37 @@ def read_certificate(path: Path) -> Certificate:
 
 def _of_the_package() -> Iterator[Certificate]:
     folder = files("personaagent") / "certified"
-    for file in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda one: one.name):
+    for file in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda file: file.name):
         if file.name.endswith(".json"):
             yield Certificate.from_json(file.read_text(encoding="utf-8"))
 
 
 def _prior(user: User, task: Task) -> "Distribution":
-    given = [one.ground_truth or "" for one in user.interactions.all() if one.task == task.name]
+    given = [each.ground_truth or "" for each in user.interactions.all() if each.task == task.name]
     return prior_of(given, uniform(task.labels))
 
 
-def _said_of(user: User, lm: str, task: Task) -> "list[tuple[Interaction, Distribution]]":
-    """Return the latest interactions of which it is known what an LM said, served or simulated, with that."""
+def _answered_by(lm: str, user: User, task: Task) -> "list[tuple[Interaction, Distribution]]":
+    """Return the latest interactions that an LM answered, served or simulated, with its probabilities."""
     simulated = {
-        one.interaction_id: one.lm_probabilities
+        simulation.interaction_id: simulation.lm_probabilities
         for alignment in user.alignments.all()
         if alignment.settings.get("lm") == as_written(lm)
-        for one in alignment.simulations
+        for simulation in alignment.simulations
     }
     found: list[tuple[Interaction, Distribution]] = []
-    for one in user.interactions.all():
-        told = one.metadata.get(LM_PROBABILITIES) if one.metadata.get(SERVED_BY) == lm else None
-        told = simulated.get(one.interaction_id) or told
-        if one.task == task.name and one.ground_truth in task.labels and isinstance(told, dict):
-            found.append((one, {str(answer): float(str(share)) for answer, share in told.items()}))
+    for interaction in user.interactions.all():
+        served = interaction.metadata.get(LM_PROBABILITIES) if interaction.metadata.get(SERVED_BY) == lm else None
+        known = simulated.get(interaction.interaction_id) or served
+        if interaction.task == task.name and interaction.ground_truth in task.labels and isinstance(known, dict):
+            found.append((interaction, {str(answer): float(str(share)) for answer, share in known.items()}))
     return found[-MOST_OBSERVED:]
 
 
-def _observation(user: User, one: Interaction, told: "Distribution", weights: AnswerWeights, task: Task) -> Observation:
-    memory = user.memory.before(one)
-    episodes = memory.recall(task.content(one.query), max(len(memory.history()), 1))
+def _observation(
+    user: User, interaction: Interaction, probabilities: "Distribution", weights: AnswerWeights, task: Task
+) -> Observation:
+    memory = user.memory.before(interaction)
+    episodes = memory.recall(task.content(interaction.query), max(len(memory.history()), 1))
     answered = [episode for episode in episodes if episode.interaction.ground_truth is not None]
-    return Observation(user.key, experts_of(told, weights, answered, {}), one.ground_truth or "")
+    return Observation(user.key, experts_of(probabilities, weights, answered, {}), interaction.ground_truth or "")

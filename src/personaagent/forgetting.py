@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -13,9 +13,10 @@ from .data.errors import UnknownNameError
 from .data.interaction import Interaction
 from .data.memory.counts import count_answers
 from .data.memory.rows import contents_of
+from .data.memory.user_memory import UserMemory
 from .data.persona import Adopted, Persona, PersonaLine, PersonaVersion
 from .data.said import said_lines
-from .data.statement import Memory, Statement
+from .data.statement import Statement
 from .data.store import User
 from .data.task import task_or_open
 from .optimizers import initial_persona
@@ -23,15 +24,7 @@ from .optimizers.betting import evidence_of
 from .optimizers.proposers.style import LEAST_TEXTS, same_habit, style_lines
 from .programs.quoting import quoted
 
-_OfOne = TypeVar("_OfOne", TextualLoss, Simulation)
-
-
-class Remembered(Memory, Protocol):
-    """What is remembered of a user."""
-
-    def said(self) -> tuple[Interaction, ...]:
-        """Return what the user stated, oldest first."""
-        ...
+_OfInteraction = TypeVar("_OfInteraction", TextualLoss, Simulation)
 
 
 def forget(user: User, interaction_id: str) -> PersonaVersion | None:
@@ -44,7 +37,6 @@ def forget(user: User, interaction_id: str) -> PersonaVersion | None:
 
     Raises:
         InputError: The user has no interaction of this id.
-        StorageError: The index or the store could not be written.
     """
     user.interactions.get(interaction_id)
     version = take_back(user, interaction_id)
@@ -70,25 +62,21 @@ def untell(user: User, statement_id: str) -> PersonaVersion | None:
     Raises:
         UnknownNameError: There is no statement of this id.
     """
-    known = [one.interaction_id for one in user.memory.said()]
+    known = [statement.interaction_id for statement in user.memory.said()]
     if statement_id not in known:
         raise UnknownNameError("statement", statement_id, known)
     return forget(user, statement_id)
 
 
-def without_interaction(persona: Persona, interaction_id: str, memory: Remembered) -> Persona:
+def without_interaction(persona: Persona, interaction_id: str, memory: UserMemory) -> Persona:
     """Return the persona as it would be had the interaction never happened, as far as no LM is needed to tell.
 
     A line that counts answers or texts counts those that are left. A summary goes, or an older one that does not rest
     on the interaction takes its place. Any other line loses the cause, and goes if too few are left (`least_causes`).
-    Of the user's statements, those hold that would hold without this one. A demo of the interaction goes.
-
-    Args:
-        persona: Whose lines.
-        interaction_id: What is forgotten.
-        memory: What is remembered of the user; whether the interaction is still there does not matter.
+    Of the user's statements, those hold that would hold without this one. A demo of the interaction goes. Whether the
+    interaction is still in memory does not matter.
     """
-    history = {one.interaction_id: one for one in memory.history()}
+    history = {interaction.interaction_id: interaction for interaction in memory.history()}
     gone = history.get(interaction_id)
     lines = persona.lines
     if interaction_id in persona.causes:
@@ -96,10 +84,9 @@ def without_interaction(persona: Persona, interaction_id: str, memory: Remembere
         lines = tuple(_lines_without(persona.lines, interaction_id, history, statements))
     adopted = persona.adopted and _without_demos(persona.adopted, gone)
     left = persona.model_copy(update={"lines": lines, "adopted": adopted})
-    told = memory.said()
-    if interaction_id not in {one.interaction_id for one in told}:
-        return left
-    return left.with_said(said_lines(one for one in told if one.interaction_id != interaction_id))
+    said = memory.said()
+    others = [statement for statement in said if statement.interaction_id != interaction_id]
+    return left if len(others) == len(said) else left.with_said(said_lines(others))
 
 
 def redacted(alignment: Alignment, interaction_id: str) -> Alignment:
@@ -108,11 +95,11 @@ def redacted(alignment: Alignment, interaction_id: str) -> Alignment:
     The personas in it stay, which are those of recorded versions.
     """
 
-    def others(records: tuple[_OfOne, ...]) -> tuple[_OfOne, ...]:
+    def others(records: tuple[_OfInteraction, ...]) -> tuple[_OfInteraction, ...]:
         return tuple(record for record in records if record.interaction_id != interaction_id)
 
     iterations = [step.model_copy(update={"losses": others(step.losses)}) for step in alignment.iterations]
-    decisions = [left for one in alignment.decisions if (left := _decided_without(one, interaction_id))]
+    decisions = [left for decision in alignment.decisions if (left := _decided_without(decision, interaction_id))]
     changed = {
         "iterations": tuple(iterations),
         "simulations": others(alignment.simulations),
@@ -139,7 +126,9 @@ def _lines_without(
 ) -> Iterator[PersonaLine]:
     counts = [line for line in lines if _counts(line, history)]
     cited = {cause for line in counts for cause in line.causes} - {interaction_id}
-    counted = iter(_statement_lines(count_answers([history[one] for one in history if one in cited], _now())))
+    counted = iter(
+        _statement_lines(count_answers([history[name] for name in history if name in cited], datetime.now(UTC)))
+    )
     for line in lines:
         if line in counts:
             yield from islice(counted, 1)
@@ -156,7 +145,7 @@ def _lines_without(
 def _counts(line: PersonaLine, history: Mapping[str, Interaction]) -> bool:
     """Whether a line counts answers: it is from semantic memory, and what it rests on has a set of answers."""
     known = (history[cause] for cause in line.causes if cause in history)
-    return line.kind == "statement" and any(task_or_open(one.task).kind != "text" for one in known)
+    return line.kind == "statement" and any(task_or_open(interaction.task).kind != "text" for interaction in known)
 
 
 def _statement_lines(statements: Sequence[Statement]) -> list[PersonaLine]:
@@ -173,7 +162,7 @@ def _style_again(line: PersonaLine, interaction_id: str, history: Mapping[str, I
 def _older(line: PersonaLine, interaction_id: str, statements: Sequence[Statement]) -> list[Statement]:
     """Return the summary that held before a line's, if it does not rest on the interaction."""
     left = set(line.causes) - {interaction_id}
-    return [one for one in statements if one.evidence and left.issuperset(one.evidence)][:1]
+    return [each for each in statements if each.evidence and left.issuperset(each.evidence)][:1]
 
 
 def _without_demos(adopted: Adopted, gone: Interaction | None) -> Adopted:
@@ -198,9 +187,5 @@ def _shows(demo: JsonValue, gone: Interaction) -> bool:
 
 def _change(old: Persona, new: Persona) -> str:
     """Say what was changed, in words that tell nothing of the interaction."""
-    before, after = ({line.line_id for line in one.lines} for one in (old, new))
+    before, after = ({line.line_id for line in persona.lines} for persona in (old, new))
     return f"{len(before - after)} line(s) went and {len(after - before)} came, the others lost a cause at most"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -4,14 +4,15 @@ import logging
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from .data.errors import HomeLockedError, SetupError, TrackingError
+from .data.errors import HomeLockedError, SetupError, TrackingError, UnknownUserError
 from .data.files import private_folder
 from .data.store import Store, User
 from .data.store.engines import address_of
-from .mirroring import Mirror
-from .people import finish_erasures
+from .erasure import finish_erasures
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -23,28 +24,30 @@ if TYPE_CHECKING:
     from .journal import OpenRun
     from .journal.budget import Budget
     from .optimizers import PersonaAlignment
-    from .optimizers.tracking import PersonaTracker
+    from .optimizers.tracking import Erased, PersonaTracker
     from .programs import PersonaAgent
     from .telling import Told
 
 _FILES = {"sqlite", "file"}
+_MIRRORED_AT_ONCE = 16
 _log = logging.getLogger(__name__)
 
 
 class Home:
-    """A home folder. Who opens it first keeps the files of the index; who opens it meanwhile sees and stores the same.
+    """A home folder. The first process that opens it owns the files of the index; others are its guests meanwhile.
 
-    A guest, who comes later, has the index in memory, made from the store as it is needed. What it stores the first one
-    indexes; whom it erases the first one removes from the files. See `is_shared` for a home that has no first one.
+    A guest sees and stores the same. It has the index in memory, made from the store as it is needed. What it stores
+    the owner indexes; whom it erases the owner removes from the files. See `is_shared` for a home without an owner.
 
     Args:
         settings: Where things are; by default from the environment.
         embedder: By default that of the settings, in this process.
-        guest: Whether to be a guest if another has the folder open.
+        guest: Whether to be a guest if another process has the folder open.
 
     Raises:
-        HomeLockedError: Another has the folder open, and this one would be no guest.
+        HomeLockedError: Another process has the folder open, and this one would be no guest.
         SetupError: A model file, the store or what is shared is not as it must be.
+        TrackingError: (By `sync` and `erase_mirrored`.) MLflow could not be reached.
 
     Example:
         >>> with Home(Settings(home=Path("demo"))) as home, home.run(budget=Budget(max_calls=100)):
@@ -59,17 +62,17 @@ class Home:
     ) -> None:
         self.settings = settings or Settings()
         self.folder = self.settings.home.resolve()
+        self._mirroring = [Lock() for _ in range(_MIRRORED_AT_ONCE)]
         with ExitStack() as opening:
             private_folder(self.folder)
-            shared = is_shared(self.settings)
-            self.is_guest = not (shared or _is_first(self.folder, opening))
+            self._is_shared = is_shared(self.settings)
+            self.is_guest = not (self._is_shared or _is_first(self.folder, opening))
             if self.is_guest and not guest:
                 raise HomeLockedError(
                     f"home folder {self.folder} is open in another process: wait for it, or choose another with --home"
                 )
-            place = None if self.is_guest else self.folder / "chroma"
-            self.store = opening.enter_context(open_store(self.folder, self.settings, embedder, place))
-            self.mirrored = Mirror(self.store, None if shared else self.folder / "mirror.lock")
+            index_folder = None if self.is_guest else self.folder / "chroma"
+            self.store = opening.enter_context(open_store(self.folder, self.settings, embedder, index_folder))
             if not self.is_guest:
                 self.store.use_reserve()
                 finish_erasures(self, elsewhere=False)
@@ -99,9 +102,9 @@ class Home:
         """Ask the LMs of the settings for what is done inside; every call is journalled in the store.
 
         Args:
-            name: What is done, for whoever reads the ledger.
-            user: For whom all of it is done. Programs and alignments say so themselves; what else asks the run's LMs
-                about a user, another optimizer say, is erased with the user only if the run is for that user.
+            name: What is done, as the ledger shows it.
+            user: For whom all of it is done. Programs and alignments say so themselves; what another optimizer asks
+                about a user is erased with the user only if the run is for that user.
             run_id: The run to take up again, or a name for a new one.
             budget: What it may spend.
 
@@ -112,16 +115,14 @@ class Home:
         from .programs.scope import within
 
         lms, price, journal = role_lms(self.settings), self.settings.price, self.store.journal.of_stored()
-        begun = open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price)
-        with begun as run, within(user_key=user and user.key):
+        opened = open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price)
+        with opened as run, within(user_key=user and user.key):
             yield run
 
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
-        """Return the program that answers as `user` under the live persona, made first if there is none.
+        """Return the program that answers `task`, by default the latest, under the user's live persona.
 
-        Args:
-            user: Whose persona and memory.
-            task: What will be asked; by default the task of the user's latest interaction.
+        A user who has no persona yet gets the first.
         """
         from .personas import live_persona, program
 
@@ -130,10 +131,10 @@ class Home:
     def align(
         self, user: User, optimizer: "PersonaAlignment", alignment_id: str | None = None
     ) -> "tuple[Alignment, tuple[PersonaVersion, ...]]":
-        """Align a user's live persona, record the result and mirror it; see `personaagent.alignment.align`."""
-        from .alignment import align
+        """Align a user's live persona, record the result and mirror it; see `personaagent.personas.align`."""
+        from .personas import align
 
-        aligned = align(user, optimizer, alignment_id, certificates=self.certificates)
+        aligned = align(user, optimizer, alignment_id, certificates=self.certificates_of(self.settings.certificate))
         self.mirror(user)
         return aligned
 
@@ -142,11 +143,6 @@ class Home:
 
         Kept are instructions, demos and decision weights, never an LM or a key. Programs of the same task answer with
         them from now on; alignments add lines after the instructions.
-
-        Args:
-            user: Whose program.
-            program: What the optimizer returned.
-            origin: The optimizer's name, which the version's reason says.
 
         Raises:
             InputError: The program is another user's, or the optimizer changed nothing.
@@ -175,13 +171,18 @@ class Home:
         """Forget an interaction with all that only it caused, and mirror it; see `personaagent.forgetting.forget`."""
         from .forgetting import forget
 
-        return self._mirrored(user, forget(user, interaction_id))
+        return self._with_mirrored(user, forget(user, interaction_id))
 
     def untell(self, user: User, statement_id: str) -> "PersonaVersion | None":
         """Delete something that the user stated, and mirror it; see `personaagent.forgetting.untell`."""
         from .forgetting import untell
 
-        return self._mirrored(user, untell(user, statement_id))
+        return self._with_mirrored(user, untell(user, statement_id))
+
+    def _with_mirrored(self, user: User, version: "PersonaVersion | None") -> "PersonaVersion | None":
+        if version is not None:
+            self.mirror(user)
+        return version
 
     def mirror(self, user: User) -> bool:
         """Mirror a user's personas to MLflow; return False, and say so in the log, if MLflow could not be reached."""
@@ -193,29 +194,38 @@ class Home:
         return True
 
     def sync(self, user: User) -> int:
-        """Mirror what MLflow does not have yet of a user; return the number of versions.
+        """Mirror what MLflow does not have yet of a user; return the number of versions."""
+        from .personas import program
+
+        with self._alone_in_mlflow(user.key):
+            try:
+                self.store.user(user.user_id)
+            except UnknownUserError:
+                return 0  # Erased meanwhile: no copy comes back.
+            return self.tracker.mirror(user, lambda version: program(user, version))
+
+    def erase_mirrored(self, user_key: str) -> "Erased":
+        """Erase what is mirrored of a user, after what is being mirrored.
 
         Raises:
-            TrackingError: MLflow could not be reached.
+            StorageError: What was deleted is still in MLflow's SQLite file.
         """
-        return self.mirrored.sync(user, self.tracker)
+        with self._alone_in_mlflow(user_key):
+            return self.tracker.erase(user_key)
 
-    def _mirrored(self, user: User, version: "PersonaVersion | None") -> "PersonaVersion | None":
-        if version is not None:
-            self.mirror(user)
-        return version
+    @contextmanager
+    def _alone_in_mlflow(self, user_key: str) -> Generator[None]:
+        """Let no other thread or process mirror or erase this user's personas meanwhile."""
+        from filelock import FileLock
 
-    @property
-    def certificates(self) -> "Certificates":
-        """What says which changes go live at once: the file of the settings, the package, and this store's users."""
-        return self.certificates_of(self.settings.certificate)
+        elsewhere = (
+            self.store.alone(f"mirror of {user_key}") if self._is_shared else FileLock(self.folder / "mirror.lock")
+        )
+        with self._mirroring[int(user_key, 16) % _MIRRORED_AT_ONCE], elsewhere:
+            yield
 
     def certificates_of(self, file: Path | None, *, fit_once: bool = False) -> "Certificates":
-        """Return the certificates with a file that goes before the others; see `Certificates`.
-
-        Raises:
-            InputError: The file is not a certificate.
-        """
+        """Return what says which changes go live at once: a file before the package's, and this store's users."""
         from .certificates import Certificates
 
         return Certificates(self.store, [file] if file else (), fit_once=fit_once)
@@ -271,8 +281,37 @@ def open_store(
         yield store
 
 
+def open_journal_store(settings: Settings) -> Store:
+    """Open the store of a home folder without its index: other processes may have the folder open."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return Store.open(settings.database or settings.home / "store.db")
+
+
+@contextmanager
+def scratch_store(settings: Settings) -> Generator[Store]:
+    """Open an empty store that is gone afterwards."""
+    with TemporaryDirectory(prefix="personaagent-") as folder:
+        elsewhere = settings.model_copy(update={"database": None, "chroma": None})
+        with open_store(Path(folder), elsewhere) as store:
+            yield store
+
+
+def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int | None = None) -> User:
+    """Copy a user to another store: the first `most` interactions, what is known from them, one persona version."""
+    copy = store.add_user(user.user_id)
+    history = user.interactions.all()[:most]
+    copy.interactions.add(history)
+    copied = {interaction.interaction_id for interaction in history}
+    for statement in user.statements.current():
+        if copied.issuperset(statement.evidence):
+            copy.statements.add(statement)
+    if base is not None:
+        copy.personas.add(base.persona, reason=base.reason, status="live")
+    return copy
+
+
 def _is_first(folder: Path, opening: ExitStack) -> bool:
-    """Return whether nobody else has a folder open, and keep it open until `opening` is closed."""
+    """Return whether no other process has a folder open, and keep it open until `opening` is closed."""
     from filelock import FileLock, Timeout
 
     try:

@@ -4,17 +4,16 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .alignment import certified_of, equipped
 from .data.call import Run
 from .data.errors import InputError
 from .data.persona import Persona, PersonaVersion, fingerprint_of
 from .data.task import task_named
+from .home import copy_user, scratch_store
 from .journal import LOSS, REVISION, OpenRun, open_run
 from .optimizers import PersonaAlignment, examples, latest
-from .personas import decisions_of, program
+from .personas import certified_of, decisions_of, equipped, program
 from .programs import AgentSettings
 from .programs.scope import within
-from .scratch import copy_user, scratch_store
 from .settings import Settings
 
 if TYPE_CHECKING:

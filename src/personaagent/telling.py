@@ -49,19 +49,18 @@ def tell(user: User, text: str, *, replace: str | None = None, also: bool = Fals
     Raises:
         InputError: The text is no such line, or there is no room for it in the persona.
         UnknownNameError: There is no statement to replace of this id.
-        StorageError: The disk is full or refuses to write.
     """
     statement = checked(text)
     earlier = user.memory.said()
-    holding = [one for one in said(earlier) if one.replaced_by is None]
+    holding = [each for each in said(earlier) if each.replaced_by is None]
     replaced = _replaced(user, statement, earlier, replace, also)
-    known = {one.interaction_id for one in earlier}
+    known = {each.interaction_id for each in earlier}
     new = new_statement(statement, replaced, known, datetime.now(UTC))
     _check_room(user, (*earlier, new))
     user.interactions.add([new])
     told = Said(statement_id=new.interaction_id, text=new.query, at=new.at)
     gone = tuple(
-        one.model_copy(update={"replaced_by": told.statement_id}) for one in holding if one.statement_id in replaced
+        each.model_copy(update={"replaced_by": told.statement_id}) for each in holding if each.statement_id in replaced
     )
     reason = "the user said so" + (f", in place of {len(gone)} earlier statement(s)" if gone else "")
     return Told(statement=told, replaced=gone, version=keep_said(user, reason))
@@ -104,12 +103,12 @@ def _replaced(
     """
     replaced: set[str] = set()
     if not also:
-        alike = user.memory.likeness(statement, [one.query for one in earlier])
-        replaced = {one.interaction_id for one, like in zip(earlier, alike, strict=True) if like >= SAME_SUBJECT}
+        alike = user.memory.likeness(statement, [each.query for each in earlier])
+        replaced = {each.interaction_id for each, like in zip(earlier, alike, strict=True) if like >= SAME_SUBJECT}
     if replace is not None:
-        named = next((one for one in earlier if one.interaction_id == replace), None)
+        named = next((each for each in earlier if each.interaction_id == replace), None)
         if named is None:
-            raise UnknownNameError("statement", replace, [one.interaction_id for one in earlier])
+            raise UnknownNameError("statement", replace, [each.interaction_id for each in earlier])
         replaced |= {replace, *replaced_of(named)}
     return replaced
 

@@ -6,10 +6,9 @@ import threading
 import dspy
 import pytest
 
-from personaagent.alignment import aalign
 from personaagent.data.interaction import Interaction
 from personaagent.optimizers import PersonaAlignment
-from personaagent.personas import live_persona
+from personaagent.personas import aalign, live_persona
 from personaagent.programs import AgentSettings
 from personaagent.testing import ScriptedLM, in_memory_store
 

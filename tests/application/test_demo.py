@@ -5,11 +5,11 @@ from pathlib import Path
 import dspy
 import pytest
 
+from personaagent.cli.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.data.alignment import Spend
 from personaagent.data.answer_weights import AnswerWeights
 from personaagent.data.errors import AnswerError
 from personaagent.data.lamp import LampUser, task_named
-from personaagent.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.programs import PersonaAgent
 from personaagent.programs.context import NO_CONTEXT, Context
 from personaagent.testing import ScriptedLM, in_memory_store
@@ -54,7 +54,7 @@ def test_the_files_are_the_same_every_time(tmp_path: Path) -> None:
 
 def answers(*responses: str, alone: str = "xxx", golds: str = "abc") -> Answers:
     said = zip(responses, alone, golds, strict=True)
-    return Answers(1, tuple(Answer("?", lm, "a", "b", response, gold) for response, lm, gold in said), Spend())
+    return Answers(tuple(Answer("?", lm, "a", "b", response, gold) for response, lm, gold in said), Spend())
 
 
 def test_what_the_lm_alone_had_right_is_counted_beside_what_the_agent_had() -> None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import dspy
 import pytest
 
-from personaagent.alignment import align
 from personaagent.data.alignment import Alignment, Iteration, Simulation, TextualLoss
 from personaagent.data.change import Change, Decision
 from personaagent.data.interaction import Interaction
@@ -18,7 +17,7 @@ from personaagent.forgetting import forget, redacted, without_interaction
 from personaagent.optimizers import EvidenceMode, PersonaAlignment
 from personaagent.optimizers.acceptance import Always
 from personaagent.optimizers.betting import evidence_of
-from personaagent.personas import live_persona
+from personaagent.personas import align, live_persona
 from personaagent.telling import tell
 from personaagent.testing import ScriptedLM, in_memory_store
 

@@ -9,9 +9,8 @@ from personaagent import lms
 from personaagent.data.errors import HomeLockedError, SetupError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.home import Home, is_shared
-from personaagent.people import erase, finish_erasures
-from personaagent.scratch import copy_user, scratch_store
+from personaagent.erasure import erase, finish_erasures
+from personaagent.home import Home, copy_user, is_shared, scratch_store
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder, ScriptedLM
 

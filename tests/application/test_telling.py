@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import dspy
 import pytest
 
-from personaagent.alignment import align
 from personaagent.data.errors import InputError, UnknownNameError
 from personaagent.data.interaction import Interaction
 from personaagent.data.said import said
@@ -13,7 +12,7 @@ from personaagent.data.store import User
 from personaagent.data.task import task_named
 from personaagent.forgetting import untell
 from personaagent.optimizers import PersonaAlignment
-from personaagent.personas import live_persona, program
+from personaagent.personas import align, live_persona, program
 from personaagent.telling import roll_back, tell
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from personaagent import alignment
+from personaagent import personas
 from personaagent.data.call import Attempt, Call
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp.tasks import MOVIE_TAGS
@@ -105,7 +105,7 @@ def align(order: Order, reach: Callable[[], None]) -> None:
             optimizer = PersonaAlignment(
                 mode="paper", n=3, loss_lm=going_on.lm(LOSS), revision_lm=going_on.lm(REVISION)
             )
-            asyncio.run(alignment.align_all(users, optimizer, RUN_ID, concurrency=CONCURRENCY))
+            asyncio.run(personas.align_all(users, optimizer, RUN_ID, concurrency=CONCURRENCY))
 
 
 def _film(number: int) -> str:

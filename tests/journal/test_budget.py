@@ -13,8 +13,7 @@ from personaagent.data.call import NOTHING, Cost
 from personaagent.data.errors import BudgetError, InputError
 from personaagent.data.store import Store
 from personaagent.journal import AGENT, new_run, open_run
-from personaagent.journal.budget import Budget, Purse, deadline
-from personaagent.lms.prices import price_of
+from personaagent.journal.budget import Budget, Purse, deadline, price_of
 from personaagent.testing import ScriptedLM
 
 from .conftest import Ask

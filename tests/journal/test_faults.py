@@ -22,8 +22,8 @@ from personaagent.data.errors import LMError
 from personaagent.data.lamp import LampData
 from personaagent.data.store import Store
 from personaagent.evaluation import Evaluation, PromptMethod, evaluate
-from personaagent.journal import AGENT, OpenRun, new_run, open_run, patience
-from personaagent.journal.patience import MOST_ATTEMPTS
+from personaagent.journal import AGENT, OpenRun, engine, new_run, open_run
+from personaagent.journal.engine import MOST_ATTEMPTS
 from personaagent.lms import open_lm
 
 from ..evaluation.conftest import TASK, made_up_user
@@ -136,7 +136,7 @@ def expected(question: str, faulty: Faulty) -> Expected:
 
 @pytest.fixture
 def _no_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", 0.005)
+    monkeypatch.setattr(engine, "LONGEST_WAIT_SECONDS", 0.005)
 
 
 def made_up_data(questions: int) -> LampData:

@@ -12,9 +12,9 @@ import pytest
 
 from personaagent.data.errors import InputError, LMError
 from personaagent.data.store import Store
-from personaagent.journal import AGENT, LOSS, OpenRun, new_run, open_run, patience
-from personaagent.journal.portable import export_run
+from personaagent.journal import AGENT, LOSS, OpenRun, engine, new_run, open_run
 from personaagent.lms import open_lm
+from personaagent.portable import export_run
 from personaagent.programs.scope import within
 
 from ..loopback import Answering, Asked, Loopback, Reply, loopback
@@ -138,7 +138,7 @@ def says_the_key_back(request: Asked) -> Reply:
 def test_keys_are_in_no_file_and_no_message(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", 0.005)
+    monkeypatch.setattr(engine, "LONGEST_WAIT_SECONDS", 0.005)
     monkeypatch.setenv("OPENAI_API_KEY", KEYS[0])
     messages: list[str] = []
     with loopback() as server:

@@ -14,7 +14,7 @@ from personaagent.data.call import NOTHING, Call, Part
 from personaagent.data.errors import SetupError
 from personaagent.data.store import Store
 from personaagent.journal import AGENT, join_run, new_run, open_run
-from personaagent.journal.recorder import LOST, Line, Recorder
+from personaagent.journal.recorder import LOST, Callee, Recorder
 from personaagent.lms import open_lm
 from personaagent.programs.scope import within
 from personaagent.testing import ScriptedLM
@@ -23,7 +23,7 @@ from ..postgres import PostgresServer
 from .conftest import Ask
 
 MAYA = Part(user_key="maya", place="LaMP-2M/rag")
-LINE = Line("agent", "made-up", "made-up/one")
+LM = Callee("agent", "made-up", "made-up/one")
 A_WHILE = 0.3
 
 
@@ -36,8 +36,8 @@ def shared(postgres: PostgresServer) -> Iterator[Store]:
 def begin(recorder: Recorder, part: Part, question: str) -> Call:
     """Write down a call in a part of the run, as if its process were then killed."""
     with within(*part.place.split("/"), "preparation", user_key=part.user_key):
-        call = recorder.open(LINE, json.dumps(question), NOTHING)
-        call.begin().result()
+        call = recorder.open(LM, json.dumps(question), NOTHING)
+        call.begin()
     [begun] = [one for one in recorder.journal.lost("r") if one.request == json.dumps(question)]
     return begun
 

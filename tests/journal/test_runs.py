@@ -10,8 +10,8 @@ from personaagent.data.errors import BudgetError, InputError, LMError
 from personaagent.data.store import Store
 from personaagent.journal import AGENT, LOSS, new_run, open_run
 from personaagent.journal.budget import Budget
-from personaagent.journal.portable import export_run, import_run
 from personaagent.journal.tools import recorded_tool
+from personaagent.portable import export_run, import_run
 from personaagent.programs.scope import within
 from personaagent.programs.spend import measure
 from personaagent.programs.tools.toolbox import Toolbox

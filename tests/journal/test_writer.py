@@ -1,6 +1,5 @@
 """Entries that many threads want written go to disk together, before any of these threads goes on."""
 
-import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ import pytest
 from personaagent.data.call import Attempt, Call, Cost
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.store.journal import now
-from personaagent.journal.writer import JournalWriter
+from personaagent.journal.recorder import JournalWriter
 
 THREADS = 8
 
@@ -57,14 +56,16 @@ def call(name: str) -> Call:
     return Call(**texts, key=name, ordinal=1, worst=Cost(), at=now())
 
 
-def test_whoever_waits_finds_the_entry_on_disk_and_few_turns_are_taken(disk: Disk, writer: JournalWriter) -> None:
+def test_a_thread_that_waited_finds_its_entry_on_disk_and_few_batches_are_written(
+    disk: Disk, writer: JournalWriter
+) -> None:
     everyone = threading.Barrier(THREADS)
 
     def write(number: int) -> bool:
-        turn = writer.put(call(str(number)))
+        batch = writer.put(call(str(number)))
         everyone.wait()
         disk.is_free.set()
-        turn.result()
+        batch.wait()
         return str(number) in disk.written
 
     with ThreadPoolExecutor(THREADS) as threads:
@@ -73,18 +74,18 @@ def test_whoever_waits_finds_the_entry_on_disk_and_few_turns_are_taken(disk: Dis
     assert len(disk.batches) == 1
 
 
-def test_what_comes_while_a_turn_is_written_goes_with_the_next(disk: Disk, writer: JournalWriter) -> None:
+def test_what_comes_while_a_batch_is_written_goes_with_the_next(disk: Disk, writer: JournalWriter) -> None:
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(writer.put(call("first")).result)
+        first = threads.submit(writer.put(call("first")).wait)
         assert disk.is_asked.wait(10)
         gathered = [writer.put(call("second")), writer.put(call("third"))]
         disk.is_free.set()
         first.result()
-    gathered[0].result()
+    gathered[0].wait()
     assert disk.batches == [["first"], ["second", "third"]]
 
 
-def test_an_entry_that_nobody_waits_for_is_written_at_the_end(disk: Disk, writer: JournalWriter) -> None:
+def test_an_entry_that_no_thread_waits_for_is_written_at_the_end(disk: Disk, writer: JournalWriter) -> None:
     disk.is_free.set()
     writer.put(call("given up"))
     assert disk.written == []
@@ -94,47 +95,26 @@ def test_an_entry_that_nobody_waits_for_is_written_at_the_end(disk: Disk, writer
         writer.put(call("too late"))
 
 
-def test_a_turn_that_cannot_be_written_fails_for_all_who_are_in_it_and_for_nobody_else(
+def test_a_batch_that_cannot_be_written_fails_for_all_who_are_in_it_and_no_other(
     disk: Disk, writer: JournalWriter
 ) -> None:
     disk.is_free.set()
     disk.failures.append(StorageError("the disk is full"))
-    turns = [writer.put(call("one")), writer.put(call("another"))]
-    for turn in turns:
+    batches = [writer.put(call("one")), writer.put(call("another"))]
+    for batch in batches:
         with pytest.raises(StorageError, match="the disk is full"):
-            turn.result()
-    writer.put(call("the next")).result()
+            batch.wait()
+    writer.put(call("the next")).wait()
     assert disk.written == ["the next"]
 
 
-def test_a_turn_whose_writer_was_interrupted_is_written_by_the_next_who_waits(
+def test_a_batch_whose_writer_was_interrupted_is_written_by_the_next_who_waits(
     disk: Disk, writer: JournalWriter
 ) -> None:
     disk.is_free.set()
     disk.failures.append(KeyboardInterrupt())
-    turns = [writer.put(call("one")), writer.put(call("another"))]
+    batches = [writer.put(call("one")), writer.put(call("another"))]
     with pytest.raises(KeyboardInterrupt):
-        turns[0].result()
-    turns[1].result()
+        batches[0].wait()
+    batches[1].wait()
     assert disk.batches == [["one", "another"]]
-
-
-async def test_all_who_await_a_turn_go_on_together_and_one_who_gives_up_takes_nobody_along(
-    disk: Disk, writer: JournalWriter
-) -> None:
-    waiting = [asyncio.create_task(writer.put(call(str(number))).aresult()) for number in range(THREADS)]
-    await asyncio.to_thread(disk.is_asked.wait, 10)
-    waiting[0].cancel()
-    disk.is_free.set()
-    given_up, *others = await asyncio.gather(*waiting, return_exceptions=True)
-    assert isinstance(given_up, asyncio.CancelledError)
-    assert others == [None] * (THREADS - 1)
-    assert disk.batches == [[str(number) for number in range(THREADS)]]
-
-
-async def test_an_error_reaches_all_who_await_the_turn(disk: Disk, writer: JournalWriter) -> None:
-    disk.is_free.set()
-    disk.failures.append(StorageError("the disk is full"))
-    waiting = [writer.put(call(str(number))).aresult() for number in range(3)]
-    failed = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [str(error) for error in failed] == ["the disk is full"] * 3

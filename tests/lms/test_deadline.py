@@ -6,8 +6,8 @@ import dspy
 import pytest
 
 from personaagent.data.errors import LMError
-from personaagent.journal import patience
-from personaagent.journal.patience import MOST_ATTEMPTS, Patience
+from personaagent.journal import engine
+from personaagent.journal.engine import MOST_ATTEMPTS, Retries
 from personaagent.lms import open_lm
 from personaagent.programs.lm_errors import lm_errors
 from personaagent.testing import ScriptedLM
@@ -23,7 +23,7 @@ BODY = 200
 
 @pytest.fixture(autouse=True)
 def _no_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(engine, "LONGEST_WAIT_SECONDS", 0.001)
 
 
 @pytest.mark.parametrize("drips_after", [HEAD, BODY])
@@ -47,10 +47,10 @@ async def test_a_server_that_drips_is_hung_up_on_at_the_deadline(
 
 
 def test_no_attempt_begins_later_than_four_timeouts_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", math.inf)
+    monkeypatch.setattr(engine, "LONGEST_WAIT_SECONDS", math.inf)
     now = [1.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    call, busy = Patience(10), dspy.LMRateLimitError("busy", retry_after=16.0)
+    call, busy = Retries(10), dspy.LMRateLimitError("busy", retry_after=16.0)
     call.begin()
     now[0] += 10
     assert call.wait_after(busy) == 16

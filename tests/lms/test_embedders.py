@@ -5,7 +5,7 @@ import pytest
 
 from personaagent.data.errors import LMError, UnknownNameError
 from personaagent.data.memory.embedder import MiniLmEmbedder
-from personaagent.lms import embedders, open_embedder
+from personaagent.lms import open_embedder, opening
 
 from ..loopback import Loopback, Reply
 
@@ -52,7 +52,7 @@ def test_a_provider_that_drips_is_hung_up_on_at_the_deadline(server: Loopback, m
     monkeypatch.setenv("OPENAI_API_KEY", "made-up-key")
     embedder = open_embedder("openai/made-up-embedding")
     embedder.embed(["one"])
-    monkeypatch.setattr(embedders, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(opening, "ANSWER_SECONDS", 0.5)
     server.answering = lambda _: Reply(drips_after=60)
     with pytest.raises(LMError, match=r"no whole answer within 0\.5 s"):
         embedder.embed(["two"])

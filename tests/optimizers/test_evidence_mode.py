@@ -22,8 +22,7 @@ from personaagent.optimizers.acceptance import Always, EProcess, NoWorse
 from personaagent.optimizers.proposers import Case, ProposeConfusions, ProposeWeights
 from personaagent.optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from personaagent.programs import PersonaAgent
-from personaagent.testing import ScriptedLM
-from personaagent.testing.scripted import ScriptedRequest
+from personaagent.testing import ScriptedLM, ScriptedRequest
 
 TASK = Task(name="moods", kind="label", labels=("calm", "tense"), template="How is it? {content}")
 HELPFUL = "If it is about storms: this user answers calm."

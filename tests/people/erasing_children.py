@@ -12,8 +12,8 @@ import chromadb
 import mlflow.entities
 
 from personaagent import lms
+from personaagent.erasure import erase
 from personaagent.home import Home
-from personaagent.people import erase
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 

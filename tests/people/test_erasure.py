@@ -17,9 +17,10 @@ from personaagent.data.call import Run
 from personaagent.data.errors import ErasedUserError, InputError, StorageError, UnknownUserError
 from personaagent.data.store import User, engines, user_key
 from personaagent.data.store.database import Database
+from personaagent.erasure import Receipt, erase, finish_erasures
 from personaagent.home import Home
 from personaagent.journal import AGENT, new_run, open_run
-from personaagent.people import Receipt, erase, export_user, finish_erasures
+from personaagent.portable import export_user
 from personaagent.programs.scope import within
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder

@@ -14,8 +14,8 @@ import pytest
 
 from personaagent import lms
 from personaagent.data.files import compact
+from personaagent.erasure import erase
 from personaagent.home import Home
-from personaagent.people import erase
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 

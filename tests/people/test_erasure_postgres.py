@@ -8,8 +8,9 @@ import pytest
 from psycopg import sql
 
 from personaagent import lms
+from personaagent.erasure import erase
 from personaagent.home import Home
-from personaagent.people import erase, export_user
+from personaagent.portable import export_user
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 

@@ -12,7 +12,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.persona import Persona, PersonaLine
 from personaagent.data.statement import Statement
 from personaagent.data.store import Store, User
-from personaagent.people import export_user, import_user
+from personaagent.portable import export_user, import_user
 
 from .made_up import NEW_YEAR, interactions
 

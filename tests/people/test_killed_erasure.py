@@ -19,7 +19,7 @@ import pytest
 from personaagent import lms
 from personaagent.data.store import Store, user_key
 from personaagent.home import Home
-from personaagent.people import export_user
+from personaagent.portable import export_user
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 

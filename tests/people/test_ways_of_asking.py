@@ -10,14 +10,13 @@ import httpx
 import pytest
 
 from personaagent import lms
-from personaagent.alignment import align_all
 from personaagent.data.store import User
+from personaagent.erasure import erase
 from personaagent.home import Home
 from personaagent.journal import REVISION
 from personaagent.optimizers import EvidenceMode, PersonaAlignment, examples
 from personaagent.optimizers.proposers import ProposeRules
-from personaagent.people import erase
-from personaagent.personas import program
+from personaagent.personas import align_all, program
 from personaagent.programs import AgentSettings, PersonaAgent
 from personaagent.programs.recall import RecallMemory
 from personaagent.serving.app import create_app

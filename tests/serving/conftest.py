@@ -14,8 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from personaagent.data.store import Store, user_key
+from personaagent.erasure import Receipt
 from personaagent.journal import AGENT, new_run, open_run
-from personaagent.people import Receipt
 from personaagent.programs import AgentSettings
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving

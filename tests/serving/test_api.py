@@ -11,7 +11,7 @@ from personaagent.data.alignment import Job
 from personaagent.data.api_key import KeyLimits
 from personaagent.data.interaction import Interaction
 from personaagent.data.persona import Persona, PersonaLine
-from personaagent.people import import_user
+from personaagent.portable import import_user
 from personaagent.testing import ScriptedLM
 
 from .conftest import ANSWERS, QUICK, Server, serving

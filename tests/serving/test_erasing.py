@@ -176,7 +176,7 @@ def test_a_service_that_does_not_answer_at_all_holds_no_answer_to_an_erasure(
         may_answer.wait(20)
 
     monkeypatch.setattr(erasing, "_LONGEST_ERASURE_SECONDS", 0.5)
-    monkeypatch.setattr("personaagent.mirroring.Mirror.erase", hang)
+    monkeypatch.setattr("personaagent.home.Home.erase_mirrored", hang)
     monkeypatch.setattr(deploying, "_is_erasing", lambda _home: False)
     with served(tmp_path) as up:
         key = key_of(up.home.store, "maya")

@@ -14,9 +14,9 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store, User, user_key
 from personaagent.data.task import OPEN
+from personaagent.erasure import Receipt
 from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
-from personaagent.people import Receipt
 from personaagent.programs import AgentSettings
 from personaagent.serving.access import Caller
 from personaagent.serving.configuration import Serving

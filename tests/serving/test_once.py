@@ -14,8 +14,8 @@ from dspy.lm15 import AuthError
 from personaagent.data.errors import StorageError
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import IdempotencyLog, Store, user_key
+from personaagent.erasure import Receipt
 from personaagent.journal import AGENT, new_run, open_run
-from personaagent.people import Receipt
 from personaagent.serving import idempotency
 from personaagent.serving.app import create_app
 from personaagent.serving.deployment import Deployment

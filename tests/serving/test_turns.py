@@ -14,8 +14,8 @@ from personaagent.data.errors import LimitError, QuotaError, UnknownUserError
 from personaagent.data.interaction import Interaction
 from personaagent.data.store import User, user_key
 from personaagent.data.task import OPEN
+from personaagent.erasure import Receipt
 from personaagent.journal import AGENT, new_run, open_run
-from personaagent.people import Receipt
 from personaagent.programs import AgentSettings
 from personaagent.serving import under_way
 from personaagent.serving.access import Caller

@@ -6,24 +6,8 @@ from types import TracebackType
 import typer
 
 from ..data.errors import InputError, PersonaAgentError, SetupError
-from . import (
-    align,
-    ask,
-    certify,
-    data,
-    demo,
-    evaluate,
-    ingest,
-    keys,
-    memory,
-    models,
-    persona,
-    report,
-    runs,
-    serve,
-    user,
-)
-from .context import Debug, Setup, print_error
+from . import align, ask, certify, data, demo, evaluate, ingest, keys, memory, models, persona, runs, serve, user
+from .context import Debug, print_error, set_up
 
 app = typer.Typer(
     name="personaagent",
@@ -31,8 +15,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"max_content_width": 120},
+    rich_markup_mode=None,  # Typer's boxes take longer to import than all else that `--help` needs.
 )
-app.callback()(Setup.from_options)
+app.callback()(set_up)
 app.command()(demo.demo)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
@@ -45,7 +31,7 @@ app.add_typer(user.app, name="user")
 app.command()(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command()(evaluate.evaluate)
-app.command()(report.report)
+app.command()(evaluate.report)
 app.command()(certify.certify)
 app.command()(runs.spend)
 app.command()(runs.replay)

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from .context import Asking, Json, Spending, User, answering, dry_or_real, opened, out, print_json, settings_asking
-from .grouped import grouped
+from .context import Asking, Json, Spending, UserId, copies_if_dry, grouped, open_home, paying, print_result, settings
 
 
 @grouped
 def ask(
     context: typer.Context,
-    user: User,
+    user: UserId,
     query: Annotated[str, typer.Argument(help="What to ask.")],
     asking: Asking,
     spending: Spending,
@@ -21,23 +20,19 @@ def ask(
     from ..journal import new_run
     from ..programs.scope import within
 
-    configured = settings_asking(context, asking)
-    with opened(context) as home, dry_or_real(home, [home.store.user(user)], spending) as [asked]:
-        run = new_run("ask", {"user": asked.key, "query": query}, spending.run)
-        with answering(home.store.journal, run, configured, spending), within(user_key=asked.key):
-            answered = home.agent(asked)(query=query)
+    configured = settings(context, asking)
+    with open_home(context) as home, copies_if_dry(home, [home.store.user(user)], spending) as [asker]:
+        run = new_run("ask", {"user": asker.key, "query": query}, spending.run)
+        with paying(home.store.journal, run, configured, spending), within(user_key=asker.key):
+            answer = home.agent(asker)(query=query)
     if spending.dry_run:
         return
-    if not as_json:
-        out.print(answered.response, markup=False)
-        return
-    print_json(
-        {
-            "response": answered.response,
-            "persona_version": answered.persona_version,
-            "episodes": [episode.model_dump(mode="json") for episode in answered.episodes],
-            "trajectory": [action.model_dump(mode="json") for action in answered.trajectory],
-            "spend": answered.spend.model_dump(mode="json"),
-            "run": run.run_id,
-        }
-    )
+    result = {
+        "response": answer.response,
+        "persona_version": answer.persona_version,
+        "episodes": answer.episodes,
+        "trajectory": answer.trajectory,
+        "spend": answer.spend,
+        "run": run.run_id,
+    }
+    print_result(result, [answer.response], as_json=as_json)

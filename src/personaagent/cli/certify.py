@@ -1,8 +1,5 @@
 """`personaagent certify`: which kinds of change help many users, for `align --certificate`."""
 
-import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import writing
-from .context import Asking, Json, Spending, answering, err, out, print_json, settings_asking
-from .grouped import grouped
-from .show import certification_table, progress_bar
+from .context import Asking, Concurrency, Json, Spending, grouped, paying, print_result, settings
 
 if TYPE_CHECKING:
     from ..evaluation.agent_methods import PersonaAgentMethod
@@ -44,15 +39,17 @@ def certify(
     certified: Certified,
     asking: Asking,
     spending: Spending,
-    concurrency: Annotated[int, typer.Option(help="How many users at once.", min=1)] = 1,
+    concurrency: Concurrency = 1,
     as_json: Json = False,
 ) -> None:
     """Ask each user's latest 3 past interactions again, and write down which kinds of change prove to help."""
     from ..evaluation.agent_methods import PersonaAgentMethod
-    from ..evaluation.run import EvaluationJob, open_journal_store
+    from ..evaluation.run import EvaluationJob
+    from ..home import open_journal_store
     from ..journal import new_run
+    from .terminal import certification_table
 
-    configured = settings_asking(context, asking)
+    configured = settings(context, asking)
     method = PersonaAgentMethod(k=certified.k)
     job = EvaluationJob(
         folder=certified.folder,
@@ -65,48 +62,43 @@ def certify(
     run = new_run("certify", {**job.model_dump(mode="json"), "older": certified.older}, spending.run)
     with (
         open_journal_store(configured) as store,
-        answering(store.journal, run, configured, spending) as paying,
+        paying(store.journal, run, configured, spending) as opened,
     ):
-        found = _certification(job, method, configured, paying, older=certified.older, concurrency=concurrency)
-        paying.result = found.certificate.fingerprint
+        found = _certification(job, method, configured, opened, older=certified.older, concurrency=concurrency)
+        opened.result = found.certificate.fingerprint
     if spending.dry_run:
         return
     with writing(certified.out):
         certified.out.write_text(found.certificate.to_json() + "\n", encoding="utf-8")
-    if as_json:
-        tested = {kind: evidence.model_dump(mode="json") for kind, evidence in found.tested.items()}
-        print_json({"certificate": found.certificate.model_dump(mode="json"), "tested": tested, "run": run.run_id})
-    else:
-        out.print(certification_table(found.certificate, found.tested))
-        out.print(f"certificate: {certified.out} (run {run.run_id}); use it: align --certificate", markup=False)
+    lines = [
+        certification_table(found.certificate, found.tested),
+        f"certificate: {certified.out} (run {run.run_id}); use it: align --certificate",
+    ]
+    result = {"certificate": found.certificate, "tested": found.tested, "run": run.run_id}
+    print_result(result, lines, as_json=as_json)
 
 
 def _certification(
     job: "EvaluationJob",
     method: "PersonaAgentMethod",
     configured: "Settings",
-    paying: "OpenRun | Plan",
+    opened: "OpenRun | Plan",
     *,
     older: int,
     concurrency: int,
 ) -> "Certification":
+    import asyncio
+
     from ..evaluation.calibration import certify as certify_users
     from ..evaluation.resources import Resources
     from ..programs.scope import within
+    from .terminal import progress_bar
 
     [task] = job.tasks
     data = job.data(task)
-    with (
-        within(task),
-        Resources(data.task, configured, paying.lms.get) as resources,
-        _progress(len(data.users)) as done,
-    ):
-        work = certify_users(data, method, resources, older=older, concurrency=concurrency, done=done)
+    with within(task), Resources(data.task, configured, opened.lms.get) as resources, progress_bar() as progress:
+        bar = progress.add_task("asking again", total=2 * len(data.users))
+        work = certify_users(
+            data, method, resources, older=older, concurrency=concurrency, done=lambda: progress.advance(bar)
+        )
         return asyncio.run(work)
-
-
-@contextmanager
-def _progress(users: int) -> "Generator[Callable[[], None]]":
-    with progress_bar(err) as progress:
-        bar = progress.add_task("asking again", total=2 * users)
-        yield lambda: progress.advance(bar)

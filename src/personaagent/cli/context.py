@@ -1,27 +1,27 @@
-"""What every command shares: the home folder, the LM, how results and errors are printed."""
+"""What the commands share: options, settings, the open home folder, the run that pays, and how results are printed."""
 
 import gc
+import inspect
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
 
-from ..data.errors import BudgetError
-from .show import plan_table
+from ..data.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
+    from ..data.api_key import KeyLimits
     from ..data.call import Run
-    from ..data.store import User as StoredUser
+    from ..data.store import User
     from ..data.store.journal import Journal
     from ..home import Home
     from ..journal import OpenRun
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from ..journal.plan import Plan
     from ..settings import Settings
 
-User = Annotated[str, typer.Option("--user", help="Whose persona and memory.")]
+UserId = Annotated[str, typer.Option("--user", help="Whose persona and memory.")]
+OptionalUserId = Annotated[str | None, typer.Option("--user", help="One user; by default all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Concurrency = Annotated[int, typer.Option(help="How many users at once.", min=1)]
 
 
 @dataclass(frozen=True)
@@ -83,24 +85,80 @@ class Spending:
         )
 
 
-_WIDE = 160
-"""Columns where nobody says how many there are: a table in a file or a pipe is not cut."""
+@dataclass(frozen=True)
+class Limits:
+    """What an API key may use, or each key that has no limits of its own."""
+
+    calls_per_minute: Annotated[
+        int | None, typer.Option(help="Questions, and alignments asked for, in any 60 seconds.", min=0)
+    ] = None
+    calls_per_day: Annotated[
+        int | None, typer.Option(help="Calls to the LM on a day (UTC), those of alignments included.", min=0)
+    ] = None
+    dollars_per_day: Annotated[
+        float | None, typer.Option(help="Dollars on a day (UTC); the price must be known.", min=0)
+    ] = None
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="Requests of any kind in any 60 seconds; a server's default is 6,000.", min=0)
+    ] = None
+
+    def of_key(self, others: "KeyLimits | None" = None) -> "KeyLimits":
+        """Return the limits that are given, with what others say of the rest.
+
+        Raises:
+            InputError: The dollars are not a number.
+        """
+        from ..data.api_key import KeyLimits
+
+        if self.dollars_per_day is not None and not isfinite(self.dollars_per_day):
+            raise InputError(f"--dollars-per-day is {self.dollars_per_day}: give a number")
+        given = {name: limit for name, limit in vars(self).items() if limit is not None}
+        return (others or KeyLimits()).model_copy(update=given)
 
 
-class Terminal(Console):
-    """A console on which text cannot act: users and LMs may have written it, and terminals obey control characters."""
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take dataclasses: each of their fields becomes an option of its own.
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is to be shown, without control characters in it."""
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else _CONTROLS.sub("", text), style, control)
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Model:
+        ...     lm: Annotated[str, typer.Option(help="Which LM.")] = "embedded"
+        >>> @app.command()
+        ... @grouped
+        ... def ask(model: Model) -> None: ...  # ask --lm NAME
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    options: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            options += _options_of(groups[name])
+        else:
+            options.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    vars(run)["__signature__"] = inspect.Signature(options)
+    return run
 
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""All but tabs and line breaks, and what turns the direction of writing round."""
-
-out = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
-err = Terminal(stderr=True, highlight=False)
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    defaults = {field.name: field.default for field in fields(group)}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is MISSING else default,
+            annotation=hints[name],
+        )
+        for name, default in defaults.items()
+    ]
 
 
 class Debug:
@@ -109,47 +167,46 @@ class Debug:
     on: ClassVar[bool] = False
 
 
-class Setup:
-    """The options that stand before the command."""
+def set_up(
+    context: typer.Context,
+    home: Annotated[Path | None, typer.Option(help="Home folder (PERSONAAGENT_HOME; default ./.personaagent).")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """LLM programs that become a particular person's."""
+    from ..settings import Settings
 
-    def __init__(self, settings: "Settings") -> None:
-        self.settings = settings
-
-    @staticmethod
-    def from_options(
-        context: typer.Context,
-        home: Annotated[
-            Path | None, typer.Option(help="Home folder (PERSONAAGENT_HOME; default ./.personaagent).")
-        ] = None,
-        debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    ) -> None:
-        """LLM programs that become a particular person's."""
-        from ..settings import Settings
-
-        Debug.on = debug
-        logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
-        logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        context.obj = Setup(Settings(home=home) if home is not None else Settings())
+    Debug.on = debug
+    logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
+    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    context.obj = Settings(home=home) if home is not None else Settings()
 
 
 class _OneLineEach(logging.Handler):
     """Prints each message as one line on standard error, above any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        err.print(" ".join(record.getMessage().split()), style="yellow", markup=False, soft_wrap=True)
+        warn(" ".join(record.getMessage().split()))
 
 
-def settings(context: typer.Context) -> "Settings":
-    """Return the settings of this run."""
-    setup: Setup = context.obj
-    return setup.settings
+def settings(context: typer.Context, asking: Asking | None = None) -> "Settings":
+    """Return the settings of this command, with what its options name."""
+    configured: Settings = context.obj
+    named = {name: value for name, value in vars(asking).items() if value} if asking else {}
+    return configured.model_copy(update=named)
+
+
+def open_home(context: typer.Context, *, guest: bool = True) -> "Home":
+    """Open the home folder, as a guest if another process has it open; use it in a `with`."""
+    from ..home import Home
+
+    return Home(settings(context), guest=guest)
 
 
 @contextmanager
-def dry_or_real(home: "Home", users: "Sequence[StoredUser]", spending: Spending) -> "Generator[list[StoredUser]]":
+def copies_if_dry(home: "Home", users: "Sequence[User]", spending: Spending) -> "Generator[list[User]]":
     """Give the users themselves, or for a dry run copies of them that are gone afterwards."""
-    from ..scratch import copy_user, scratch_store
+    from ..home import copy_user, scratch_store
 
     if not spending.dry_run:
         yield list(users)
@@ -158,58 +215,63 @@ def dry_or_real(home: "Home", users: "Sequence[StoredUser]", spending: Spending)
         yield [copy_user(user, scratch, user.personas.live) for user in users]
 
 
-def opened(context: typer.Context, *, guest: bool = True) -> "Home":
-    """Open the home folder, as a guest if another process has it open; use it in a `with`."""
-    from ..home import Home
-
-    return Home(settings(context), guest=guest)
-
-
-def settings_asking(context: typer.Context, asking: Asking) -> "Settings":
-    """Return the settings of this run, with what the options name."""
-    named = {name: value for name, value in vars(asking).items() if value}
-    return settings(context).model_copy(update=named)
-
-
-def keep_for_good() -> None:
-    """Take what is there by now for garbage no more: to look through all that was imported stops every thread 0.1 s."""
-    gc.collect()
-    gc.freeze()
-
-
 @contextmanager
-def answering(
-    journal: "Journal", run: "Run", configured: "Settings", spending: Spending
-) -> "Generator[OpenRun | Plan]":
-    """Let what is done inside ask the LMs of the settings; every call is journalled. With `--dry-run`, none is made."""
+def paying(journal: "Journal", run: "Run", configured: "Settings", spending: Spending) -> "Generator[OpenRun | Plan]":
+    """Let the block ask the LMs of the settings; every call is journalled. With `--dry-run`, none is made."""
     from ..journal import open_run, role_lms
     from ..journal.plan import planned
+    from .terminal import plan_table
 
     budget, price = spending.budget(), configured.price
     if spending.dry_run:
         with planned(role_lms(configured), price) as plan:
             yield plan
-        out.print(plan_table(plan))
+        echo(plan_table(plan))
         return
+    go_on = f"to go on, give the same command `--run {run.run_id}` and a larger budget"
     try:
-        with open_run(journal, run, role_lms(configured), budget=budget, price=price) as going_on:
-            keep_for_good()
-            yield going_on
+        with open_run(journal, run, role_lms(configured), budget=budget, price=price) as opened:
+            freeze_garbage()
+            yield opened
     except BudgetError as stop:
-        raise BudgetError(_how_to_go_on(str(stop), run)) from stop
-    if going_on.stopped:
-        raise BudgetError(_how_to_go_on(going_on.stopped, run))
+        raise BudgetError(f"{stop}; {go_on}") from stop
+    if opened.stopped:
+        raise BudgetError(f"{opened.stopped}; {go_on}")
 
 
-def _how_to_go_on(reason: str, run: "Run") -> str:
-    return f"{reason}; to go on, give the same command `--run {run.run_id}` and a larger budget"
+def freeze_garbage() -> None:
+    """Take what has been imported out of garbage collection: to look through it stops every thread for 0.1 s."""
+    gc.collect()
+    gc.freeze()
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+def print_result(result: Any, lines: Iterable[Any], *, as_json: bool) -> None:
+    """Print a result on standard output, as JSON or in lines: texts and tables."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2, default=_fields_of) + "\n")
+        return
+    for line in lines:
+        echo(line)
+
+
+def _fields_of(noun: Any) -> Any:
+    return noun.model_dump(mode="json")
+
+
+def echo(shown: Any) -> None:
+    """Print a text or a table on standard output."""
+    from .terminal import out
+
+    out.print(shown)
+
+
+def warn(message: str, style: str = "yellow") -> None:
+    """Print one line on standard error."""
+    from .terminal import err
+
+    err.print(message, style=style, soft_wrap=True)
 
 
 def print_error(message: str) -> None:
-    """Print one line on standard error."""
-    err.print(f"personaagent: {' '.join(message.split())}", style="red", markup=False, soft_wrap=True)
+    """Print an error as one line on standard error."""
+    warn(f"personaagent: {' '.join(message.split())}", style="red")

@@ -1,12 +1,11 @@
-"""`personaagent data`: official data sets, fetched by the user from their source."""
+"""`personaagent data`: official data sets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from .context import err, out
-from .show import bytes_bar
+from .context import echo
 
 app = typer.Typer(help="Fetch LaMP's official files.", no_args_is_help=True)
 
@@ -26,8 +25,9 @@ def fetch(
     """Download questions and outputs from LaMP's site; its licence (CC BY-NC-SA 4.0) and each source's apply."""
     from ..data.lamp.fetch import fetch as fetch_files
     from ..data.task import task_named
+    from .terminal import bytes_bar
 
-    with bytes_bar(err) as on_progress:
+    with bytes_bar() as on_progress:
         files = fetch_files(task_named(task), split, into / task, time_based=time_based, on_progress=on_progress)
     for file in files:
-        out.print(str(file), markup=False)
+        echo(str(file))

@@ -1,33 +1,32 @@
-"""`personaagent evaluate`: methods against questions, scored as LaMP scores and as we do."""
+"""`personaagent evaluate` and `personaagent report`: methods against questions, and what came of it."""
 
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..data.errors import InputError
-from .context import AskingCertified, Json, Spending, answering, err, out, print_json, settings_asking
-from .grouped import grouped
-from .show import evaluation_table, progress_bar
+from ..data.errors import InputError, TrackingError
+from .context import AskingCertified, Json, Spending, grouped, paying, print_result, settings
 
 if TYPE_CHECKING:
     import dspy
     from rich.progress import Progress
 
     from ..data.alignment import Spend
-    from ..data.call import Run as RecordedRun
-    from ..evaluation import Event
+    from ..data.call import Run
     from ..evaluation.ray_engine import RayEngine
-    from ..evaluation.run import EvaluationJob
+    from ..evaluation.run import EvaluationJob, Event
     from ..evaluation.summary import Evaluation
     from ..journal import OpenRun
     from ..journal.plan import Plan
     from ..settings import Settings
 
 _WITHOUT_LM = {"majority", "knn"}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,9 @@ class Selection:
     """Which data are evaluated."""
 
     folder: Annotated[Path, typer.Argument(help="Files of LaMP, of OPPU or your own; tasks in folders so named.")]
-    task: Annotated[list[str], typer.Option(help="LaMP-1, LaMP-2M, ..., open, or that of task.json; repeatable.")]
+    tasks: Annotated[
+        list[str], typer.Option("--task", help="LaMP-1, LaMP-2M, ..., open, or that of task.json; repeatable.")
+    ]
     users: Annotated[int | None, typer.Option(help="Draw N users of each task.", min=1)] = None
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions, in turns.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
@@ -57,7 +58,7 @@ class Methods:
 
 
 @dataclass(frozen=True)
-class Work:
+class Execution:
     """How the evaluation goes, and where its rows are kept."""
 
     concurrency: Annotated[
@@ -74,7 +75,7 @@ def evaluate(
     context: typer.Context,
     selection: Selection,
     methods: Methods,
-    work: Work,
+    execution: Execution,
     asking: AskingCertified,
     spending: Spending,
 ) -> None:
@@ -84,36 +85,39 @@ def evaluate(
     from ..evaluation.run import run_job, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
+    from .terminal import evaluation_table, progress_bar
 
-    configured = settings_asking(context, asking)
+    configured = settings(context, asking)
     job = _job(selection, methods)
     job.check()
-    _check(work, configured, spending)
-    run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(work.out))
-    kept = work.out or configured.home / "evaluations" / run.run_id
-    with (
-        _paying(job.methods, run, configured, spending) as paying,
-        _engine(work, configured, paying) as engine,
-        _progress() as listen,
-    ):
-        at_once = work.concurrency or (engine.cpus if engine else 1)
-        lms: Mapping[str, dspy.LM] = paying.lms if paying else {}
-        rows_in = None if spending.dry_run else kept
+    _check(execution, configured, spending)
+    run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(execution.out))
+    kept = execution.out or configured.home / "evaluations" / run.run_id
+    with _run_and_engine(job.methods, run, execution, configured, spending) as (opened, engine), progress_bar() as bars:
+        at_once = execution.concurrency or (engine.cpus if engine else 1)
+        lms: Mapping[str, dspy.LM] = opened.lms if opened else {}
         results = asyncio.run(
-            run_job(job, configured, out=rows_in, concurrency=at_once, listen=listen, lm_of=lms.get, engine=engine)
+            run_job(
+                job,
+                configured,
+                out=None if spending.dry_run else kept,
+                concurrency=at_once,
+                listen=_shown_on(bars),
+                lm_of=lms.get,
+                engine=engine,
+            )
         )
-        if paying is not None:
-            paying.result = fingerprint_of_all(results.values())
+        if opened is not None:
+            opened.result = fingerprint_of_all(results.values())
     if spending.dry_run:
         return
     rows = kept / "rows.jsonl" if len(job.tasks) == 1 else kept
     about = {"rows": str(rows), "fingerprint": fingerprint_of_all(results.values()), "run": run.run_id}
-    if work.as_json:
-        print_json({**_as_json(results), "seed": selection.seed, **about})
-    else:
-        for result in results.values():
-            out.print(evaluation_table(result))
-        out.print(f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}", markup=False)
+    lines = [
+        *map(evaluation_table, results.values()),
+        f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}",
+    ]
+    print_result({**_fields(results), "seed": selection.seed, **about}, lines, as_json=execution.as_json)
 
 
 def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
@@ -121,20 +125,10 @@ def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
     from ..evaluation.run import EvaluationJob
 
     names = (*(methods.method or ()), *(ABLATIONS if methods.ablations else ()), *swept(methods.sweep or ()))
-    return EvaluationJob(
-        folder=selection.folder,
-        tasks=tuple(selection.task),
-        methods=tuple(dict.fromkeys(names)),
-        users=selection.users,
-        questions=selection.questions,
-        seed=selection.seed,
-        online=selection.online,
-        shuffle_users=selection.shuffle_users,
-        metric=selection.metric,
-    )
+    return EvaluationJob(**vars(selection), methods=tuple(dict.fromkeys(names)))
 
 
-def _as_json(results: "Mapping[str, Evaluation]") -> dict[str, object]:
+def _fields(results: "Mapping[str, Evaluation]") -> dict[str, object]:
     """Return the one result as it is, several by task."""
     if len(results) == 1:
         [result] = results.values()
@@ -142,71 +136,89 @@ def _as_json(results: "Mapping[str, Evaluation]") -> dict[str, object]:
     return {"tasks": {task: result.as_json() for task, result in results.items()}}
 
 
-@contextmanager
-def _paying(
-    methods: "Sequence[str]", work: "RecordedRun", configured: "Settings", spending: Spending
-) -> "Generator[OpenRun | Plan | None]":
-    """Journal the calls, if any of the methods makes one."""
-    from ..evaluation.run import open_journal_store
-
-    if {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
-        yield None
-        return
-    with open_journal_store(configured) as store, answering(store.journal, work, configured, spending) as paying:
-        yield paying
-
-
-def _check(work: Work, configured: "Settings", spending: Spending) -> None:
-    if work.engine == "ray":
+def _check(execution: Execution, configured: "Settings", spending: Spending) -> None:
+    if execution.engine == "ray":
         from ..evaluation.ray_engine import check_cluster_use
 
-        check_cluster_use(configured, spending.budget(), work.address)
-    elif work.address is not None:
-        raise InputError(f"--address {work.address} is of a Ray cluster: add --engine ray")
+        check_cluster_use(configured, spending.budget(), execution.address)
+    elif execution.address is not None:
+        raise InputError(f"--address {execution.address} is of a Ray cluster: add --engine ray")
 
 
 @contextmanager
-def _engine(work: Work, configured: "Settings", paying: "OpenRun | Plan | None") -> "Generator[RayEngine | None]":
-    """Connect to the cluster that is asked for, if any; what a dry run counts, it counts in this process."""
-    from ..journal.plan import Plan
+def _run_and_engine(
+    methods: "Sequence[str]", run: "Run", execution: Execution, configured: "Settings", spending: Spending
+) -> "Generator[tuple[OpenRun | Plan | None, RayEngine | None]]":
+    """Journal the calls, if any of the methods makes one, and connect to the cluster that is asked for, if any."""
+    from ..home import open_journal_store
+    from ..journal import OpenRun
 
-    if work.engine == "local" or isinstance(paying, Plan):
-        yield None
-        return
-    from ..evaluation.ray_engine import ray_engine
+    with ExitStack() as stack:
+        opened = None
+        if not {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
+            store = stack.enter_context(open_journal_store(configured))
+            opened = stack.enter_context(paying(store.journal, run, configured, spending))
+        engine = None
+        if execution.engine == "ray" and not spending.dry_run:  # What a dry run counts, it counts in this process.
+            from ..evaluation.ray_engine import ray_engine
 
-    with ray_engine(configured, paying and paying.run, work.address) as engine:
-        yield engine
-
-
-@contextmanager
-def _progress() -> "Generator[Callable[[Event], None]]":
-    """Show the questions of each task that are answered, of all methods together, and what they cost."""
-    with progress_bar(err) as progress:
-        yield _Shown(progress)
+            recorded = opened.run if isinstance(opened, OpenRun) else None
+            engine = stack.enter_context(ray_engine(configured, recorded, execution.address))
+        yield opened, engine
 
 
-class _Shown:
-    """Shows the events of evaluations, a bar for each."""
+def _shown_on(progress: "Progress") -> "Callable[[Event], None]":
+    """Return what shows the events of evaluations: a bar for each task, and the calls and tokens until now."""
+    from ..evaluation.answering import UserPrepared
+    from ..evaluation.run import EvaluationStarted, QuestionAnswered
 
-    def __init__(self, progress: "Progress") -> None:
-        self._progress = progress
-        self._calls = self._tokens = 0
+    calls = tokens = 0
 
-    def __call__(self, event: "Event") -> None:
-        from ..evaluation import EvaluationStarted, QuestionAnswered, UserPrepared
+    def add(method: str, spend: "Spend") -> None:
+        nonlocal calls, tokens
+        calls += spend.calls
+        tokens += spend.prompt_tokens + spend.completion_tokens
+        progress.update(progress.task_ids[-1], description=f"{method} ({calls:,} calls, {tokens:,} tokens)")
 
+    def show(event: "Event") -> None:
         match event:
             case EvaluationStarted(methods, _, questions):
-                self._bar = self._progress.add_task("evaluating", total=len(methods) * questions)
+                progress.add_task("evaluating", total=len(methods) * questions)
             case UserPrepared(method, _, spend):
-                self._add(method, spend)
+                add(method, spend)
             case QuestionAnswered(row):
-                self._add(row.method, row.spend)
-                self._progress.advance(self._bar)
+                add(row.method, row.spend)
+                progress.advance(progress.task_ids[-1])
 
-    def _add(self, method: str, spend: "Spend") -> None:
-        self._calls += spend.calls
-        self._tokens += spend.prompt_tokens + spend.completion_tokens
-        described = f"{method} ({self._calls:,} calls, {self._tokens:,} tokens)"
-        self._progress.update(self._bar, description=described)
+    return show
+
+
+def report(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where `evaluate --out` kept its rows.")],
+    baseline: Annotated[
+        str | None, typer.Option(help="The method to compare with; by default rag, else the first.")
+    ] = None,
+    numbers_only: Annotated[
+        bool, typer.Option("--numbers-only", help="Leave out every text of users: personas, rows.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Report on the evaluations in OUT: numbers with intervals, differences, figures, personas; into OUT/report."""
+    from ..evaluation.report import reading, write_report
+    from ..evaluation.tracking import open_tracker
+    from ..lms import open_embedder
+
+    configured = settings(context)
+    embedder = open_embedder(configured.embedder)
+    written = write_report(folder, embedder=embedder, baseline=baseline, numbers_only=numbers_only)
+    try:
+        open_tracker(configured).mirror(written.analyses)
+    except TrackingError as error:  # The report stands without MLflow.
+        _log.warning("%s", error)
+    sentences = {analysis.task.name: list(reading(analysis)) for analysis in written.analyses}
+    tasks = [{**analysis.as_json(), "reading": sentences[analysis.task.name]} for analysis in written.analyses]
+    lines = [f"{task}: {sentence}" for task, found in sentences.items() for sentence in found]
+    files = [str(path) for path in written.files if path.parent == folder / "report"]
+    result = {"tasks": tasks, "files": [str(path) for path in written.files]}
+    print_result(result, [*lines, *files], as_json=as_json)

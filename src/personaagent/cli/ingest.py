@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import InputError
-from .context import Json, err, opened, out, print_json, settings
-from .grouped import grouped
+from .context import Json, grouped, open_home, print_result, settings, warn
 
 if TYPE_CHECKING:
     from ..data.history import History
@@ -59,7 +58,7 @@ def ingest(
     if (lamp is None) == (file is None) or (lamp and user):
         raise InputError("give either --user U FILE or --lamp DIR")
     read = None
-    with opened(context) as home:
+    with open_home(context) as home:
         asked = _task(task or (lamp.resolve().name if lamp else None))
         if lamp is not None:
             histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, users)
@@ -71,12 +70,10 @@ def ingest(
         stored = home.store.ingest(histories)
     if stored:
         _advise(settings(context).embedder, histories.values())
-    if as_json:
-        how = {"read_as": read.read_as, "left_out": read.left_out} if read else {}
-        print_json({"users": len(histories), "stored": stored, **how})
-    else:
-        left_out = f"; {read.left_out} rows without an answer left out" if read and read.left_out else ""
-        out.print(f"{stored} new interactions of {len(histories)} user(s){left_out}")
+    how = {"read_as": read.read_as, "left_out": read.left_out} if read else {}
+    left_out = f"; {read.left_out} rows without an answer left out" if read and read.left_out else ""
+    lines = [f"{stored} new interactions of {len(histories)} user(s){left_out}"]
+    print_result({"users": len(histories), "stored": stored, **how}, lines, as_json=as_json)
 
 
 def _task(said: str | None) -> "Task":
@@ -102,7 +99,7 @@ def _read(file: str, user: str | None, task: "Task", reading: Reading) -> "Histo
     if read.read_as:
         [first, *_] = next(iter(read.by_user.values()))
         said = f"{file}: {read.read_as}; the first: {first.query[:200]!r} -> {(first.ground_truth or '')[:200]!r}"
-        err.print(said, markup=False, soft_wrap=True)
+        warn(said)
     if read.is_guess and not reading.yes and not (sys.stdin.isatty() and typer.confirm("Is that so?", err=True)):
         options = {"--query": "query", "--truth": "ground_truth", "--at": "at"}
         said = [
@@ -130,11 +127,8 @@ def _advise(embedder: str, histories: "Iterable[Sequence[Interaction]]") -> None
         return
     opened_one = open_embedder(embedder)
     if 2 * sum(is_unknown(opened_one, content) for content in contents) > len(contents):
-        err.print(
+        warn(
             f"the embedder {embedder} has no words for most of these texts: they are recalled by their letters, not by "
             "their meaning. For that, choose one that knows their language, such as "
-            "PERSONAAGENT_EMBEDDER=openai/text-embedding-3-small",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
+            "PERSONAAGENT_EMBEDDER=openai/text-embedding-3-small"
         )

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .context import Json, err, out, print_json
-from .show import bytes_bar
+from .context import Json, echo, print_result
 
 if TYPE_CHECKING:
     from ..lms.models import Model
@@ -19,12 +18,11 @@ def list_(as_json: Json = False) -> None:
     """List the models, what each is for, and whether it is on this machine."""
     from ..lms.models import MODELS
 
-    if as_json:
-        print_json([_as_json(model) for model in MODELS.values()])
-        return
-    for model in MODELS.values():
-        there = "on disk" if model.is_on_disk else "not fetched"
-        out.print(f"{model.name}  {model.size / 1e6:,.0f} MB  {there}  {model.role}", markup=False)
+    lines = [
+        f"{model.name}  {model.size / 1e6:,.0f} MB  {'on disk' if model.is_on_disk else 'not fetched'}  {model.role}"
+        for model in MODELS.values()
+    ]
+    print_result([_fields(model) for model in MODELS.values()], lines, as_json=as_json)
 
 
 @app.command()
@@ -42,14 +40,15 @@ def fetch(
 def fetch_with_progress(model: "Model", source: Path | None = None) -> None:
     """Fetch a model's files if they are not on disk, with a progress bar."""
     from ..lms.fetch import fetch as fetch_files
+    from .terminal import bytes_bar
 
-    with bytes_bar(err) as on_progress:
+    with bytes_bar() as on_progress:
         paths = fetch_files(model, source, on_progress=on_progress)
     for path in paths:
-        out.print(str(path), markup=False)
+        echo(str(path))
 
 
-def _as_json(model: "Model") -> dict[str, object]:
+def _fields(model: "Model") -> dict[str, object]:
     return {
         "name": model.name,
         "role": model.role,

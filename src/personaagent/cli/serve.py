@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, keep_for_good, settings_asking
-from .grouped import grouped
+from .context import AskingCertified, Limits, freeze_garbage, grouped, settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -29,7 +28,7 @@ _DRAIN_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Place:
+class Listening:
     """Where the server listens."""
 
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every one.")] = "127.0.0.1"
@@ -37,15 +36,11 @@ class Place:
     workers: Annotated[
         int, typer.Option(help="Processes; several need PostgreSQL and a Chroma server.", min=1, max=256)
     ] = 1
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Origin of web pages that may call it from a browser (https://app.example.com); repeatable."),
-    ] = None
 
 
 @dataclass(frozen=True)
-class Learning:
-    """How it learns, and what its keys may use."""
+class Service:
+    """How it answers and learns."""
 
     align_every: Annotated[
         int, typer.Option(help="Ground truths of a user between two alignments; 0 for never.", min=0)
@@ -55,19 +50,11 @@ class Learning:
         Literal["lean", "paper"],
         typer.Option(help="lean: one call an answer; paper: three, and Wikipedia."),
     ] = "lean"
-    calls_per_minute: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
-    calls_per_day: Annotated[int | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
-    dollars_per_day: Annotated[float | None, typer.Option(help="Of a key with no limits of its own.", min=0)] = None
-    requests_per_minute: Annotated[
-        int, typer.Option(help="Of any kind, of a key with no limits of its own.", min=0)
-    ] = 6_000
     user_megabytes: Annotated[int, typer.Option(help="What one user may store.", min=0)] = 64
-
-
-@dataclass(frozen=True)
-class Watching:
-    """What can be seen of it."""
-
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin of web pages that may call it from a browser (https://app.example.com); repeatable."),
+    ] = None
     trace_share: Annotated[
         float, typer.Option(help="Share of the answers traced to MLflow, without contents.", min=0, max=1)
     ] = 0.0
@@ -75,7 +62,7 @@ class Watching:
 
 @grouped
 def serve(
-    context: typer.Context, place: Place, learning: Learning, watching: Watching, asking: AskingCertified
+    context: typer.Context, listening: Listening, service: Service, limits: Limits, asking: AskingCertified
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     import uvicorn
@@ -83,27 +70,26 @@ def serve(
     from ..home import Home, is_shared
     from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
-    configured = settings_asking(context, asking)
+    configured = settings(context, asking)
+    several = listening.workers > 1
     shared = is_shared(configured)
-    if place.workers > 1 and not shared:
+    if several and not shared:
         raise SetupError(
             "several workers need a store and an index that they can share: set PERSONAAGENT_DATABASE to "
             "postgresql://USER@HOST/NAME and PERSONAAGENT_CHROMA to the URL of a Chroma server, or leave out --workers"
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
-    if place.workers > 1:
+    if several:
         Home(configured).close()  # What is wrong is said once here, and not by every worker.
     with ExitStack() as stack:
-        serving = _serving(learning, watching, shared=shared)
-        update = {"origins": tuple(place.cors_origin or ()), "answer_seconds": 2 * configured.lm_timeout}
-        serving = serving.model_copy(update=update)
-        _tell_workers(configured, serving, stack if place.workers > 1 else None)
+        serving = _serving(service, limits, shared=shared, answer_seconds=2 * configured.lm_timeout)
+        _tell_workers(configured, serving, stack if several else None)
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
-            host=place.host,
-            port=place.port,
-            workers=place.workers,
+            host=listening.host,
+            port=listening.port,
+            workers=listening.workers,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -122,13 +108,13 @@ def application() -> "FastAPI":
 
     _log_lines()
     serving = Serving.from_json(os.environ[_CONFIGURED])
-    opened = ExitStack()
-    deployment = opened.enter_context(_deployed(serving))
-    keep_for_good()
+    closing = ExitStack()
+    deployment = closing.enter_context(_deployed(serving))
+    freeze_garbage()
 
     @contextmanager
     def deploy() -> "Generator[Deployment]":
-        with opened:
+        with closing:
             yield deployment
 
     return create_app(deploy, serving.origins)
@@ -148,24 +134,20 @@ def _deployed(serving: "Serving") -> "Generator[Deployment]":
         yield deployment
 
 
-def _serving(learning: Learning, watching: Watching, *, shared: bool) -> "Serving":
-    from ..data.api_key import KeyLimits
+def _serving(service: Service, limits: Limits, *, shared: bool, answer_seconds: float) -> "Serving":
     from ..programs import AgentSettings
     from ..serving.configuration import Serving
 
     return Serving(
-        align_every=learning.align_every,
-        n=learning.n,
-        agent=AgentSettings(preset=learning.preset),
+        align_every=service.align_every,
+        n=service.n,
+        agent=AgentSettings(preset=service.preset),
         alone=not shared,
-        trace_share=watching.trace_share,
-        limits=KeyLimits(
-            calls_per_minute=learning.calls_per_minute,
-            calls_per_day=learning.calls_per_day,
-            dollars_per_day=learning.dollars_per_day,
-            requests_per_minute=learning.requests_per_minute,
-        ),
-        user_bytes=learning.user_megabytes * 2**20,
+        trace_share=service.trace_share,
+        limits=limits.of_key(Serving().limits),
+        origins=tuple(service.cors_origin or ()),
+        user_bytes=service.user_megabytes * 2**20,
+        answer_seconds=answer_seconds,
     )
 
 

@@ -1,6 +1,7 @@
 """`personaagent user`: a user as a whole: erased, exported, imported."""
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +9,10 @@ import typer
 
 from ..data.errors import StorageError, writing
 from ..data.files import private_file
-from .context import Json, err, opened, out, print_json
+from .context import Json, echo, open_home, print_result, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from ..people import Receipt
+    from ..erasure import Receipt
 
 app = typer.Typer(help="Erase, export and import a user.", no_args_is_help=True)
 UserId = Annotated[str, typer.Argument(metavar="USER", help="Who.")]
@@ -30,19 +29,20 @@ def erase(
 
     Exit code 1 says that something is left: do it again when what the receipt names can be reached.
     """
-    from ..people import erase as erase_user
+    from ..erasure import erase as erase_user
 
-    with opened(context) as home:
-        known = user in {one.user_id for one in home.store.users()}
+    with open_home(context) as home:
+        known = user in {each.user_id for each in home.store.users()}
         if not yes:
             who = "and all that is known of this user" if known else "of whom nothing is stored, wherever a trace is"
             typer.confirm(f"Erase {user!r}, {who}? Nothing brings it back.", abort=True, err=True)
         receipt = erase_user(home, user)
-    if as_json:
-        print_json(receipt.model_dump(mode="json"))
-    else:
-        _print(receipt)
+    print_result(receipt, _removed(receipt), as_json=as_json)
     if receipt.left:
+        if not as_json:
+            for what in receipt.left:
+                warn(f"left: {what}")
+            warn("erase again later, to see that nothing is left")
         raise typer.Exit(1)
 
 
@@ -53,13 +53,13 @@ def export(
     file: Annotated[str, typer.Argument(help="To write; - for standard output.")],
 ) -> None:
     """Write all that is known of a user to one portable file of JSON lines."""
-    from ..people import export_user
+    from ..portable import export_user
 
-    with opened(context) as home:
+    with open_home(context) as home:
         known = home.store.user(user).user_id  # Before the file is made.
         _write(file, lambda: export_user(home.store, known))
     if file != "-":
-        out.print(f"user {user}: written to {file}", markup=False)
+        echo(f"user {user}: written to {file}")
 
 
 @app.command("import")
@@ -69,28 +69,24 @@ def import_(
     user: Annotated[str | None, typer.Option("--user", help="Under another id than the user had.")] = None,
 ) -> None:
     """Store a user from a file that `user export` wrote: all of it, or nothing."""
-    from ..people import import_user
+    from ..portable import import_user
 
     lines = _read(file)
-    with opened(context) as home:
+    with open_home(context) as home:
         imported = import_user(home.store, lines, user, source=file)
         count = len(imported.interactions)
-    out.print(f"user {imported.user_id}: {count} interactions imported", markup=False)
+    echo(f"user {imported.user_id}: {count} interactions imported")
 
 
-def _print(receipt: "Receipt") -> None:
+def _removed(receipt: "Receipt") -> Iterator[str]:
     for what, count in receipt.removed.items():
         if count:
-            out.print(f"{count:6}  {what}", markup=False)
+            yield f"{count:6}  {what}"
     if not any(receipt.removed.values()):
-        out.print("nothing of this user was here")
-    for what in receipt.left:
-        err.print(f"left: {what}", style="yellow", markup=False)
-    if receipt.left:
-        err.print("erase again later, to see that nothing is left", style="yellow")
+        yield "nothing of this user was here"
 
 
-def _write(name: str, exported: "Callable[[], Iterable[str]]") -> None:
+def _write(name: str, exported: Callable[[], Iterable[str]]) -> None:
     if name == "-":
         sys.stdout.writelines(exported())
         return

@@ -15,7 +15,6 @@ import dspy
 from dspy.teleprompt import Teleprompter
 from pydantic import Field
 
-from ..alignment import Certified, equipped
 from ..data.errors import InputError, SetupError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
@@ -23,7 +22,7 @@ from ..data.persona import Persona, PersonaVersion
 from ..data.store import User, user_key
 from ..data.task import Task
 from ..optimizers import PersonaAlignment, examples, initial_persona, latest
-from ..personas import first_persona, program
+from ..personas import Certified, equipped, first_persona, program
 from ..programs import AgentSettings, PersonaAgent
 from ..programs.module import in_thread
 from ..programs.shared_decisions import sharing_decisions

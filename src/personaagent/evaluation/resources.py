@@ -66,7 +66,7 @@ class Resources:
     @cached_property
     def store(self) -> Store:
         """A store for the users of this evaluation, gone when the resources are closed: never one of real users."""
-        from ..scratch import scratch_store
+        from ..home import scratch_store
 
         return self._opened.enter_context(scratch_store(self._settings))
 

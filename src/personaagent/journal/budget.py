@@ -1,15 +1,64 @@
-"""What a run may spend, and the purse that sees to it: a call's worst case is set aside before the call is made."""
+"""What a run may spend: what tokens cost, the caps, and a call's worst case set aside before the call is made."""
 
 import threading
 from collections import deque
+from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import Field
 
 from ..data.call import NOTHING, Cost
 from ..data.errors import BudgetError, InputError
 from ..data.nouns import Noun
+
+if TYPE_CHECKING:
+    import dspy
+
+
+class Price(NamedTuple):
+    """Dollars for one token of a prompt and of an answer."""
+
+    prompt: float
+    completion: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the dollars for so many tokens."""
+        return self.prompt * prompt_tokens + self.completion * completion_tokens
+
+
+FREE = Price(0.0, 0.0)
+
+
+def price_of(lm: "dspy.LM", setting: str | None = None) -> Price | None:
+    """Return the price of an LM's tokens, as set or in DSPy's copy of LiteLLM's table; None if it is not known.
+
+    Raises:
+        InputError: The setting is not like `2.5,10`: dollars for a million tokens of prompts and of answers.
+    """
+    from dspy.clients.model_metadata import model_info, rate
+
+    if not isinstance(lm.engine, str):
+        return FREE  # An engine in this process sends no bill.
+    if setting is not None:
+        return _price_set(setting)
+    provider, _, name = lm.model.partition("/")
+    info = model_info(provider, name)
+    prompt, completion = rate(info, "input_cost_per_token"), rate(info, "output_cost_per_token")
+    return None if prompt is None or completion is None else Price(prompt, completion)
+
+
+def _price_set(setting: str) -> Price:
+    try:
+        prompt, completion = (float(number) / 1_000_000 for number in setting.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"the price is {setting!r}: write dollars for a million tokens of prompts and of answers, like 2.5,10"
+        ) from error
+    return Price(prompt, completion)
 
 
 class Budget(Noun):
@@ -85,13 +134,13 @@ class Purse:
 
         The future raises `BudgetError` if the call may not be made.
         """
-        asked: Future[None] = Future()
-        asked.set_running_or_notify_cancel()  # Nobody can cancel it, so that no reservation is lost on the way.
+        reserved: Future[None] = Future()
+        reserved.set_running_or_notify_cancel()  # It cannot be cancelled, so that no reservation is lost on the way.
         with self._lock:
-            self._waiting.append((worst, asked))
+            self._waiting.append((worst, reserved))
             decided = self._decide()
-        _tell(decided)
-        return asked
+        _announce(decided)
+        return reserved
 
     def settle(self, worst: Cost, actual: Cost) -> None:
         """Put back what was set aside for a call, and take what it cost."""
@@ -99,12 +148,13 @@ class Purse:
             self._reserved = _without(self._reserved, worst)
             self._spent = self._spent + actual
             decided = self._decide()
-        _tell(decided)
+        _announce(decided)
 
     def _decide(self) -> "list[tuple[Future[None], Exception | None]]":
+        """Return the waiting calls that are decided on now, each with its error if it is refused."""
         decided: list[tuple[Future[None], Exception | None]] = []
         while self._waiting:
-            worst, asked = self._waiting[0]
+            worst, reserved = self._waiting[0]
             try:
                 refusal = self._closed or self._refusal(worst)
             except BudgetError as unknown_price:
@@ -116,7 +166,7 @@ class Purse:
                 self._reserved = self._reserved + worst
             else:
                 self._closed = refusal
-            decided.append((asked, None if refusal is None else BudgetError(f"stopped: {refusal}")))
+            decided.append((reserved, None if refusal is None else BudgetError(f"stopped: {refusal}")))
         return decided
 
     def _refusal(self, worst: Cost) -> str | None:
@@ -137,9 +187,48 @@ def _without(whole: Cost, part: Cost) -> Cost:
     return Cost(calls=whole.calls - part.calls, tokens=whole.tokens - part.tokens, dollars=dollars)
 
 
-def _tell(decided: "list[tuple[Future[None], Exception | None]]") -> None:
-    for asked, refused in decided:
+def _announce(decided: "list[tuple[Future[None], Exception | None]]") -> None:
+    for reserved, refused in decided:
         if refused is None:
-            asked.set_result(None)
+            reserved.set_result(None)
         else:
-            asked.set_exception(refused)
+            reserved.set_exception(refused)
+
+
+class Reservation(Protocol):
+    """What a payer has set aside for one call."""
+
+    def settle(self, charged: Cost) -> None:
+        """Charge what the call has cost in place of what was set aside."""
+        ...
+
+
+class Payer(Protocol):
+    """An account that pays for calls beside the run: the API key of a request, say."""
+
+    def reserve(self, worst: Cost) -> Reservation:
+        """Set aside what a call may cost at most, before it is made.
+
+        Raises:
+            LimitError: The call may not be made.
+            StorageError: The store could not be written.
+        """
+        ...
+
+
+_payer: ContextVar[Payer | None] = ContextVar("personaagent_payer", default=None)
+
+
+def payer_here() -> Payer | None:
+    """Return who pays for the calls that are made here; None if it is only the run itself."""
+    return _payer.get()
+
+
+@contextmanager
+def paid_by(payer: Payer) -> Generator[None]:
+    """Let a payer pay for every call to an LM that is made inside, in threads too that inherit their context."""
+    token = _payer.set(payer)
+    try:
+        yield
+    finally:
+        _payer.reset(token)

@@ -17,11 +17,12 @@ _MAX_LINES = 60
 def divergence(journal: "Journal", call: Call) -> DivergenceError:
     """Return the error that shows how `call` differs from the most similar call that its run made in that place."""
     where = f"run {call.run_id}, {call.place or 'outside any place'}, {call.role}"
-    same_place = [one for one in journal.calls(call.run_id) if _place(one) == _place(call)]
+    same_place = [recorded for recorded in journal.calls(call.run_id) if _place(recorded) == _place(call)]
     if not same_place:
         prompt = "\n".join(_lines(call)[:_MAX_LINES])
         return DivergenceError(f"{where}: the replay makes a call that the run never made here; it asks:\n{prompt}")
-    nearest = max(same_place, key=lambda one: difflib.SequenceMatcher(None, _lines(one), _lines(call)).ratio())
+    now = _lines(call)
+    nearest = max(same_place, key=lambda recorded: difflib.SequenceMatcher(None, _lines(recorded), now).ratio())
     difference = _difference(nearest, call)
     return DivergenceError(f"{where}: the replay diverges here; recorded (-) and now (+):\n{difference}")
 

@@ -9,9 +9,9 @@ import dspy
 from dspy.lm15 import Request, Usage
 
 from ..data.call import NOTHING, Cost
-from ..lms.immediate import AsyncImmediateEngine, ImmediateEngine
-from ..lms.prices import Price, price_of
-from .engine import most_tokens, worst_case
+from ..lms.engines import AsyncImmediateEngine, ImmediateEngine
+from .budget import Price, price_of
+from .engine import most_tokens, request_json, worst_case
 from .run import AGENT, LOSS, REVISION
 
 _WORDS = "an answer of about this length, which stands for the one that the model would give here " * 3
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def total(self) -> Cost:
-        """All of it."""
+        """The worst case of all calls."""
         return sum(self.costs.values(), start=NOTHING)
 
     def lm(self, role: str) -> dspy.LM:
@@ -49,12 +49,7 @@ class Plan:
 
 @contextmanager
 def planned(lms: "Mapping[str, dspy.LM]", price: str | None = None) -> Generator[Plan]:
-    """Let what is done inside make no call, but count what each would cost.
-
-    Args:
-        lms: The LMs by role that would be asked.
-        price: See `lms.prices.price_of`.
-    """
+    """Let no call be made to these LMs inside, and count what each would cost; for the price see `price_of`."""
     plan = Plan(lms, price)
     with dspy.context(lm=plan.lm(AGENT), trace=None, disable_history=True):
         yield plan
@@ -73,7 +68,7 @@ class _PlanningEngine(ImmediateEngine):
         self._plan, self._role, self._price = plan, role, price
 
     def answer(self, request: Request) -> tuple[str, Usage]:
-        self._plan.add(self._role, worst_case(request, self._price))
+        self._plan.add(self._role, worst_case(request, request_json(request), self._price))
         schema = (request.config.response_format or {}).get("schema", {})
         return json.dumps(_example(json.loads(json.dumps(schema, default=dict)))), Usage()
 

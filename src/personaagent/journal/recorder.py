@@ -1,34 +1,30 @@
-"""The recorder: gives each call of a run its key, and what is recorded of it already."""
+"""The recorder: gives each call of a run its key, finds what is recorded of it already, and writes down the rest."""
 
 import hashlib
 import json
 import threading
 from collections import Counter
-from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
-from ..data.errors import ErasedUserError, SetupError
+from ..data.errors import ErasedUserError, PersonaAgentError, SetupError
 from ..data.store.journal import now
-from ..lms.prices import FREE, Price
 from ..programs.scope import current_scope
-from .budget import Budget, Purse
+from .budget import FREE, Budget, Price, Purse, Reservation, payer_here
 from .divergence import divergence
-from .payer import Reservation, payer_here
-from .writer import JournalWriter, Turn
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
 
 LOST = "lost"
-"""The kind of a failure that nobody saw: the process was killed, or its work cancelled, before the answer came."""
+"""The kind of a failure that was not seen: the process was killed, or its work cancelled, before the answer came."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """Who is called, and as what: the part of a call's key that is the same for all calls of one LM or tool."""
+class Callee:
+    """What is called, and in which role: the part of a call's key that is the same for all calls of one LM or tool."""
 
     role: str
     endpoint: str
@@ -47,7 +43,7 @@ class Recorder:
         budget: What the run may spend in all.
         replay: Whether nothing may be called: every answer must be recorded.
         part: What of the run is done here, where other processes do the rest: their calls are left alone, and there is
-            no budget, which nobody keeps for all of them.
+            no budget, since no process knows what the others spend.
     """
 
     def __init__(
@@ -69,27 +65,19 @@ class Recorder:
         self.repeated = 0
         """Calls that were answered from the journal."""
         self.needs_payer = False
-        """Whether a call that nobody pays for is refused; see `paid_by`."""
+        """Whether a call without a payer is refused; see `paid_by`."""
         self._lock = threading.Lock()
         self.writer = JournalWriter(journal)
         before = journal.all_attempts(run_id) if part is None else ()
         spent = sum((attempt.charged for attempt in before), start=NOTHING)
         self.purse = Purse(budget or Budget(), spent)
 
-    def open(self, line: Line, request: str, worst: Cost) -> "OpenCall":
-        """Return the call that is to be made, or was made before.
-
-        Args:
-            line: Who is called.
-            request: The whole request, as JSON with its keys in order.
-            worst: What the call may cost at most.
-
-        Raises:
-            DivergenceError: This is a replay, and the run made no such call.
-        """
+    def open(self, callee: Callee, request: str, worst: Cost) -> "OpenCall":
+        """Return the call that is to be made, or was made before; the request is JSON with its keys in order."""
         scope = current_scope()
-        identity = [self.run_id, scope.user_key, line.role, "/".join(scope.place), line.endpoint, line.account]
-        alike = hashlib.sha256(json.dumps([*identity, line.model, request]).encode()).hexdigest()
+        place = "/".join(scope.place)
+        identity = [self.run_id, scope.user_key, callee.role, place, callee.endpoint, callee.account]
+        alike = hashlib.sha256(json.dumps([*identity, callee.model, request]).encode()).hexdigest()
         with self._lock:
             self._ordinals[alike] += 1
             ordinal = self._ordinals[alike]
@@ -97,10 +85,10 @@ class Recorder:
             run_id=self.run_id,
             key=hashlib.sha256(f"{alike} {ordinal}".encode()).hexdigest(),
             user_key=scope.user_key,
-            role=line.role,
-            place="/".join(scope.place),
-            endpoint=line.endpoint,
-            model=line.model,
+            role=callee.role,
+            place=place,
+            endpoint=callee.endpoint,
+            model=callee.model,
             ordinal=ordinal,
             request=request,
             worst=worst,
@@ -114,7 +102,7 @@ class Recorder:
             self.repeated += 1
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, and take nothing more."""
         self.writer.close()
 
 
@@ -124,14 +112,17 @@ class OpenCall:
     def __init__(self, recorder: Recorder, call: Call, attempts: int, answered: bool) -> None:
         self._recorder, self._call, self._attempts = recorder, call, attempts
         self._answered = answered
-        self._begun: Turn | None = None
         self._reservation: Reservation | None = None
+
+    @property
+    def worst(self) -> Cost:
+        """What an attempt may cost at most."""
+        return self._call.worst
 
     def recorded(self, *, failed_too: bool = False) -> Attempt | None:
         """Return how the call ended when it was made before; None if it is to be made.
 
-        Args:
-            failed_too: Whether a call that failed is not made again; in a replay none is.
+        A call that failed is made again, unless `failed_too` or in a replay.
 
         Raises:
             DivergenceError: This is a replay, and the run made no such call.
@@ -146,61 +137,56 @@ class OpenCall:
             raise divergence(self._recorder.journal, self._call)
         return None
 
-    def reserve(self) -> "Future[None]":
-        """Set aside what the call may cost, with whoever pays and in the purse; see `Purse.reserve`.
+    def reserve(self) -> None:
+        """Set aside what the call may cost, with its payer and in the purse; wait until it fits.
 
         Raises:
-            LimitError: Whoever pays may not make the call.
-            SetupError: Nobody pays, where somebody must.
+            BudgetError: The budget does not allow the call.
+            LimitError: The payer may not make the call.
+            SetupError: The call has no payer, where it must have one.
         """
         payer = payer_here()
         if payer is not None:
-            self._reservation = payer.reserve(self._call.worst)
+            self._reservation = payer.reserve(self.worst)
         elif self._recorder.needs_payer:
             raise SetupError("a call to the LM would be made that no API key pays for")
-        reserved = self._recorder.purse.reserve(self._call.worst)
-        reserved.add_done_callback(lambda allowed: self._settle(NOTHING) if allowed.exception() else None)
-        return reserved
+        try:
+            self._recorder.purse.reserve(self.worst).result()
+        except BaseException:
+            self._settle(NOTHING)
+            raise
 
-    def begin(self) -> Turn:
-        """Write down that another attempt is made."""
-        self._attempts += 1
-        self._call = self._call.model_copy(update={"number": self._attempts})
-        self._begun = self._recorder.writer.put(self._call)
-        return self._begun
-
-    def stop_if_gone(self) -> None:
-        """Go on, unless the user for whom the call was begun has been erased.
+    def begin(self) -> None:
+        """Write down that another attempt is made.
 
         Raises:
-            ErasedUserError: The user has.
+            ErasedUserError: The user for whom it is made has been erased.
         """
-        if self._begun is not None and self._begun.gone and self._call.user_key in self._begun.gone:
+        self._attempts += 1
+        self._call = self._call.model_copy(update={"number": self._attempts})
+        batch = self._recorder.writer.put(self._call)
+        batch.wait()
+        if self._call.user_key in batch.erased:
             raise ErasedUserError
 
-    def end(self, response: str, prompt_tokens: int, completion_tokens: int, charged: Cost, seconds: float) -> Turn:
+    def end(self, response: str, charged: Cost, seconds: float, prompt_tokens: int = 0, answer_tokens: int = 0) -> None:
         """Write down the response."""
-        tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
-        return self._end(_attempt(self._call, charged, seconds, response=response, **tokens))
+        tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": answer_tokens}
+        self._end(_attempt(self._call, charged, seconds, response=response, **tokens)).wait()
 
-    def fail(self, failure: Failure, charged: Cost, seconds: float) -> Turn:
+    def fail(self, failure: Failure, charged: Cost, seconds: float) -> None:
         """Write down that there is no response."""
-        return self._end(_attempt(self._call, charged, seconds, failure=failure))
+        self._end(_attempt(self._call, charged, seconds, failure=failure)).wait()
 
     def give_up(self) -> None:
-        """Write down that whoever made the call went away before the response came."""
+        """Have it written down, some time, that the response was not waited for."""
         self._end(_lost(self._call, "given up before its answer came"))
 
-    @property
-    def worst(self) -> Cost:
-        """What an attempt may cost at most."""
-        return self._call.worst
-
-    def _end(self, attempt: Attempt) -> Turn:
-        written = self._recorder.writer.put(attempt)
-        self._recorder.purse.settle(self._call.worst, attempt.charged)
+    def _end(self, attempt: Attempt) -> "Batch":
+        batch = self._recorder.writer.put(attempt)
+        self._recorder.purse.settle(self.worst, attempt.charged)
         self._settle(attempt.charged)
-        return written
+        return batch
 
     def _settle(self, charged: Cost) -> None:
         reservation, self._reservation = self._reservation, None
@@ -221,3 +207,81 @@ def _attempt(call: Call, charged: Cost, seconds: float, **outcome: Any) -> Attem
 
 recorder_here: ContextVar[Recorder | None] = ContextVar("personaagent_recorder", default=None)
 """The recorder of the run that is going on here; tools of the outer world ask for it."""
+
+
+class JournalWriter:
+    """Group commit: what many calls want written at once goes to disk in one transaction.
+
+    While one batch is written, what comes is collected in the next. The first thread that waits for a batch writes it
+    for all: a thread that does nothing but write would cost each call two changes of thread at each of its two writes,
+    more than the writes themselves.
+
+    Args:
+        journal: Where to append.
+    """
+
+    def __init__(self, journal: "Journal") -> None:
+        self._journal = journal
+        self._collecting = threading.Lock()
+        self._writing = threading.Lock()
+        self._next = Batch(self)
+        self._closed = False
+
+    def put(self, entry: Call | Attempt) -> "Batch":
+        """Have an entry written: in the batch that is returned, when a thread waits for it, or at the end.
+
+        Raises:
+            SetupError: The writer is closed.
+        """
+        with self._collecting:
+            if self._closed:
+                raise SetupError("this run is closed: begin another, or take it up again")
+            self._next.entries.append(entry)
+            return self._next
+
+    def write(self, batch: "Batch") -> None:
+        """Write a batch, unless another thread did while this one waited for it."""
+        with batch.lock:
+            if batch.is_over:
+                return
+            with self._writing:
+                with self._collecting:
+                    if self._next is batch:
+                        self._next = Batch(self)
+                try:
+                    batch.erased = self._journal.append(batch.entries)
+                except PersonaAgentError as error:
+                    batch.error = error
+                batch.is_over = True
+
+    def close(self) -> None:
+        """Write what is left, and take nothing more."""
+        with self._collecting:
+            self._closed = True
+            last = self._next
+        if last.entries:
+            self.write(last)
+
+
+class Batch:
+    """What goes to disk together."""
+
+    def __init__(self, writer: JournalWriter) -> None:
+        self._writer = writer
+        self.entries: list[Call | Attempt] = []
+        self.lock = threading.Lock()
+        """Held by the thread that writes it. Those that wait for it do not wait for the next batch too."""
+        self.is_over = False
+        self.error: PersonaAgentError | None = None
+        self.erased = frozenset[str]()
+        """The keys of users who have been erased: their calls were left out."""
+
+    def wait(self) -> None:
+        """Return when it is on disk.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self._writer.write(self)
+        if self.error is not None:
+            raise self.error

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -30,9 +30,9 @@ class OpenRun:
     def __init__(self, run: Run, recorder: "Recorder", lms: "Mapping[str, dspy.LM]") -> None:
         self.run, self._recorder, self.lms = run, recorder, lms
         self.stopped: str | None = None
-        """Why it ended early, if whoever does its work came to a result all the same."""
+        """Why it ended early, if its work came to a result all the same."""
         self.result: str | None = None
-        """A hash of what it came to."""
+        """A hash of its result."""
 
     @property
     def run_id(self) -> str:
@@ -60,12 +60,12 @@ class OpenRun:
         return Cost(tokens=answer, dollars=price and price.of(0, answer))
 
     def refuse_unpaid_calls(self) -> None:
-        """Refuse from now on every call to an LM that nobody pays for; see `journal.payer.paid_by`."""
+        """Refuse from now on every call to an LM that has no payer; see `paid_by`."""
         self._recorder.needs_payer = True
 
     @contextmanager
     def inside(self) -> Generator[None]:
-        """Let what is done inside ask the LMs of the run, in a task or thread that did not begin inside `open_run`."""
+        """Let the block ask the LMs of the run, in a task or thread that did not begin inside `open_run`."""
         import dspy
 
         from .recorder import recorder_here
@@ -99,7 +99,7 @@ def open_run(
         run: What is done. A recorded run of this id must be the same work: its recorded calls are not repeated.
         lms: The LMs by role; a role that is not there is played by `agent`. A replay needs none.
         budget: What it may spend, earlier stretches included.
-        price: What the LMs cost, where the table does not know; see `lms.prices.price_of`.
+        price: What the LMs cost, where the table does not know; see `price_of`.
         replay: Answer from the journal alone, and record nothing.
 
     Raises:
@@ -108,13 +108,13 @@ def open_run(
     """
     from .recorder import Recorder
 
-    players = _players(lms)
-    run = run.model_copy(update={"lms": _asked(players, run) or run.lms})
+    by_role = _by_role(lms)
+    run = run.model_copy(update={"lms": _asked(by_role, run) or run.lms})
     if not replay:
         _begin(journal, run)
     recorder = Recorder(journal, run.run_id, budget, replay=replay)
-    with _recording(recorder, run, players, price) as going_on, _ending(journal, going_on, replay):
-        yield going_on
+    with _recording(recorder, run, by_role, price) as opened, nullcontext() if replay else _ending(journal, opened):
+        yield opened
 
 
 @contextmanager
@@ -137,10 +137,10 @@ def join_run(
     """
     from .recorder import Recorder
 
-    players = _players(lms)
+    by_role = _by_role(lms)
     if journal.find(run.run_id) is None:
         raise SetupError(f"run {run.run_id!r} is not recorded here: set PERSONAAGENT_DATABASE as where it began")
-    for role, asked in _asked(players, run).items():
+    for role, asked in _asked(by_role, run).items():
         if asked != run.lms[role]:
             raise SetupError(
                 f"{as_written(asked.model)} ({role}) is not the LM of run {run.run_id!r}, or not on its key: "
@@ -148,19 +148,13 @@ def join_run(
             )
     with (
         journal.alone(run.run_id, part),
-        _recording(Recorder(journal, run.run_id, part=part), run, players, price) as going_on,
+        _recording(Recorder(journal, run.run_id, part=part), run, by_role, price) as opened,
     ):
-        yield going_on
+        yield opened
 
 
 def new_run(command: str, arguments: "Mapping[str, JsonValue] | None" = None, run_id: str | None = None) -> Run:
-    """Return a run that has not begun.
-
-    Args:
-        command: What it does.
-        arguments: What it does it with.
-        run_id: Its name; by default one made of the time.
-    """
+    """Return a run that has not begun; its name is by default made of the time."""
     name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     return Run(run_id=name, command=command, arguments=dict(arguments or {}), started_at=now())
 
@@ -185,29 +179,29 @@ def note_names(run: Run) -> None:
             note_name(asked.model, asked.written)
 
 
-def _players(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
+def _by_role(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
     return {role: lms.get(role, lms[AGENT]) for role in (AGENT, LOSS, REVISION)} if lms else {}
 
 
-def _asked(players: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
+def _asked(by_role: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
     from .engine import asked_lm
 
-    return {role: asked_lm(lm, run.run_id) for role, lm in players.items()}
+    return {role: asked_lm(lm, run.run_id) for role, lm in by_role.items()}
 
 
 @contextmanager
 def _recording(
-    recorder: "Recorder", run: Run, players: "Mapping[str, dspy.LM]", price: str | None
+    recorder: "Recorder", run: Run, by_role: "Mapping[str, dspy.LM]", price: str | None
 ) -> Generator[OpenRun]:
-    """Let what is done inside ask the LMs of a run through its recorder."""
+    """Let the block ask the LMs of a run through its recorder."""
     from .engine import journalled
 
     note_names(run)
     try:
-        roles = {role: journalled(lm, recorder, role, players.get(role), price) for role, lm in run.lms.items()}
-        going_on = OpenRun(run, recorder, roles)
-        with going_on.inside():
-            yield going_on
+        lms = {role: journalled(asked, recorder, role, by_role.get(role), price) for role, asked in run.lms.items()}
+        opened = OpenRun(run, recorder, lms)
+        with opened.inside():
+            yield opened
     finally:
         recorder.close()
 
@@ -229,13 +223,13 @@ def _identity(run: Run) -> str:
 
 
 @contextmanager
-def _ending(journal: "Journal", going_on: OpenRun, replay: bool) -> Generator[None]:
-    """Record how the run ends; where it must stop, say how to go on."""
+def _ending(journal: "Journal", opened: OpenRun) -> Generator[None]:
+    """Record how the run ends."""
     status: Literal["finished", "stopped", "failed"] = "failed"
     reason = ""
     try:
         yield
-        status, reason = ("stopped", going_on.stopped) if going_on.stopped else ("finished", "")
+        status, reason = ("stopped", opened.stopped) if opened.stopped else ("finished", "")
     except StoppedError as stop:
         status, reason = "stopped", str(stop)
         raise
@@ -243,6 +237,4 @@ def _ending(journal: "Journal", going_on: OpenRun, replay: bool) -> Generator[No
         reason = type(error).__name__
         raise
     finally:
-        if not replay:
-            end = RunEnd(status=status, reason=reason, result=going_on.result, at=now())
-            journal.end(going_on.run_id, end)
+        journal.end(opened.run_id, RunEnd(status=status, reason=reason, result=opened.result, at=now()))

@@ -8,7 +8,7 @@ import dspy
 
 from ..data.call import NOTHING, Failure
 from ..programs.tools.toolbox import ToolFailure
-from .recorder import Line, OpenCall, recorder_here
+from .recorder import Callee, OpenCall, recorder_here
 
 ROLE = "tool"
 
@@ -21,31 +21,30 @@ def recorded_tool(tool: dspy.Tool) -> dspy.Tool:
     Args:
         tool: A tool whose answer can be another tomorrow: one that asks the network, say.
     """
-    line = Line(ROLE, endpoint="", model=tool.name)
+    callee = Callee(ROLE, endpoint="", model=tool.name)
 
     def use(**arguments: Any) -> str:
         recorder = recorder_here.get()
         if recorder is None:
             return str(tool(**arguments))
-        call = recorder.open(line, json.dumps(arguments, sort_keys=True), NOTHING)
-        before = call.recorded(failed_too=True)
-        if before is None:
+        call = recorder.open(callee, json.dumps(arguments, sort_keys=True), NOTHING)
+        recorded = call.recorded(failed_too=True)
+        if recorded is None:
             return _used(tool, arguments, call)
-        if before.response is None:
-            raise ToolFailure(before.failure.message if before.failure else "it did not answer")
-        return json.loads(before.response)
+        if recorded.response is None:
+            raise ToolFailure(recorded.failure.message if recorded.failure else "it did not answer")
+        return json.loads(recorded.response)
 
     return dspy.Tool(use, name=tool.name, desc=tool.desc, args=tool.args, arg_types=tool.arg_types)
 
 
 def _used(tool: dspy.Tool, arguments: dict[str, Any], call: OpenCall) -> str:
     began = time.perf_counter()
-    call.begin().result()
+    call.begin()
     try:
         answer = str(tool(**arguments))
     except ToolFailure as failure:
-        seconds = time.perf_counter() - began
-        call.fail(Failure(kind=type(failure).__name__, message=str(failure)), NOTHING, seconds).result()
+        call.fail(Failure(kind=type(failure).__name__, message=str(failure)), NOTHING, time.perf_counter() - began)
         raise
-    call.end(json.dumps(answer), 0, 0, NOTHING, time.perf_counter() - began).result()
+    call.end(json.dumps(answer), NOTHING, time.perf_counter() - began)
     return answer

@@ -1,30 +1,22 @@
 """The embedded LM: a model file that llama.cpp serves inside this process, as an engine of `dspy.LM`."""
 
-import asyncio
 import atexit
 import logging
 import math
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from dspy.lm15 import (
-    ConfigurationError,
-    InvalidRequestError,
-    Request,
-    Response,
-    ServerError,
-    response_to_events,
-)
+from dspy.lm15 import ConfigurationError, InvalidRequestError, Request, Response, ServerError
 
 from ..data.errors import ModelFileError, SetupError
 from ..programs.answer_tokens import answer_probabilities
 from ..programs.cancelling import cancellation_here
 from ..programs.pieces import stream_here
+from .engines import Engine
 from .llama_requests import (
     body_of,
     choice_of,
@@ -56,7 +48,7 @@ MOST_ALTERNATIVES = 200
 _log = logging.getLogger(__name__)
 
 
-class LlamaEngine:
+class LlamaEngine(Engine):
     """Answers DSPy's requests with a model file, under the JSON schema that the request asks for.
 
     It computes one call at a time; calls made meanwhile wait. Threads may share an engine. The same calls in the same
@@ -71,32 +63,20 @@ class LlamaEngine:
         ModelFileError: llama.cpp cannot load the file.
     """
 
-    supports_function_calling = False
-    supports_response_schema = True
-    supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop"})
-
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.path = path
         self.threads = threads or default_threads()
         self._server: Server | None = _served(path, self.threads)
-        self.worker = ThreadPoolExecutor(1, thread_name_prefix="embedded-lm")
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
 
     def complete(self, request: Request) -> Response:
-        """Return the model's answer.
-
-        Raises:
-            dspy.lm15.LM15Error: As DSPy expects of an engine, which makes a `dspy.LMError` of it.
-        """
+        """Return the model's answer."""
         body = body_of(request)
         if request.config.probabilities and (decided := self._decided(request, body)) is not None:
             return decided
-        return response_of(self._heard(body), request.model)
+        return response_of(self._streamed(body), request.model)
 
-    def _heard(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer that is heard while it is written, if somebody listens, and that can be cut off."""
+    def _streamed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer that is sent on while it is written, if it is to be streamed, and that can be cut off."""
         chunks: list[dict[str, Any]] = []
         stream, cancellation = stream_here(), cancellation_here()
 
@@ -144,36 +124,9 @@ class LlamaEngine:
         probabilities = answer_probabilities(next_tokens, answers)
         return None if probabilities is None else decision_of(field, probabilities, positions, request.model)
 
-    def stream(self, request: Request) -> Iterator[object]:
-        """Yield the whole answer as one piece."""
-        return response_to_events(self.complete(request))
-
     def close(self) -> None:
-        """Wait for the calls of the asynchronous engine, then free the model's memory."""
-        self.worker.shutdown(cancel_futures=True)
+        """Free the model's memory."""
         self._server = None
-
-
-class AsyncLlamaEngine:
-    """The same engine for `await`: calls wait in a thread of their own, and the event loop goes on."""
-
-    def __init__(self, engine: LlamaEngine) -> None:
-        self._engine = engine
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-    async def complete(self, request: Request) -> Response:
-        """Return the model's answer; raises as `LlamaEngine.complete`."""
-        return await asyncio.get_running_loop().run_in_executor(self._engine.worker, self._engine.complete, request)
-
-    async def stream(self, request: Request) -> AsyncIterator[object]:
-        """Yield the whole answer as one piece."""
-        for event in response_to_events(await self.complete(request)):
-            yield event
-
-    async def aclose(self) -> None:
-        """Do nothing: the engine is shared and closes when the process ends."""
 
 
 _engines: dict[Path, LlamaEngine] = {}
@@ -232,7 +185,7 @@ def _served(path: Path, threads: int) -> "Server":
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.verbosity, params.warmup = -1, False
-    # llama.cpp always listens on a port of the loopback interface too: nobody else knows this key.
+    # llama.cpp always listens on a port of the loopback interface too: no other program knows this key.
     params.api_keys = [secrets.token_hex(16)]
     params.ui = params.endpoint_slots = False
     try:

@@ -61,7 +61,9 @@ def body_of(request: Request) -> dict[str, Any]:
 def _messages(request: Request) -> list[dict[str, str]]:
     system = [{"role": "system", "content": _text(request.system)}] if request.system else []
     roles = {"developer": "system"}
-    return system + [{"role": roles.get(one.role, one.role), "content": _text(one.parts)} for one in request.messages]
+    return system + [
+        {"role": roles.get(each.role, each.role), "content": _text(each.parts)} for each in request.messages
+    ]
 
 
 def _text(content: "str | tuple[Any, ...]") -> str:
@@ -126,7 +128,7 @@ def whole_of(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def next_tokens_of(answer: Mapping[str, Any]) -> dict[bytes, float]:
     """Return the likeliest next tokens with their probabilities, where one was asked for."""
     [position] = answer["choices"][0]["logprobs"]["content"]
-    return {bytes(one["bytes"]): math.exp(one["logprob"]) for one in position["top_logprobs"]}
+    return {bytes(token["bytes"]): math.exp(token["logprob"]) for token in position["top_logprobs"]}
 
 
 def decision_of(

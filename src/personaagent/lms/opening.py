@@ -1,25 +1,32 @@
-"""An LM by its name."""
+"""An LM or an embedder by its name, and where an LM is asked, on which key."""
 
+import asyncio
 import hashlib
 import logging
 import math
 import os
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..data.call import ANSWER_SECONDS, ANSWER_TOKENS, note_name
-from ..data.errors import InputError, ModelFileError, UnknownNameError
+from ..data.errors import InputError, LMError, ModelFileError, UnknownNameError, without_secrets
 from .models import EMBEDDED_LMS, MODELS, Model
 
 if TYPE_CHECKING:
     import dspy
+    import numpy as np
+    from numpy.typing import NDArray
 
+    from ..data.memory.embedder import Embedder
+
+_MINILM = "minilm"
 _REASONING_TOKENS = 16_000
 """The least that DSPy lets a reasoning model of OpenAI have, for thoughts and answer together."""
 
-_KEY_VARIABLES: dict[str, str] = {}
+_key_variables: dict[str, str] = {}
 """By name of a declared server: the environment variable that holds its key."""
 
 _log = logging.getLogger(__name__)
@@ -64,20 +71,115 @@ def open_lm(
         return _embedded(_embedded_model(name), temperature, max_tokens, threads)
     if not 0 < timeout < math.inf:
         raise InputError(f"timeout {timeout!r}: give a number of seconds above 0")
-    use_bundled_prices()
+    _use_bundled_prices()
     return _remote(_on_server(name, api_base) if api_base is not None else name, temperature, max_tokens, timeout)
 
 
-def key_variable(model: str) -> str:
-    """Return the environment variable that holds the key for a model, named as its LM names it."""
+def open_embedder(name: str = _MINILM) -> "Embedder":
+    """Return the embedder of this name. Files are read, and servers asked, when the first vector is.
+
+    Args:
+        name: `minilm` runs in this process (English); `openai/text-embedding-3-small` and the like are asked through
+            DSPy, with the key of the provider's usual variable.
+
+    Raises:
+        UnknownNameError: It is neither.
+    """
+    if "/" in name:
+        _use_bundled_prices()
+        return DspyEmbedder(name)
+    if name != _MINILM:
+        raise UnknownNameError("embedder", name, [_MINILM, "openai/text-embedding-3-small and the like"])
+    from ..data.memory.embedder import MiniLmEmbedder
+
+    return MiniLmEmbedder(*MODELS[_MINILM].locations)
+
+
+class DspyEmbedder:
+    """An embedder that DSPy reaches by name, through LiteLLM. Its cache is off.
+
+    Args:
+        name: `provider/model`.
+    """
+
+    def __init__(self, name: str) -> None:
+        import dspy
+
+        self.name = name
+        self._embedder = dspy.Embedder(name, caching=False)
+        self._dimensions: int | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector, found out by asking for one."""
+        if self._dimensions is None:
+            self._dimensions = int(self.embed(["length"]).shape[1])
+        return self._dimensions
+
+    @property
+    def fingerprint(self) -> str:
+        """The model and the length of its vectors."""
+        return f"{self.name}-{self.dimensions}"
+
+    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return one vector per text, in order: shape (number of texts, dimensions), float32, each of length 1.
+
+        Raises:
+            LMError: The provider could not be reached, or refused.
+        """
+        import numpy as np
+        from openai import OpenAIError
+
+        from .plain_lm import awaited
+
+        if not texts:
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        try:
+            vectors = awaited(asyncio.wait_for(self._embedder.acall([text or " " for text in texts]), ANSWER_SECONDS))
+        except OpenAIError as error:
+            raise LMError(without_secrets(f"embedder {self.name}: {error}")) from error
+        except TimeoutError as error:
+            raise LMError(f"embedder {self.name}: no whole answer within {ANSWER_SECONDS:g} s") from error
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def endpoint_of(lm: "dspy.LM") -> str:
+    """Return where an LM is asked: a URL, else its provider; the kind of its engine if it runs in this process.
+
+    Raises:
+        InputError: The URL holds a password.
+    """
+    if not isinstance(lm.engine, str):
+        return type(lm.engine).__qualname__
+    endpoint = str(lm.kwargs.get("api_base") or lm.kwargs.get("base_url") or lm.model.partition("/")[0])
+    _refuse_credentials(endpoint)
+    return endpoint
+
+
+def key_of(lm: "dspy.LM") -> str:
+    """Return the key that an LM has now; empty if none."""
+    return str(lm.kwargs.get("api_key") or os.environ.get(_key_variable(lm.model), ""))
+
+
+def with_its_key(lm: "dspy.LM") -> "dspy.LM":
+    """Return a copy that keeps the key that the LM has now, whatever key the environment has later.
+
+    Without it, DSPy reads the environment at the first call, and all copies of the LM hold on to what it finds then.
+    """
+    key = key_of(lm)
+    return lm.copy(api_key=key) if key and isinstance(lm.engine, str) else lm.copy()
+
+
+def _key_variable(model: str) -> str:
+    """Return the environment variable that holds the key for a model."""
     provider = model.partition("/")[0]
-    return _KEY_VARIABLES.get(provider) or re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
+    return _key_variables.get(provider) or re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
 
 
-def use_bundled_prices() -> None:
+def _use_bundled_prices() -> None:
     """Let DSPy and LiteLLM take prices from their own tables, which are the same in every run.
 
-    Otherwise the first call downloads a newer table, and waits for it. Whoever set the variable keeps their choice.
+    Otherwise the first call downloads a newer table, and waits for it. A value that the user set stays.
     """
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
@@ -85,14 +187,15 @@ def use_bundled_prices() -> None:
 def _embedded(model: Model, temperature: float, max_tokens: int, threads: int | None) -> "dspy.LM":
     import dspy
 
-    from .embedded import AsyncLlamaEngine, shared_engine
+    from .embedded import shared_engine
+    from .engines import AsyncEngine
 
     [path] = model.paths()
     engine = shared_engine(path, threads=threads)
     return dspy.LM(
         f"embedded/{model.name}",
         engine=engine,
-        async_engine=AsyncLlamaEngine(engine),
+        async_engine=AsyncEngine(engine),
         temperature=temperature,
         max_tokens=max_tokens,
         cache=False,
@@ -145,29 +248,25 @@ def _on_server(name: str, api_base: str) -> str:
         provider, model = "openai", name
     if not model:
         raise InputError(f"LM {name!r} names no model: write openai/MODEL")
-    variable = key_variable(f"{provider}/{model}")
+    variable = _key_variable(f"{provider}/{model}")
     key_variables = (variable,) if os.environ.get(variable) else ()
     url = _checked(api_base)
     server = _server_name(url, key_variables)
-    _KEY_VARIABLES[server] = variable
+    _key_variables[server] = variable
     declare_server(server, url, key_variables)
     note_name(f"{server}/{model}", name)
     return f"{server}/{model}"
 
 
-def refuse_credentials(url: str) -> None:
-    """Refuse a URL that holds a password: URLs are written down, keys are not.
-
-    Raises:
-        InputError: It does.
-    """
+def _refuse_credentials(url: str) -> None:
+    """Refuse a URL that holds a password: URLs are written down, keys are not."""
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise InputError("the API base holds credentials: put the key into the key variable of its provider instead")
 
 
 def _checked(api_base: str) -> str:
-    refuse_credentials(api_base)
+    _refuse_credentials(api_base)
     parts = urlsplit(api_base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"API base {api_base!r} is not a URL: write one like http://localhost:8000/v1")

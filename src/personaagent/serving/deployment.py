@@ -19,10 +19,10 @@ from ..data.errors import PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
+from ..erasure import erase, finish_erasures
 from ..journal import AGENT, OpenRun
-from ..journal.payer import paid_by
+from ..journal.budget import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
-from ..people import erase, finish_erasures
 from ..programs.cancelling import cancellation_here
 from ..programs.pieces import telling
 from ..programs.scope import within
@@ -38,8 +38,8 @@ from .turns import Turns
 from .under_way import UnderWay
 
 if TYPE_CHECKING:
+    from ..erasure import Receipt
     from ..home import Home
-    from ..people import Receipt
     from ..programs import PersonaAgent
     from .access import Caller
     from .configuration import Serving

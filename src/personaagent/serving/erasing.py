@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..data.errors import PersonaAgentError
 from ..data.store import Store, User
-from ..people import unfinished
+from ..erasure import unfinished
 
 if TYPE_CHECKING:
-    from ..people import Receipt
+    from ..erasure import Receipt
     from .learning import Learner
     from .under_way import UnderWay
 

@@ -13,7 +13,7 @@ from ..data.alignment import Job
 from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownNameError
 from ..data.store import User
 from ..journal import LOSS, REVISION, OpenRun
-from ..journal.payer import paid_by
+from ..journal.budget import paid_by
 from ..optimizers import PersonaAlignment
 from .due import AlignmentPolicy, EveryN
 from .idempotency import claim_here, new_id
@@ -253,7 +253,7 @@ class Learner:
             yield
 
     async def _aligned(self, user: User, job: Job) -> Job:
-        from ..alignment import aalign
+        from ..personas import aalign
 
         optimizer = PersonaAlignment(
             mode="paper" if self._serving.agent.preset == "paper" else "evidence",

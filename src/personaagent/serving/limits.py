@@ -93,7 +93,7 @@ class Limiter:
 
 @dataclass(frozen=True)
 class KeyPayer:
-    """Pays for calls out of what a key may use in a day; see `journal.payer.Payer`."""
+    """Pays for calls out of what a key may use in a day; see `journal.budget.Payer`."""
 
     ledger: UsageLedger
     key_id: str

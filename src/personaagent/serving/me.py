@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from ..data.call import as_written
 from ..data.store import User
-from ..people import Receipt, export_user
+from ..erasure import Receipt
+from ..portable import export_user
 from .access import Called, Deployed, Leaving
 from .deployment import Deployment
 from .problems import documented

@@ -1,18 +1,38 @@
-"""An LM whose answers a test writes down, and one that refuses to be asked."""
+"""What a test of a program needs: LMs and an embedder that are pure functions, and a store in memory."""
 
+import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import dspy
 from dspy.lm15 import DataPart, Request, TextPart, Usage
 from pydantic_core import to_json
 
-from ..data.persona import estimated_tokens
-from ..lms.immediate import AsyncImmediateEngine, ImmediateEngine
+from .data.memory.chroma_index import EpisodeIndex
+from .data.persona import estimated_tokens
+from .data.store import Store
+from .lms.engines import AsyncImmediateEngine, ImmediateEngine
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Answering",
+    "HashEmbedder",
+    "RefusingLM",
+    "Reply",
+    "Script",
+    "ScriptedLM",
+    "ScriptedRequest",
+    "UnscriptedCallError",
+    "in_memory_store",
+]
 
 Reply: TypeAlias = str | Mapping[str, object] | Exception
 """What one call answers.
@@ -29,6 +49,7 @@ Answering: TypeAlias = Callable[["ScriptedRequest"], Reply | None]
 Script: TypeAlias = Mapping[str, object] | Sequence[Reply | Answering] | Answering
 """Answers by output field, answers in order, or one function of the request."""
 
+_WORD = re.compile(r"\w+")
 _FIRST_LINES = 12
 _JSON_FIELDS = re.compile(r"(?:order of fields: |, then )`(\w+)`")
 _CHAT_FIELDS = re.compile(r"`\[\[ ## (\w+) ## \]\]`")
@@ -38,20 +59,16 @@ _INPUT_FIELD = r"(?:^|\n\n)\[\[ ## {name} ## \]\]\n(.*?)(?=\n\n\[\[ ## \w+ ## \]
 class UnscriptedCallError(BaseException):
     """A test asked an LM something that it had not scripted.
 
-    Not an `Exception`, so that no program takes it for a failing LM and carries on: the test stops where the call was
-    made.
+    Not an `Exception`, so that no program takes it for a failing LM and carries on.
     """
 
 
 @dataclass(frozen=True)
 class ScriptedRequest:
-    """One request as the LM got it.
-
-    Args:
-        request: DSPy's own request, whole.
-    """
+    """One request as the LM got it."""
 
     request: Request
+    """DSPy's own request, whole."""
 
     @cached_property
     def system(self) -> str:
@@ -167,9 +184,9 @@ class _Engine(ImmediateEngine):
         asked = ScriptedRequest(request)
         self.requests.append(asked)
         reply = self._answering(asked)
-        said = _decision(reply, asked) or _written(reply, asked)
-        text = said if isinstance(said, str) else to_json(said.value).decode()
-        return said, Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text))
+        answer = _decision(reply, asked) or _written(reply, asked)
+        text = answer if isinstance(answer, str) else to_json(answer.value).decode()
+        return answer, Usage(input_tokens=estimated_tokens(asked.text), output_tokens=estimated_tokens(text))
 
 
 def _answering(script: Script) -> Answering:
@@ -247,3 +264,52 @@ def _refuse(request: ScriptedRequest) -> Reply | None:
 def _first_lines(request: ScriptedRequest) -> str:
     lines = [line for line in f"{request.user}\n{request.system}".splitlines() if line.strip()]
     return "\n".join(f"    {line[:200]}" for line in lines[:_FIRST_LINES])
+
+
+class HashEmbedder:
+    """Each word points in a direction that its hash gives; a text is the sum of its words, brought to length 1.
+
+    The same on every machine and in every process. It knows words, not meanings: `film` and `movie` are strangers.
+
+    Args:
+        dimensions: Length of a vector. Two words rarely share a direction from 64 on.
+    """
+
+    def __init__(self, dimensions: int = 256) -> None:
+        self.dimensions = dimensions
+        self.fingerprint = f"hash-words-{dimensions}"
+
+    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return one vector per text, in order: shape (number of texts, dimensions), float32, each of length 1."""
+        import numpy as np
+
+        return np.array([self._vector(text) for text in texts], dtype=np.float32).reshape(-1, self.dimensions)
+
+    def _vector(self, text: str) -> "NDArray[np.float64]":
+        import numpy as np
+
+        total = np.zeros(self.dimensions)
+        for word in _WORD.findall(text.casefold()):
+            digest = hashlib.sha256(word.encode()).digest()
+            total[int.from_bytes(digest[:8], "big") % self.dimensions] += 1 if digest[-1] % 2 else -1
+        if not total.any():  # no words, or words of opposite directions
+            total[0] = 1
+        return total / np.linalg.norm(total)
+
+
+@contextmanager
+def in_memory_store() -> Generator[Store]:
+    """Open a store with an index of episodes, both in memory, for as long as the block runs.
+
+    Episodes are found by the words that they share with a query (`HashEmbedder`).
+
+    Example:
+        ```python
+        with in_memory_store() as store:
+            user = store.add_user("maya")
+            user.interactions.add([Interaction(interaction_id="1", query="A film?", ground_truth="noir")])
+            assert user.memory.recall("film", k=1)[0].interaction.ground_truth == "noir"
+        ```
+    """
+    with EpisodeIndex(None, HashEmbedder()) as index, Store.open("sqlite://", index=index) as store:
+        yield store
