@@ -1,6 +1,5 @@
 """The native API: who reaches what, and what comes of each call."""
 
-import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from personaagent.people import import_user
 from personaagent.testing import ScriptedLM
 
 from .conftest import ANSWERS, QUICK, Server, serving
+from .waiting import wait_until
 
 READS = ("/v1/me", "/v1/memory", "/v1/persona", "/v1/persona/versions", "/v1/alignments", "/v1/models")
 
@@ -212,13 +212,13 @@ def test_the_persona_is_shown_with_its_causes_compared_and_rolled_back(server: S
 
 
 def wait_for(server: Server, key: dict[str, str], job_id: str) -> dict[str, Any]:
-    job: dict[str, Any] = {}
-    for _ in range(500):
+    def ended() -> dict[str, Any] | None:
         job = server.client.get(f"/v1/alignments/{job_id}", headers=key).json()
-        if job["state"] not in {"waiting", "running"}:
-            return job
-        time.sleep(0.02)
-    raise AssertionError(f"the alignment does not end: {job}")
+        return None if job["state"] in {"waiting", "running"} else job
+
+    job = wait_until(ended)
+    assert job is not None
+    return job
 
 
 def test_an_alignment_is_begun_followed_and_answers_at_once(server: Server) -> None:

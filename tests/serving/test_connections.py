@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from personaagent.serving import connections, observing
+from personaagent.serving import connections
 from personaagent.serving.connections import HEAD_BYTES
 from personaagent.testing import ScriptedLM, ScriptedRequest
 
@@ -91,7 +91,7 @@ def test_a_request_that_takes_long_is_not_taken_for_an_idle_connection() -> None
 
 
 def test_a_body_that_does_not_come_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observing, "_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "_BODY_SECONDS", 0.1)
     [(_, value)] = server.key_of("maya").items()
     head = f"POST /v1/said HTTP/1.1\r\nHost: x\r\nAuthorization: {value}\r\nContent-Length: 9\r\n\r\n"
     with connected(server) as raw:
