@@ -15,7 +15,7 @@ from personaagent.serving import connections
 from personaagent.serving.connections import HEAD_BYTES
 from personaagent.testing import ScriptedLM, ScriptedRequest
 
-from .conftest import ANSWERS, Server, listening, serving
+from .conftest import ANSWERS, ASKED, Server, listening, serving
 
 PATIENCE = 30.0
 ENDLESS = 64 * 2**20
@@ -80,9 +80,8 @@ def test_a_request_that_takes_long_is_not_taken_for_an_idle_connection() -> None
         assert go_on.wait(PATIENCE)
         return {name: ANSWERS[name] for name in request.outputs_wanted}
 
-    asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
     with serving(ScriptedLM(held)) as server, ThreadPoolExecutor(1) as thread:
-        answering = thread.submit(server.client.post, "/v1/chat/completions", json=asked, headers=server.key_of("maya"))
+        answering = thread.submit(server.client.post, "/v1/chat/completions", json=ASKED, headers=server.key_of("maya"))
         for _ in range(2):
             with connected(server) as raw:
                 until_closed(raw)

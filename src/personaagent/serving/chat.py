@@ -30,6 +30,8 @@ from .problems import Problem, openai_documented, openai_error, problem_of
 _SECONDS_OF_SILENCE = 5.0
 """After which a stream that has nothing to send yet sends a comment: proxies cut silent connections."""
 _CLIENT_IS_GONE = 499
+_Pieces = asyncio.Queue[str | None]
+"""Of an answer, as they come; None at its end."""
 
 router = APIRouter(tags=["OpenAI"], route_class=IdempotentRoute)
 StoreHeader = Annotated[
@@ -64,13 +66,17 @@ async def chat_completions(
 ) -> Any:
     """Answer the user's last message as the user would want it, under the live persona, and remember the exchange."""
     query, conversation = body.question()
-    pieces = _Pieces()
+    pieces, loop = _Pieces(), asyncio.get_running_loop()
+
+    def put(piece: str) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
     question = Question(
         query=query,
         task=_task_of(body.model),
         context=Context(conversation, body.wanted_schema),
         remembered=stored is not False and body.store is not False and not is_chore(query),
-        on_piece=pieces.put if body.stream else None,
+        on_piece=put if body.stream else None,
     )
     answering = asyncio.create_task(deployment.answer(caller, question))
     answering.add_done_callback(retrieve_exception)
@@ -119,40 +125,22 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-class _Pieces:
-    """Carries the pieces of an answer from the thread in which they come to the event loop."""
-
-    def __init__(self) -> None:
-        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[str]()
-
-    def put(self, piece: str) -> None:
-        """Take a piece, in any thread."""
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, piece)
-
-    async def next(self, answering: "asyncio.Task[Answer]") -> str | None:
-        """Return the next piece; None if none came for a while, or the answer is complete and all was returned."""
-        if not self._queue.empty() or answering.done():
-            return None if self._queue.empty() else self._queue.get_nowait()
-        waiting = asyncio.ensure_future(self._queue.get())
-        await asyncio.wait([answering, waiting], timeout=_SECONDS_OF_SILENCE, return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done():
-            return waiting.result()
-        waiting.cancel()
-        return None
-
-
 async def _events(
     request: Request, answering: "asyncio.Task[Answer]", pieces: _Pieces, chunks: Chunks, *, with_usage: bool
 ) -> AsyncIterator[str]:
     """Yield the answer as events: what is written as it comes, the end when it is stored."""
+    answering.add_done_callback(lambda _: pieces.put_nowait(None))
     try:
-        while not answering.done():
-            piece = await pieces.next(answering)
-            if piece is not None:
-                for chunk in chunks.of(piece):
-                    yield _event(chunk)
-            elif not answering.done():
+        while True:
+            try:
+                piece = await asyncio.wait_for(pieces.get(), _SECONDS_OF_SILENCE)
+            except TimeoutError:
                 yield ": thinking\n\n"
+                continue
+            if piece is None:
+                break
+            for chunk in chunks.of(piece):
+                yield _event(chunk)
     finally:
         answering.cancel()  # Where the client is gone and the LM was not asked yet.
     try:

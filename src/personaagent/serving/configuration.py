@@ -1,6 +1,6 @@
-"""How a server answers and learns."""
+"""How a server answers and learns, and what its requests may hold."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from ..data.api_key import KeyLimits
 from ..data.call import ANSWER_SECONDS
@@ -12,6 +12,11 @@ MAX_TEXT = 100_000
 """Characters of one text in a request."""
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that prometheus_client reads, where several workers are counted together."""
+
+
+def body_config(**example: JsonValue) -> ConfigDict:
+    """Return the pydantic settings of a request's body: unknown fields are refused, and the document has an example."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
 
 
 class Serving(Noun):

@@ -10,7 +10,6 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     StringConstraints,
@@ -32,7 +31,7 @@ from ..personas import keep_said
 from ..telling import Told, tell
 from .access import CallerDep, DeploymentDep
 from .claims import new_id, was_begun_before
-from .configuration import MAX_TEXT
+from .configuration import MAX_TEXT, body_config
 from .idempotency import IdempotentRoute
 from .problems import Problem, documented
 
@@ -56,12 +55,7 @@ def _without_prefix(name: object) -> object:
 class NewInteraction(BaseModel):
     """Something that the user asked, and what the user really did if that is known."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"query": "Which tag suits this film?", "ground_truth": "dark comedy", "task": "LaMP-2M"}]
-        },
-    )
+    model_config = body_config(query="Which tag suits this film?", ground_truth="dark comedy", task="LaMP-2M")
 
     query: Text
     ground_truth: Text | None = None
@@ -83,10 +77,7 @@ class NewInteraction(BaseModel):
 class NewInteractions(BaseModel):
     """Several, of which all are stored or none."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"interactions": [{"query": "A film?", "ground_truth": "noir"}]}]},
-    )
+    model_config = body_config(interactions=[{"query": "A film?", "ground_truth": "noir"}])
 
     interactions: list[NewInteraction] = Field(min_length=1, max_length=_MOST_AT_ONCE)
 
@@ -100,10 +91,7 @@ class Stored(BaseModel):
 class Feedback(BaseModel):
     """What the user says of an answer; at least one thing."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"interaction_id": "5f1c0a9be2d34c67", "correction": "dark comedy"}]},
-    )
+    model_config = body_config(interaction_id="5f1c0a9be2d34c67", correction="dark comedy")
 
     interaction_id: Annotated[str, BeforeValidator(_without_prefix)] = Field(
         min_length=1, max_length=200, description="Of the answer; a completion's `id` serves too."
@@ -137,7 +125,7 @@ class MemoryPage(BaseModel):
 class MemorySearch(BaseModel):
     """What to look for."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "films at sea", "k": 4}]})
+    model_config = body_config(query="films at sea", k=4)
 
     query: Text
     k: int = Field(default=4, ge=1, le=50)
@@ -146,7 +134,7 @@ class MemorySearch(BaseModel):
 class NewStatement(BaseModel):
     """Something that the user states."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "I am vegetarian"}]})
+    model_config = body_config(text="I am vegetarian")
 
     text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
     replace: str | None = Field(default=None, max_length=200, description="Id of the statement that it replaces.")

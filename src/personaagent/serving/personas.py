@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from .. import telling
 from ..blame import Blamed, blame
@@ -17,6 +17,7 @@ from ..data.store import User
 from ..personas import keep_said
 from .access import CallerDep, DeploymentDep, PayingCallerDep
 from .claims import was_begun_before
+from .configuration import body_config
 from .deployment import Deployment
 from .idempotency import IdempotentRoute
 from .problems import Problem, documented
@@ -62,7 +63,7 @@ class Blame(BaseModel):
 class Rollback(BaseModel):
     """Which version is to answer again."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1}]})
+    model_config = body_config(version=1)
 
     version: int = Field(ge=1, le=_MOST)
 
@@ -70,7 +71,7 @@ class Rollback(BaseModel):
 class NewAlignment(BaseModel):
     """How the persona is to be aligned."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"n": 3, "iterations": 1}]})
+    model_config = body_config(n=3, iterations=1)
 
     n: int = Field(default=3, ge=1, le=20, description="Latest interactions that are simulated.")
     iterations: int = Field(default=1, ge=1, le=10)
