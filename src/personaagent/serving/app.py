@@ -55,17 +55,7 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
         separate_input_output_schemas=False,
     )
     metrics = Metrics()
-    app.add_middleware(BoundedBodies, most_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Observed, metrics=metrics)
-    app.add_middleware(Utf8Paths)
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["X-Request-Id", "Retry-After", "ETag"],
-        )
+    _add_middleware(app, metrics, origins)
     add_problems(app)
     app.include_router(chat.router)
     app.include_router(memory.interactions_router)
@@ -77,6 +67,21 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
     add_page(app)
     patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"persistAuthorization": False})
     return app
+
+
+def _add_middleware(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None:
+    """Add what each request passes, from the inside out."""
+    app.add_middleware(BoundedBodies, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Observed, metrics=metrics)
+    app.add_middleware(Utf8Paths)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "Retry-After", "ETag"],
+        )
 
 
 _MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
