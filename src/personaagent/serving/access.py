@@ -1,4 +1,7 @@
-"""Who asks: a key, and the one user whom it may reach with this request."""
+"""Who asks: a key, and the one user whom it may reach with this request. What is wrong is raised as a problem.
+
+The dependencies call each other: FastAPI would call each dependency of a dependency in a thread of its own.
+"""
 
 import re
 from typing import Annotated
@@ -39,12 +42,7 @@ UserHeader = Annotated[
 
 
 def api_key(deployment: DeploymentDep, credentials: Credentials) -> ApiKey:
-    """Return the key of a request, and count the request; any key at all is refused once it is revoked.
-
-    Raises:
-        Problem: There is no key, or it is not one of ours.
-        LimitError: The key has made as many requests as it may in this minute.
-    """
+    """Return the key of a request, which is counted; without a valid key it is refused."""
     key = deployment.store.keys.find(credentials.credentials) if credentials else None
     if key is None:
         detail = "Send an API key of this server as `Authorization: Bearer KEY`."
@@ -53,19 +51,10 @@ def api_key(deployment: DeploymentDep, credentials: Credentials) -> ApiKey:
     return key
 
 
-# These three call each other: FastAPI would call each dependency of a dependency in a thread of its own.
-
-
 def caller_of(
     request: Request, deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None
 ) -> Caller:
-    """Return the caller. A user's key reaches its own user, whatever the request says.
-
-    Raises:
-        Problem: A tenant's or an admin's key names no user.
-        FullError: This request writes, and there is no room.
-        UnknownUserError: Nothing is stored of the user yet, and this request only reads.
-    """
+    """Return the caller; a tenant's or an admin's POST adds a user who is not stored yet."""
     key = api_key(deployment, credentials)
     is_write = request.method == "POST"
     if is_write:
@@ -82,22 +71,14 @@ def caller_of(
 def paying_caller_of(
     request: Request, deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None
 ) -> Caller:
-    """Return the caller as `caller_of` does, and count a request that asks the LM.
-
-    Raises:
-        LimitError: A limit of the key is reached.
-    """
+    """Return the caller as `caller_of` does, if the key can pay for another call to the LM."""
     caller = caller_of(request, deployment, credentials, named)
     deployment.limiter.take(caller.key)
     return caller
 
 
 def erasable_user_of(deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None) -> User:
-    """Return the user whom a key may erase, and of whom nothing may be stored: erasing twice does no harm.
-
-    Raises:
-        Problem: A tenant's or an admin's key names no user.
-    """
+    """Return the user whom a key may erase, stored or not: erasing twice does no harm."""
     return deployment.store.former_user(user_id_of(api_key(deployment, credentials), named))
 
 
@@ -108,7 +89,7 @@ ErasableUserDep = Annotated[User, Depends(erasable_user_of)]
 
 
 def user_id_of(key: ApiKey, named: str | None) -> str:
-    """Return the id of the user whom a request is about.
+    """Return the id of the user whom a request is about; a user's key reaches its own user, whatever is named.
 
     Args:
         key: The key that asks.

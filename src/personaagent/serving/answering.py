@@ -86,10 +86,6 @@ class FairSemaphore:
 
     Args:
         at_once: How many in all.
-
-    Example:
-        >>> async with semaphore.slot(key, most=8):
-        ...     await work()
     """
 
     def __init__(self, at_once: int) -> None:
@@ -101,12 +97,7 @@ class FairSemaphore:
         return len(self._queues[key].waiting) if key in self._queues else 0
 
     async def acquire(self, key: str, most: int) -> None:
-        """Wait for a slot, which `release` must free; a cancelled call takes none.
-
-        Args:
-            key: Whose slot.
-            most: How many of this key may go on at once.
-        """
+        """Wait for a slot, of which a key may have `most`, and which `release` must free. Cancelled, it takes none."""
         queue = self._queues.setdefault(key, _Queue(most))
         slot = asyncio.get_running_loop().create_future()
         queue.waiting.append(slot)

@@ -101,11 +101,7 @@ def _tasks_with_form() -> dict[str, Task]:
 
 
 async def _unless_gone(request: Request, answering: "asyncio.Task[Answer]") -> Answer:
-    """Return the answer; if the client leaves, cancel it.
-
-    Raises:
-        Problem: The client has left, or the server stops.
-    """
+    """Return the answer; if the client leaves, or the server stops, cancel it and end the request with a problem."""
     leaving = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)

@@ -36,7 +36,7 @@ class BoundedProtocol(H11Protocol):
     _head_timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, and wait for its first head."""
+        """Wait for the first head; close another connection if there are too many."""
         super().connection_made(transport)
         self._start_head_timeout()
         most = self.limit_concurrency
@@ -83,12 +83,7 @@ class BoundedProtocol(H11Protocol):
 
 
 class BoundedBodies:
-    """Refuses bodies that are too large or take too long to come.
-
-    Args:
-        app: What answers.
-        most_bytes: Of one body.
-    """
+    """Middleware that refuses bodies of more than `most_bytes`, and those that take too long to come."""
 
     def __init__(self, app: ASGIApp, most_bytes: int) -> None:
         self._app, self._most_bytes = app, most_bytes
@@ -145,11 +140,7 @@ class _Body:
 
 
 class Utf8Paths:
-    """Refuses paths that are not UTF-8: decoded with losses, two of them could name one interaction.
-
-    Args:
-        app: What answers.
-    """
+    """Middleware that refuses paths that are not UTF-8: decoded with losses, two could name one interaction."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

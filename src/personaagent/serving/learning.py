@@ -188,7 +188,10 @@ class Learner:
                 await asyncio.sleep(_POLL_SECONDS)
             await asyncio.get_running_loop().run_in_executor(self._mirroring, self._mirror, user)
         except asyncio.CancelledError:
-            self._put_cancelled(user, job)
+            try:
+                self._put_ended(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+            except StorageError as error:  # The next who looks at it finds that no worker does it.
+                _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
             _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
@@ -249,12 +252,6 @@ class Learner:
             user.jobs.get(ended.job_id)
             user.jobs.put(ended)
         return ended
-
-    def _put_cancelled(self, user: User, job: Job) -> None:
-        try:
-            self._put_ended(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
-        except StorageError as error:  # The next who looks at it finds that no worker does it.
-            _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
 
     async def _put_ended_when_possible(self, user: User, ended: Job) -> Job:
         while True:

@@ -37,11 +37,6 @@ class Limiter:
     Raises:
         LimitError: Every method but `payer`: a limit of the key is reached.
         StorageError: The same: the store could not be read.
-
-    Example:
-        >>> limiter.take(key)
-        >>> with paid_by(limiter.payer(key)):
-        ...     answer(question)
     """
 
     def __init__(

@@ -66,12 +66,7 @@ class Metrics:
 
 
 class Observed:
-    """Counts and logs each request, and gives it its id.
-
-    Args:
-        app: What answers.
-        metrics: Where is counted.
-    """
+    """Middleware that counts and logs each request, and puts its id into the headers of the response."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

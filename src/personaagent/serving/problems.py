@@ -17,35 +17,23 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ..data.errors import (
-    AnswerError,
-    BudgetError,
-    ChangedError,
-    ErasedUserError,
-    FullError,
-    InputError,
-    LateError,
-    LimitError,
-    LMError,
-    PersonaAgentError,
-    QuotaError,
-    ServiceError,
-    TooLongError,
-    UnknownNameError,
-    UnknownUserError,
-)
+from ..data import errors
 
 _PROBLEMS = {
-    ErasedUserError: (404, "This user was erased, or is being erased.", None),
-    ChangedError: (412, "Another version is live by now: look at it first.", None),
-    UnknownUserError: (404, "Nothing is stored of this user yet.", None),
-    BudgetError: (503, "The server has spent what it may spend.", None),
-    AnswerError: (502, "The language model did not answer in the form that was asked for.", None),
-    TooLongError: (400, "This is longer than the language model can read: shorten it.", "context_length_exceeded"),
-    LateError: (504, "The language model did not answer in time: try again.", None),
-    LMError: (502, "The language model could not be reached, or refused.", None),
-    FullError: (503, "The server's disk is full: nothing can be stored until there is room again.", None),
-    ServiceError: (502, "A service that this server needs did not answer.", None),
+    errors.ErasedUserError: (404, "This user was erased, or is being erased.", None),
+    errors.ChangedError: (412, "Another version is live by now: look at it first.", None),
+    errors.UnknownUserError: (404, "Nothing is stored of this user yet.", None),
+    errors.BudgetError: (503, "The server has spent what it may spend.", None),
+    errors.AnswerError: (502, "The language model did not answer in the form that was asked for.", None),
+    errors.TooLongError: (
+        400,
+        "This is longer than the language model can read: shorten it.",
+        "context_length_exceeded",
+    ),
+    errors.LateError: (504, "The language model did not answer in time: try again.", None),
+    errors.LMError: (502, "The language model could not be reached, or refused.", None),
+    errors.FullError: (503, "The server's disk is full: nothing can be stored until there is room again.", None),
+    errors.ServiceError: (502, "A service that this server needs did not answer.", None),
 }
 """The first kind that an error is decides; the last of each is OpenAI's code."""
 _OPENAI = ("/v1/chat", "/v1/models")
@@ -132,8 +120,8 @@ def add_problems(app: FastAPI) -> None:
         detail = f"{HTTPStatus(error.status_code).phrase}: see /openapi.json for what there is."
         return problem_response(request, Problem(error.status_code, detail, dict(error.headers or {})))
 
-    @app.exception_handler(PersonaAgentError)
-    async def _ours(request: Request, error: PersonaAgentError) -> JSONResponse:
+    @app.exception_handler(errors.PersonaAgentError)
+    async def _ours(request: Request, error: errors.PersonaAgentError) -> JSONResponse:
         problem = problem_of(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.warning("request %s: %s", request_id(request), type(error).__name__)
@@ -156,18 +144,18 @@ def _with_problems(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def problem_of(error: PersonaAgentError) -> Problem:
+def problem_of(error: errors.PersonaAgentError) -> Problem:
     """Return what a client is told of one of our errors."""
-    if isinstance(error, LimitError):
+    if isinstance(error, errors.LimitError):
         return Problem(429, error.detail, {"Retry-After": str(error.retry_after_seconds)})
-    if isinstance(error, QuotaError):
+    if isinstance(error, errors.QuotaError):
         return Problem(413, f"{error}.")
-    if isinstance(error, UnknownNameError):
+    if isinstance(error, errors.UnknownNameError):
         return Problem(404, f"There is no such {error.kind}.")
     for kind, (status, detail, code) in _PROBLEMS.items():
         if isinstance(error, kind):
             return Problem(status, detail, code=code)
-    if isinstance(error, InputError):
+    if isinstance(error, errors.InputError):
         return Problem(422, f"{error}.")
     return Problem(503, "The server cannot store or read just now: try again.")
 
