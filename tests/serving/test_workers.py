@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ class Deployment:
         """Return the user's alignments as they stand."""
         return self.call("GET", "/v1/alignments", key).json()["alignments"]
 
+    def learn(self, key: dict[str, str], number: int, word: str = "film") -> None:
+        """Say what the user really did."""
+        known = {"query": f"Does {word} {number} suit the evening?", "ground_truth": f"Rather {word} {number + 1}."}
+        assert self.call("POST", "/v1/interactions", key, json=known).status_code == 201
+
     def states(self, key: dict[str, str]) -> set[str]:
         """Return in which states the user's alignments are."""
         return {job["state"] for job in self.jobs(key)}
@@ -144,13 +150,9 @@ def workers_of(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 def test_a_persona_is_aligned_once_and_every_worker_uses_it_from_the_next_request_on(deployment: Deployment) -> None:
     key = deployment.new_key("maya")
 
-    def learn(number: int) -> None:
-        known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
-        assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
-
     with ThreadPoolExecutor(4) as clients:
         before = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
-        list(clients.map(learn, range(ALIGN_EVERY)))
+        list(clients.map(partial(deployment.learn, key), range(ALIGN_EVERY)))
         wait_until(lambda: deployment.states(key).isdisjoint({"waiting", "running"}))
         [job] = deployment.jobs(key)
         assert job["state"] == "finished", job
@@ -191,8 +193,7 @@ def test_any_worker_can_cancel_an_alignment(deployment: Deployment) -> None:
     keys = [deployment.new_key(f"patient {number}") for number in range(4)]
     for key in keys:
         for number in range(ALIGN_EVERY - 1):
-            known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
-            assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+            deployment.learn(key, number)
     long = {"n": ALIGN_EVERY - 1, "iterations": 10}
     with ThreadPoolExecutor(4) as clients:
         begun = list(clients.map(lambda key: deployment.call("POST", "/v1/alignments", key, json=long).json(), keys))
@@ -227,8 +228,7 @@ def test_nothing_is_written_for_users_who_were_erased_when_every_worker_had_lost
     keys = [deployment.new_key(f"leaver {number}") for number in range(2)]
     for key in keys:
         for number in range(ALIGN_EVERY - 1):
-            known = {"query": f"Does canary {number} suit the evening?", "ground_truth": f"Rather canary {number}."}
-            assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+            deployment.learn(key, number, "canary")
         long = {"n": ALIGN_EVERY - 1, "iterations": 10}
         assert deployment.call("POST", "/v1/alignments", key, json=long).status_code == 202
     wait_until(lambda: any(deployment.states(key) != {"waiting"} for key in keys))
