@@ -1,6 +1,5 @@
 """The native API: who reaches what, and what comes of each call."""
 
-import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +13,8 @@ from personaagent.data.persona import Persona, PersonaLine
 from personaagent.portable import import_user
 from personaagent.testing import ScriptedLM
 
-from .conftest import ANSWERS, QUICK, Server, serving
+from .conftest import ANSWERS, ASKED, QUICK, Server, serving
+from .waiting import wait_until
 
 READS = ("/v1/me", "/v1/memory", "/v1/persona", "/v1/persona/versions", "/v1/alignments", "/v1/models")
 
@@ -115,8 +115,7 @@ def test_who_has_stored_as_much_as_may_be_can_store_again_after_forgetting() -> 
         assert server.client.post("/v1/interactions", json=new, headers=key).status_code == 201
         refused = server.client.post("/v1/interactions", json={"query": "Another?"}, headers=key)
         assert (refused.status_code, "forget something first" in refused.json()["detail"]) == (413, True)
-        asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
-        assert server.client.post("/v1/chat/completions", json=asked, headers=key).status_code == 413
+        assert server.client.post("/v1/chat/completions", json=ASKED, headers=key).status_code == 413
         assert len(server.lm.requests) == 0
         assert server.client.delete("/v1/memory/1", headers=key).status_code == 204
         assert server.client.post("/v1/interactions", json={"query": "Another?"}, headers=key).status_code == 201
@@ -133,8 +132,7 @@ def test_requests_of_any_kind_are_counted_and_the_next_minute_is_told(server: Se
 
 def test_feedback_makes_the_ground_truth_known(server: Server) -> None:
     key = server.key_of("maya")
-    asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
-    answers = [server.client.post("/v1/chat/completions", json=asked, headers=key).json() for _ in range(3)]
+    answers = [server.client.post("/v1/chat/completions", json=ASKED, headers=key).json() for _ in range(3)]
     names = [answer["personaagent"]["interaction_id"] for answer in answers]
     feedback = ({"correction": "a loud one"}, {"rating": "good"}, {"rating": "bad", "text": "too long"})
     told = [
@@ -212,13 +210,13 @@ def test_the_persona_is_shown_with_its_causes_compared_and_rolled_back(server: S
 
 
 def wait_for(server: Server, key: dict[str, str], job_id: str) -> dict[str, Any]:
-    job: dict[str, Any] = {}
-    for _ in range(500):
+    def ended() -> dict[str, Any] | None:
         job = server.client.get(f"/v1/alignments/{job_id}", headers=key).json()
-        if job["state"] not in {"waiting", "running"}:
-            return job
-        time.sleep(0.02)
-    raise AssertionError(f"the alignment does not end: {job}")
+        return None if job["state"] in {"waiting", "running"} else job
+
+    job = wait_until(ended)
+    assert job is not None
+    return job
 
 
 def test_an_alignment_is_begun_followed_and_answers_at_once(server: Server) -> None:
@@ -234,8 +232,7 @@ def test_an_alignment_is_begun_followed_and_answers_at_once(server: Server) -> N
     [alignment] = server.store.user("maya").alignments.all()
     assert alignment.alignment_id == job["alignment_id"]
     assert [one.outcome for one in alignment.decisions] == ["shadow"], "a rule of two cases has proved nothing yet"
-    asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
-    answered = server.client.post("/v1/chat/completions", json=asked, headers=key).json()
+    answered = server.client.post("/v1/chat/completions", json=ASKED, headers=key).json()
     assert answered["personaagent"]["persona_version"] == 1, "what is undecided touches no answer"
     [listed] = server.client.get("/v1/alignments", headers=key).json()["alignments"]
     assert listed == job
@@ -246,10 +243,9 @@ def test_after_every_so_many_ground_truths_the_persona_is_aligned_by_itself_and_
     lm = ScriptedLM(ANSWERS)
     with serving(lm, QUICK.model_copy(update={"align_every": 3, "n": 2})) as server:
         key = server.key_of("maya")
-        asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
         before = 0
         for number in range(3):
-            answer = server.client.post("/v1/chat/completions", json=asked, headers=key).json()
+            answer = server.client.post("/v1/chat/completions", json=ASKED, headers=key).json()
             before = len(lm.requests)
             said = {"interaction_id": answer["personaagent"]["interaction_id"], "correction": f"number {number}"}
             server.client.post("/v1/feedback", json=said, headers=key)
@@ -287,8 +283,7 @@ def test_a_user_takes_everything_along_and_is_gone(server: Server) -> None:
 def test_limits_of_a_key_hold(server: Server) -> None:
     _, token = server.store.keys.create("user", user_id="maya", limits=KeyLimits(calls_per_day=1))
     key = {"Authorization": f"Bearer {token}"}
-    asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
-    statuses = [server.client.post("/v1/chat/completions", json=asked, headers=key) for _ in range(2)]
+    statuses = [server.client.post("/v1/chat/completions", json=ASKED, headers=key) for _ in range(2)]
     assert [one.status_code for one in statuses] == [200, 429]
     assert int(statuses[1].headers["retry-after"]) > 0
 

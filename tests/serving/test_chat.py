@@ -2,8 +2,11 @@
 
 import gc
 import json
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
+from typing import Any
 
 import pytest
 from dspy.lm15 import AuthError, RateLimitError
@@ -12,11 +15,13 @@ from personaagent.data.errors import StorageError
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import user_key
 from personaagent.data.store.interactions import InteractionLog
-from personaagent.testing import ScriptedLM, ScriptedRequest
+from personaagent.lms import open_lm
+from personaagent.testing import ScriptedLM
 
-from .conftest import ANSWERS, Server, serving
+from ..loopback import Answering, Loopback, Reply, loopback
+from .conftest import ANSWERS, ASKED, PausedLM, Server, serving
 
-ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film for tonight?"}]}
+SAID = "Watch a quiet film about the sea, and then another."
 
 
 def test_an_answer_has_openais_form_and_is_remembered(server: Server) -> None:
@@ -112,18 +117,12 @@ def test_an_lm_that_fails_is_told_without_its_words(stream: bool) -> None:
 
 
 def test_what_the_lm_says_of_an_answer_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    is_asked, may_fail = Event(), Event()
-
-    def fails(_: ScriptedRequest) -> Exception:
-        is_asked.set()
-        assert may_fail.wait(10)
-        return AuthError("the secret reason")
-
-    with serving(ScriptedLM(fails)) as server:
+    paused = PausedLM(AuthError("the secret reason"))
+    with serving(paused.lm) as server:
         asked = {**ASKED, "stream": True}
         with server.client.stream("POST", "/v1/chat/completions", json=asked, headers=server.key_of("maya")):
-            assert is_asked.wait(10)
-        may_fail.set()
+            assert paused.is_asked.wait(60)
+        paused.may_answer.set()
     gc.collect()  # With it asyncio logs an exception that nobody took.
     assert "secret reason" not in caplog.text
 
@@ -165,22 +164,73 @@ def test_without_its_store_it_answers_503_until_the_store_is_back(
 
 
 def test_an_erasure_waits_for_the_answer_under_way_and_leaves_nothing_of_it() -> None:
-    is_asked, may_answer = Event(), Event()
-
-    def answer(_: ScriptedRequest) -> str:
-        is_asked.set()
-        assert may_answer.wait(10)
-        return "Watch a quiet film."
-
-    with serving(ScriptedLM({**ANSWERS, "response": answer})) as server, ThreadPoolExecutor() as clients:
+    paused = PausedLM()
+    with serving(paused.lm) as server, ThreadPoolExecutor() as clients:
         key = server.key_of("maya")
         answered = clients.submit(server.client.post, "/v1/chat/completions", json=ASKED, headers=key)
-        assert is_asked.wait(10)
+        assert paused.is_asked.wait(60)
         erased = clients.submit(server.client.delete, "/v1/me", headers=key)
         with pytest.raises(TimeoutError):
             erased.result(0.3)
         assert server.client.post("/v1/chat/completions", json=ASKED, headers=key).status_code == 404
-        may_answer.set()
+        paused.may_answer.set()
         assert answered.result().status_code == 200
         assert erased.result().json()["removed"]["interactions"] == 1
         assert server.store.journal.ledger(user_key=user_key("maya")) == ()
+
+
+@contextmanager
+def asking(answering: Answering) -> Generator[tuple[Server, Loopback]]:
+    with loopback(answering) as up, serving(open_lm("openai/made-up", api_base=up.url)) as server:
+        yield server, up
+
+
+def chunks(server: Server, **more: Any) -> Generator[dict[str, Any]]:
+    body = {**ASKED, "stream": True, **more}
+    with server.client.stream("POST", "/v1/chat/completions", json=body, headers=server.key_of("maya")) as answered:
+        for line in answered.iter_lines():
+            if line.startswith("data: {"):
+                yield json.loads(line.removeprefix("data: "))
+
+
+def text(chunk: dict[str, Any]) -> str:
+    return "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+
+
+def test_the_first_words_come_while_the_lm_still_writes() -> None:
+    goes_on = Event()
+    reply = Reply(json.dumps({"response": SAID}), goes_on=goes_on)
+    with asking(lambda _: reply) as (server, up):
+        heard, chunk = "", dict[str, Any]()
+        for chunk in chunks(server):
+            heard += text(chunk)
+            if len(heard) > 5 and not goes_on.is_set():
+                assert SAID.startswith(heard) and heard != SAID
+                assert len(server.store.user("maya").interactions) == 0, "it is stored when it is whole"
+                goes_on.set()
+        [stored] = server.store.user("maya").interactions.all()
+        assert heard == stored.response == SAID
+        assert chunk["personaagent"]["interaction_id"] == stored.interaction_id
+        assert len(up.asked) == 1
+
+
+def test_a_server_that_does_not_stream_is_asked_without_and_remembered() -> None:
+    reply = Reply(json.dumps({"response": SAID}), streams=False)
+    with asking(lambda _: reply) as (server, up):
+        assert "".join(map(text, chunks(server))) == SAID
+        first = [body.get("stream") for body in up.received]
+        assert (first[0], first[-1]) == (True, None)
+        assert "".join(map(text, chunks(server))) == SAID
+    assert [body.get("stream") for body in up.received[len(first) :]] == [None]
+
+
+def test_an_answer_that_is_cut_and_written_anew_goes_on_where_it_was() -> None:
+    replies = iter([Reply(json.dumps({"response": SAID})[:30], finish="length"), Reply(json.dumps({"response": SAID}))])
+    with asking(lambda _: next(replies)) as (server, _):
+        assert "".join(map(text, chunks(server))) == SAID
+
+
+def test_a_decision_is_told_when_it_is_weighed() -> None:
+    with asking(lambda _: Reply(json.dumps({"response": "comedy"}))) as (server, up):
+        assert "".join(map(text, chunks(server, model="personaagent/LaMP-2M"))) == "comedy"
+    assert all("stream" not in body for body in up.received)

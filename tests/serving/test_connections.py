@@ -11,11 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from personaagent.serving import connections, observing
+from personaagent.serving import connections
 from personaagent.serving.connections import HEAD_BYTES
 from personaagent.testing import ScriptedLM, ScriptedRequest
 
-from .conftest import ANSWERS, Server, listening, serving
+from .conftest import ANSWERS, ASKED, Server, listening, serving
 
 PATIENCE = 30.0
 ENDLESS = 64 * 2**20
@@ -80,9 +80,8 @@ def test_a_request_that_takes_long_is_not_taken_for_an_idle_connection() -> None
         assert go_on.wait(PATIENCE)
         return {name: ANSWERS[name] for name in request.outputs_wanted}
 
-    asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
     with serving(ScriptedLM(held)) as server, ThreadPoolExecutor(1) as thread:
-        answering = thread.submit(server.client.post, "/v1/chat/completions", json=asked, headers=server.key_of("maya"))
+        answering = thread.submit(server.client.post, "/v1/chat/completions", json=ASKED, headers=server.key_of("maya"))
         for _ in range(2):
             with connected(server) as raw:
                 until_closed(raw)
@@ -91,7 +90,7 @@ def test_a_request_that_takes_long_is_not_taken_for_an_idle_connection() -> None
 
 
 def test_a_body_that_does_not_come_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observing, "_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "_BODY_SECONDS", 0.1)
     [(_, value)] = server.key_of("maya").items()
     head = f"POST /v1/said HTTP/1.1\r\nHost: x\r\nAuthorization: {value}\r\nContent-Length: 9\r\n\r\n"
     with connected(server) as raw:

@@ -3,56 +3,15 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from personaagent import lms
 from personaagent.data.errors import FullError, StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.store import Store, disk_space
-from personaagent.home import Home
-from personaagent.journal import AGENT
-from personaagent.serving.app import create_app
-from personaagent.serving.deployment import Deployment, deployed
-from personaagent.settings import Settings
-from personaagent.testing import HashEmbedder, ScriptedLM
 
-from .conftest import ANSWERS, QUICK, listening
-
-ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film for tonight?"}]}
-
-
-class Up:
-    """A home folder that is served."""
-
-    def __init__(self, home: Home, client: httpx.Client, lm: ScriptedLM) -> None:
-        self.home, self.client, self.lm = home, client, lm
-
-    def key_of(self, user: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.home.store.keys.create('user', user_id=user)[1]}"}
-
-    def chat(self, key: dict[str, str]) -> httpx.Response:
-        return self.client.post("/v1/chat/completions", json=ASKED, headers=key)
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[Up]:
-    lm = ScriptedLM(ANSWERS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lms, "open_embedder", lambda _: HashEmbedder())
-        patch.setattr("personaagent.journal.role_lms", lambda _: {AGENT: lm})
-        with Home(Settings(home=folder)) as home:
-
-            @contextmanager
-            def deploy() -> Iterator[Deployment]:
-                with deployed(home, QUICK) as deployment:
-                    yield deployment
-
-            with listening(create_app(deploy)) as url, httpx.Client(base_url=url, timeout=60) as client:
-                yield Up(home, client, lm)
+from .conftest import serving_home
 
 
 def damage(folder: Path, what: str) -> None:
@@ -71,13 +30,13 @@ def damage(folder: Path, what: str) -> None:
 def test_with_a_damaged_index_it_answers_without_memory_forgets_erases_and_is_made_anew(
     tmp_path: Path, what: str
 ) -> None:
-    with served(tmp_path) as up:
+    with serving_home(tmp_path) as up:
         key = up.key_of("maya")
         many = [{"query": f"film {number}", "id": f"{number}", "ground_truth": "noir"} for number in range(3)]
         assert {up.client.post("/v1/interactions", json=one, headers=key).status_code for one in many} == {201}
         assert up.chat(key).json()["personaagent"]["without_memory"] is False
     damage(tmp_path / "chroma", what)
-    with served(tmp_path) as up:
+    with serving_home(tmp_path) as up:
         omar = up.key_of("omar")
         for _ in range(2):
             answered = up.chat(key)
@@ -95,7 +54,7 @@ def test_with_a_damaged_index_it_answers_without_memory_forgets_erases_and_is_ma
 def test_ready_says_that_the_disk_is_nearly_full_nothing_is_paid_for_and_an_erasure_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with served(tmp_path) as up:
+    with serving_home(tmp_path) as up:
         key = up.key_of("maya")
         assert up.client.get("/readyz").status_code == 200
         assert up.chat(key).status_code == 200
@@ -143,7 +102,7 @@ def test_on_a_full_disk_it_starts_says_so_pays_for_nothing_erases_and_goes_on_wh
     small_disk: Path,
 ) -> None:
     home = small_disk / "home"
-    with served(home) as up:
+    with serving_home(home) as up:
         key, omar = up.key_of("maya"), up.key_of("omar")
         for one in (key, omar):
             assert up.chat(one).status_code == 200
@@ -151,7 +110,7 @@ def test_on_a_full_disk_it_starts_says_so_pays_for_nothing_erases_and_goes_on_wh
         assert up.client.get("/readyz").status_code == 503
         assert up.chat(key).status_code == 503
         assert len(up.lm.requests) == 2
-    with served(home) as up:
+    with serving_home(home) as up:
         assert up.client.get("/readyz").status_code == 503
         erased = up.client.delete("/v1/me", headers=key)
         assert (erased.status_code, erased.json()["removed"]["interactions"]) == (200, 1)
@@ -159,7 +118,7 @@ def test_on_a_full_disk_it_starts_says_so_pays_for_nothing_erases_and_goes_on_wh
         others.unlink()
         assert up.client.get("/readyz").status_code == 200
         assert up.chat(omar).status_code == 200
-    with served(home) as up:
+    with serving_home(home) as up:
         assert up.home.store.people.tombstones.all() == ()
         assert up.client.get("/readyz").status_code == 200
 

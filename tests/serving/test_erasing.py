@@ -1,30 +1,18 @@
 """Erasing over HTTP: whoever may, as often as wanted, with services away; and what comes too late finds nobody."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-import httpx
 import pytest
 
-from personaagent import lms
-from personaagent.data.store import Store, user_key
-from personaagent.data.store.erasure import Tombstones
-from personaagent.home import Home
-from personaagent.journal import AGENT
+from personaagent.data.store import user_key
 from personaagent.serving import deployment as deploying
-from personaagent.serving import erasing
-from personaagent.serving.app import create_app
-from personaagent.serving.deployment import Deployment, deployed
-from personaagent.settings import Settings
-from personaagent.testing import HashEmbedder, ScriptedLM, ScriptedRequest
 
 from ..people.made_up import live_through
-from .conftest import ANSWERS, QUICK, Server, listening, serving
+from .conftest import ASKED, PausedLM, Server, serving, serving_home
+from .waiting import wait_until
 
-ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film for tonight?"}]}
 AWAY = "http://127.0.0.1:9"
 
 
@@ -76,93 +64,52 @@ def test_who_is_being_erased_is_not_there_for_anybody(
 
 
 def test_what_was_under_way_when_its_user_was_erased_is_refused_and_stores_nothing() -> None:
-    is_asked, may_answer = Event(), Event()
-
-    def answer(_: ScriptedRequest) -> str:
-        is_asked.set()
-        assert may_answer.wait(20)
-        return "Watch a quiet film."
-
-    with serving(ScriptedLM({**ANSWERS, "response": answer})) as server, ThreadPoolExecutor() as clients:
+    paused = PausedLM()
+    with serving(paused.lm) as server, ThreadPoolExecutor() as clients:
         key = server.key_of("maya")
         answered = clients.submit(server.client.post, "/v1/chat/completions", json=ASKED, headers=key)
-        assert is_asked.wait(10)
+        assert paused.is_asked.wait(60)
         server.store.people.erase("maya")  # As another process does.
-        may_answer.set()
+        paused.may_answer.set()
         assert answered.result().status_code == 404
         assert server.store.users() == ()
         assert server.store.journal.ledger(user_key=user_key("maya")) == ()
 
 
 def test_an_lm_that_does_not_answer_holds_no_erasure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_LONGEST_GOODBYE_SECONDS", 0.1)
-    is_asked, may_answer = Event(), Event()
-
-    def answer(_: ScriptedRequest) -> str:
-        is_asked.set()
-        assert may_answer.wait(20)
-        return "Watch a quiet film."
-
-    with serving(ScriptedLM({**ANSWERS, "response": answer})) as server, ThreadPoolExecutor() as clients:
+    monkeypatch.setattr(deploying, "_GRACE_SECONDS", 0.1)
+    paused = PausedLM()
+    with serving(paused.lm) as server, ThreadPoolExecutor() as clients:
         key = server.key_of("maya")
         answered = clients.submit(server.client.post, "/v1/chat/completions", json=ASKED, headers=key)
-        assert is_asked.wait(10)
+        assert paused.is_asked.wait(60)
         assert server.client.delete("/v1/me", headers=key).status_code == 200
-        may_answer.set()
+        paused.may_answer.set()
         assert answered.result().status_code == 404
         assert server.store.users() == ()
 
 
-class Served:
-    """A home folder that is served, and what is behind it."""
-
-    def __init__(self, home: Home, client: httpx.Client) -> None:
-        self.home, self.client = home, client
-
-    @property
-    def stones(self) -> Tombstones:
-        return self.home.store.people.tombstones
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that soon goes on with what could not be erased."""
+    monkeypatch.setattr(deploying, "FIRST_RETRY_SECONDS", 0.1)
 
 
-@contextmanager
-def served(folder: Path, tracking_uri: str | None = None) -> Iterator[Served]:
-    """Serve a home folder while the block runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lms, "open_embedder", lambda _: HashEmbedder())
-        patch.setattr("personaagent.journal.role_lms", lambda _: {AGENT: ScriptedLM(ANSWERS)})
-        patch.setattr(erasing, "FIRST_LOOK_SECONDS", 0.1)
-        with Home(Settings(home=folder, tracking_uri=tracking_uri)) as home:
-
-            @contextmanager
-            def deploy() -> Iterator[Deployment]:
-                with deployed(home, QUICK) as deployment:
-                    yield deployment
-
-            with listening(create_app(deploy)) as url, httpx.Client(base_url=url, timeout=60) as client:
-                yield Served(home, client)
-
-
-def key_of(store: Store, user: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {store.keys.create('user', user_id=user)[1]}"}
-
-
+@pytest.mark.usefixtures("eager")
 def test_with_mlflow_away_an_erasure_answers_and_the_server_finishes_it_when_mlflow_is_back(tmp_path: Path) -> None:
-    with served(tmp_path) as usual:
+    with serving_home(tmp_path) as usual:
         live_through(usual.home, "maya", "canary")
         mlflow = usual.home.settings
-    with served(tmp_path, AWAY) as up:
-        key = key_of(up.home.store, "maya")
+    with serving_home(tmp_path, AWAY) as up:
+        key = up.key_of("maya")
         erased = up.client.delete("/v1/me", headers=key)
         assert erased.json()["left"] == ["prompt versions, runs and artifacts in MLflow"]
-        assert [stone.parts for stone in up.stones.all()] == [("tracking",)]
+        tombstones = up.home.store.people.tombstones
+        assert [stone.parts for stone in tombstones.all()] == [("tracking",)]
         assert up.client.get("/v1/me", headers=key).status_code == 401
         assert "canary" in words_of(tmp_path)
         up.home.settings = mlflow
-        is_done = Event()
-        for _ in range(600):
-            if not up.stones.all() or is_done.wait(0.05):
-                break
-        assert up.stones.all() == ()
+        wait_until(lambda: not tombstones.all())
     assert "canary" not in words_of(tmp_path)
 
 
@@ -173,17 +120,17 @@ def test_a_service_that_does_not_answer_at_all_holds_no_answer_to_an_erasure(
 
     def hang(*_: object) -> None:
         is_asked.set()
-        may_answer.wait(20)
+        may_answer.wait(60)
 
-    monkeypatch.setattr(erasing, "_LONGEST_ERASURE_SECONDS", 0.5)
+    monkeypatch.setattr(deploying, "_ERASURE_SECONDS", 0.5)
     monkeypatch.setattr("personaagent.home.Home.erase_mirrored", hang)
-    monkeypatch.setattr(deploying, "_is_erasing", lambda _home: False)
-    with served(tmp_path) as up:
-        key = key_of(up.home.store, "maya")
+    monkeypatch.setattr(deploying, "finish_erasures", lambda _home: ())
+    with serving_home(tmp_path) as up:
+        key = up.key_of("maya")
         assert up.client.post("/v1/interactions", json={"query": "q"}, headers=key).status_code == 201
         erased = up.client.delete("/v1/me", headers=key)
         assert erased.json()["left"] == ["what a service that is slow to answer has"]
-        assert is_asked.is_set()
+        assert is_asked.wait(60)
         assert up.home.store.users() == ()
         assert up.client.get("/healthz").status_code == 200
         may_answer.set()

@@ -10,15 +10,13 @@ import pytest
 
 from personaagent.lms import open_lm
 from personaagent.programs import module
-from personaagent.serving import erasing, under_way
+from personaagent.serving import answering, deployment
 from personaagent.serving.configuration import Serving
-from personaagent.testing import ScriptedLM
 
 from ..loopback import Asked, Loopback, Reply, loopback
-from .conftest import ANSWERS, QUICK, Server, serving
+from .conftest import ASKED, CHAT, QUICK, PausedLM, Server, serving
+from .waiting import wait_until
 
-ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
-PATH = "/v1/chat/completions"
 DRIPPING = Reply('{"response": "noir"}', drips_after=200)
 
 
@@ -38,7 +36,7 @@ def dripping(how: Serving = QUICK) -> Generator[tuple[Server, Loopback, Event]]:
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_is_cut_off_when_it_has_taken_too_long(stream: bool) -> None:
     with dripping(QUICK.model_copy(update={"answer_seconds": 1.0})) as (server, up, is_asked):
-        late = server.client.post(PATH, json={**ASKED, "stream": stream}, headers=server.key_of("maya"))
+        late = server.client.post(CHAT, json={**ASKED, "stream": stream}, headers=server.key_of("maya"))
         assert "did not answer in time" in late.text
         assert stream or late.status_code == 504
         assert not is_asked.is_set() or up.hung_up.wait(10)
@@ -46,7 +44,7 @@ def test_an_answer_is_cut_off_when_it_has_taken_too_long(stream: bool) -> None:
 
 
 def test_an_erasure_cuts_off_what_is_said_of_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_LONGEST_GOODBYE_SECONDS", 0.1)
+    monkeypatch.setattr(deployment, "_GRACE_SECONDS", 0.1)
     with dripping() as (server, up, is_asked):
         key = server.key_of("maya")
         asking = Thread(target=_ask, args=(server, key))
@@ -76,27 +74,21 @@ def test_a_server_that_stops_cuts_off_answers_and_alignments(monkeypatch: pytest
 
 def _ask(server: Server, key: dict[str, str]) -> None:
     with suppress(httpx.HTTPError):
-        server.client.post(PATH, json=ASKED, headers=key)
+        server.client.post(CHAT, json=ASKED, headers=key)
 
 
 def test_a_client_that_hangs_up_while_its_question_waits_has_it_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_way, "_AT_ONCE_OF_KEY", {"user": 1})
-    is_asked, may_answer = Event(), Event()
-
-    def answer(_: object) -> dict[str, object]:
-        is_asked.set()
-        may_answer.wait(20)
-        return ANSWERS
-
-    with serving(ScriptedLM(answer)) as server:
+    monkeypatch.setattr(answering, "_AT_ONCE_OF_KEY", {"user": 1})
+    paused = PausedLM()
+    with serving(paused.lm) as server:
         key = server.key_of("maya")
         first = Thread(target=_ask, args=(server, key))
         first.start()
-        assert is_asked.wait(10)
+        assert paused.is_asked.wait(60)
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{server.client.base_url}{PATH}", json=ASKED, headers=key, timeout=0.3)
-        time.sleep(0.2)
-        may_answer.set()
-        first.join(10)
-        assert server.client.post(PATH, json=ASKED, headers=key).status_code == 200
+            httpx.post(f"{server.client.base_url}{CHAT}", json=ASKED, headers=key, timeout=0.3)
+        wait_until(lambda: "personaagent_requests_under_way 2.0" in server.client.get("/metrics").text)
+        paused.may_answer.set()
+        first.join(60)
+        assert server.client.post(CHAT, json=ASKED, headers=key).status_code == 200
         assert len(server.lm.requests) == 2, "the first and the last"

@@ -1,6 +1,5 @@
 """What is spent: every call to the LM is paid by the key that it is made for, and set aside before it is made."""
 
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -23,12 +22,12 @@ from personaagent.serving.deployment import Deployment
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
 from ..loopback import Loopback, loopback
-from .conftest import ANSWERS, QUICK, Server, serving
+from .conftest import ANSWERS, ASKED, QUICK, Server, serving
+from .waiting import wait_until
 
 LEARNING = QUICK.model_copy(update={"align_every": 2, "n": 2})
 DEAR = "1000,1000"
 """Dollars for a million tokens: a tenth of a cent each."""
-ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film for tonight?"}]}
 
 
 class Metered(NamedTuple):
@@ -58,12 +57,12 @@ class Metered(NamedTuple):
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the user's alignments, newest first, once none of them goes on."""
-        for _ in range(1_000):
+
+        def ended() -> list[list[dict[str, Any]]]:
             listed = self.server.client.get("/v1/alignments", headers=self.headers).json()["alignments"]
-            if all(job["state"] not in {"waiting", "running"} for job in listed):
-                return listed
-            time.sleep(0.01)
-        raise AssertionError("the alignments do not end")
+            return [] if any(job["state"] in {"waiting", "running"} for job in listed) else [listed]
+
+        return wait_until(ended)[0]
 
 
 @pytest.fixture

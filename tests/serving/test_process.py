@@ -18,6 +18,7 @@ from personaagent.data.store import Store
 
 from ..chroma import free_port
 from ..journal.deterministic_lm import deterministic_lm
+from .waiting import wait_until
 
 ENVIRONMENT = {**os.environ, "PERSONAAGENT_EMBEDDER": "minilm", "OPENAI_API_KEY": "sk-made-up"}
 
@@ -36,15 +37,14 @@ def served(home: Path, port: int, api_base: str) -> Generator["subprocess.Popen[
 
 
 def wait_until_ready(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
+    def is_ready() -> bool:
         assert process.poll() is None, "the server ended"
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                return
+            return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the server does not get ready")
+            return False
+
+    wait_until(is_ready)
 
 
 def new_key(home: Path, user: str) -> str:
@@ -78,8 +78,7 @@ def kill_under_load(home: Path, port: int, api_base: str, key: str, times: int) 
             threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
             for thread in threads:
                 thread.start()
-            while len(acknowledged) < 5 * (number + 1):
-                time.sleep(0.02)
+            wait_until(lambda number=number: len(acknowledged) >= 5 * (number + 1))
             time.sleep(0.13 * (number % 5))
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -151,11 +150,12 @@ def test_the_command_line_works_beside_a_server(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "personaagent", "--home", str(home), "user", "erase", "maya", "--yes"]
         assert subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False).returncode == 1
         assert httpx.get(f"{url}/me", headers=key).status_code == 401
-        for _ in range(100):
+
+        def is_finished() -> bool:
             with Store.open(home / "store.db") as store:
-                if not store.people.tombstones.all():
-                    break
-            time.sleep(0.2)
+                return not store.people.tombstones.all()
+
+        wait_until(is_finished)
         process.send_signal(signal.SIGTERM)
         process.wait()
     left = [file for file in home.rglob("*") if file.is_file() and b"canaries" in file.read_bytes()]

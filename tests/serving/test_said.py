@@ -4,12 +4,11 @@ import pytest
 
 from personaagent.testing import ScriptedLM
 
-from .conftest import Server
+from .conftest import ASKED, Server
 
 
 def ask(server: Server, key: dict[str, str]) -> str:
-    asked = {"model": "personaagent", "messages": [{"role": "user", "content": "A film?"}]}
-    answered = server.client.post("/v1/chat/completions", json=asked, headers=key)
+    answered = server.client.post("/v1/chat/completions", json=ASKED, headers=key)
     assert answered.status_code == 200, answered.text
     assert isinstance(server.lm, ScriptedLM)
     return server.lm.requests[-1].system

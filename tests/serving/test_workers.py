@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..chroma import free_port, running_chroma
 from ..journal.deterministic_lm import deterministic_lm
 from ..postgres import PostgresServer
 from .test_process import wait_until_ready
+from .waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +98,15 @@ class Deployment:
         """Return the user's alignments as they stand."""
         return self.call("GET", "/v1/alignments", key).json()["alignments"]
 
+    def learn(self, key: dict[str, str], number: int, word: str = "film") -> None:
+        """Say what the user really did."""
+        known = {"query": f"Does {word} {number} suit the evening?", "ground_truth": f"Rather {word} {number + 1}."}
+        assert self.call("POST", "/v1/interactions", key, json=known).status_code == 201
+
+    def states(self, key: dict[str, str]) -> set[str]:
+        """Return in which states the user's alignments are."""
+        return {job["state"] for job in self.jobs(key)}
+
     def ask(self, key: dict[str, str], query: str = "A film for tonight?") -> dict[str, Any]:
         """Return where the answer to a question came from."""
         body = {"model": "personaagent", "messages": [{"role": "user", "content": query}]}
@@ -139,18 +150,11 @@ def workers_of(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 def test_a_persona_is_aligned_once_and_every_worker_uses_it_from_the_next_request_on(deployment: Deployment) -> None:
     key = deployment.new_key("maya")
 
-    def learn(number: int) -> None:
-        known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
-        assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
-
     with ThreadPoolExecutor(4) as clients:
         before = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
-        list(clients.map(learn, range(ALIGN_EVERY)))
+        list(clients.map(partial(deployment.learn, key), range(ALIGN_EVERY)))
+        wait_until(lambda: deployment.states(key).isdisjoint({"waiting", "running"}))
         [job] = deployment.jobs(key)
-        deadline = time.monotonic() + 120
-        while job["state"] in {"waiting", "running"} and time.monotonic() < deadline:
-            time.sleep(0.1)
-            [job] = deployment.jobs(key)
         assert job["state"] == "finished", job
         after = set(clients.map(lambda _: deployment.ask(key)["persona_version"], range(ASKS)))
     live = job["version"] or 1
@@ -173,8 +177,7 @@ def test_what_one_worker_acknowledged_is_there_when_it_is_killed(
 
     with ThreadPoolExecutor(4) as clients:
         writing = [clients.submit(write, number) for number in range(100)]
-        while len(acknowledged) < 20 and not all(one.done() for one in writing):
-            time.sleep(0.01)
+        wait_until(lambda: len(acknowledged) >= 20)
         first = min(workers_of(server), key=lambda worker: worker.pid)
         first.kill()
         for one in writing:
@@ -190,8 +193,7 @@ def test_any_worker_can_cancel_an_alignment(deployment: Deployment) -> None:
     keys = [deployment.new_key(f"patient {number}") for number in range(4)]
     for key in keys:
         for number in range(ALIGN_EVERY - 1):
-            known = {"query": f"Does film {number} suit the evening?", "ground_truth": f"Rather film {number + 1}."}
-            assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+            deployment.learn(key, number)
     long = {"n": ALIGN_EVERY - 1, "iterations": 10}
     with ThreadPoolExecutor(4) as clients:
         begun = list(clients.map(lambda key: deployment.call("POST", "/v1/alignments", key, json=long).json(), keys))
@@ -226,14 +228,14 @@ def test_nothing_is_written_for_users_who_were_erased_when_every_worker_had_lost
     keys = [deployment.new_key(f"leaver {number}") for number in range(2)]
     for key in keys:
         for number in range(ALIGN_EVERY - 1):
-            known = {"query": f"Does canary {number} suit the evening?", "ground_truth": f"Rather canary {number}."}
-            assert deployment.call("POST", "/v1/interactions", key, json=known).status_code == 201
+            deployment.learn(key, number, "canary")
         long = {"n": ALIGN_EVERY - 1, "iterations": 10}
         assert deployment.call("POST", "/v1/alignments", key, json=long).status_code == 202
-    time.sleep(1)
+    wait_until(lambda: any(deployment.states(key) != {"waiting"} for key in keys))
     with postgres.admin() as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-    time.sleep(3)
+    time.sleep(3)  # They may have connected again by now, and may have lost their names.
+    wait_until(lambda: all(deployment.call("GET", "/v1/me", key).status_code == 200 for key in keys * 4))
     assert [deployment.call("DELETE", "/v1/me", key).status_code for key in keys] == [200, 200]
     time.sleep(5)
     with postgres.admin() as connection:

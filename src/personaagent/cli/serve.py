@@ -153,13 +153,13 @@ def _serving(service: Service, limits: Limits, *, shared: bool, answer_seconds: 
 
 def _tell_workers(configured: "Settings", serving: "Serving", counting: ExitStack | None) -> None:
     """Write down for the worker processes how to serve, and where they count together."""
-    from ..serving.observing import MULTIPROCESS
+    from ..serving.configuration import METRICS_FOLDER
 
     for name, value in configured.model_dump(exclude_none=True).items():
         os.environ[f"PERSONAAGENT_{name.upper()}"] = str(value)
     os.environ[_CONFIGURED] = serving.to_json()
     if counting is not None:
-        os.environ[MULTIPROCESS] = counting.enter_context(TemporaryDirectory(prefix="personaagent-metrics-"))
+        os.environ[METRICS_FOLDER] = counting.enter_context(TemporaryDirectory(prefix="personaagent-metrics-"))
 
 
 def _log_lines() -> None:

@@ -1,6 +1,11 @@
-"""Who asks: a key, and the one user whom it may reach with this request."""
+"""Who asks: a key, and the one user whom it may reach with this request. What is wrong is raised as a problem.
 
-from typing import Annotated, NamedTuple
+The dependencies call each other: FastAPI would call each dependency of a dependency in a thread of its own.
+"""
+
+import re
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -8,112 +13,100 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from ..data.api_key import ApiKey, user_of_tenant
 from ..data.errors import UnknownUserError
 from ..data.store import User
+from .answering import Caller
 from .deployment import Deployment
-from .named import NAMED, user_named
 from .problems import Problem
 
+USER_HEADER = "X-PersonaAgent-User"
+"""The header in which a tenant's or an admin's key says for whom it asks."""
+
+_ENCODED = re.compile(r"(?:[\x20-\x24\x26-\x7e]|%[0-9a-fA-F]{2})*")
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
 
 
-class Caller(NamedTuple):
-    """Who asks, and for whom."""
-
-    key: ApiKey
-    user: User
-
-
-async def deployment(request: Request) -> Deployment:
+async def deployment_of(request: Request) -> Deployment:
     """Return what all requests share."""
     return request.app.state.deployment
 
 
-Deployed = Annotated[Deployment, Depends(deployment)]
+DeploymentDep = Annotated[Deployment, Depends(deployment_of)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-
-
-def api_key(deployed: Deployed, credentials: Credentials) -> ApiKey:
-    """Return the key of a request; any key at all is refused once it is revoked.
-
-    Raises:
-        Problem: There is no key, or it is not one of ours.
-        LimitError: The key has made as many requests as it may in this minute.
-    """
-    key = deployed.store.keys.find(credentials.credentials) if credentials else None
-    if key is None:
-        detail = "Send an API key of this server as `Authorization: Bearer KEY`."
-        raise Problem(401, detail, {"WWW-Authenticate": "Bearer"})
-    deployed.limiter.admit(key)
-    return key
-
-
-Key = Annotated[ApiKey, Depends(api_key)]
-ForUser = Annotated[
+UserHeader = Annotated[
     str | None,
     Header(
-        alias=NAMED,
+        alias=USER_HEADER,
         description="For whom a tenant's or an admin's key asks, percent-encoded; a user's key needs none.",
         max_length=2048,
     ),
 ]
 
 
-def caller(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:
-    """Return the caller.
-
-    A user's key reaches its own user, whatever the request says.
-
-    Raises:
-        Problem: A tenant's or an admin's key names nobody.
-        FullError: This request writes, and there is no room.
-        UnknownUserError: Nothing is stored of the user yet, and this request only reads.
-    """
-    key = api_key(deployed, credentials)  # A dependency that another has is called in a thread of its own.
-    if request.method == "POST":
-        deployed.store.check_disk()
-    user = _user_of(deployed, key, named, may_be_new=request.method == "POST")
-    return Caller(key, user)
+def api_key(deployment: DeploymentDep, credentials: Credentials) -> ApiKey:
+    """Return the key of a request, which is counted; without a valid key it is refused."""
+    key = deployment.store.keys.find(credentials.credentials) if credentials else None
+    if key is None:
+        detail = "Send an API key of this server as `Authorization: Bearer KEY`."
+        raise Problem(401, detail, {"WWW-Authenticate": "Bearer"})
+    deployment.limiter.admit(key)
+    return key
 
 
-def leaver(deployed: Deployed, credentials: Credentials, named: ForUser = None) -> User:
-    """Return the user whom a key may erase, of whom nothing need be stored any more: erasing twice does no harm.
-
-    Raises:
-        Problem: A tenant's or an admin's key names nobody.
-    """
-    return deployed.store.former_user(_user_id_of(api_key(deployed, credentials), named))
-
-
-def _user_of(deployed: Deployment, key: ApiKey, named: str | None, *, may_be_new: bool) -> User:
-    user_id = _user_id_of(key, named)
+def caller_of(
+    request: Request, deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None
+) -> Caller:
+    """Return the caller; a tenant's or an admin's POST adds a user who is not stored yet."""
+    key = api_key(deployment, credentials)
+    is_write = request.method == "POST"
+    if is_write:
+        deployment.store.check_disk()
+    user_id = user_id_of(key, named)
     try:
-        return deployed.store.user(user_id)
+        return Caller(key, deployment.store.user(user_id))
     except UnknownUserError:
-        if key.role == "user" or not may_be_new:
+        if key.role == "user" or not is_write:
             raise
-        return deployed.store.add_user(user_id)
+        return Caller(key, deployment.store.add_user(user_id))
 
 
-def _user_id_of(key: ApiKey, named: str | None) -> str:
+def paying_caller_of(
+    request: Request, deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None
+) -> Caller:
+    """Return the caller as `caller_of` does, if the key can pay for another call to the LM."""
+    caller = caller_of(request, deployment, credentials, named)
+    deployment.limiter.take(caller.key)
+    return caller
+
+
+def erasable_user_of(deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None) -> User:
+    """Return the user whom a key may erase, stored or not: erasing twice does no harm."""
+    return deployment.store.former_user(user_id_of(api_key(deployment, credentials), named))
+
+
+KeyDep = Annotated[ApiKey, Depends(api_key)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
+PayingCallerDep = Annotated[Caller, Depends(paying_caller_of)]
+ErasableUserDep = Annotated[User, Depends(erasable_user_of)]
+
+
+def user_id_of(key: ApiKey, named: str | None) -> str:
+    """Return the id of the user whom a request is about; a user's key reaches its own user, whatever is named.
+
+    Args:
+        key: The key that asks.
+        named: The header `X-PersonaAgent-User`: percent-encoded UTF-8, which is decoded without loss or refused, so
+            that no two names become one.
+
+    Raises:
+        Problem: A tenant's or an admin's key names no user, or the header is not percent-encoded UTF-8.
+        InputError: No user of this name can be stored.
+    """
     if key.role == "user" and key.user_id is not None:
         return key.user_id
     if not named:
-        raise Problem(403, "Say for whom this is: a tenant's or an admin's key needs the header X-PersonaAgent-User.")
-    return user_of_tenant(key.tenant, user_named(named))
-
-
-Called = Annotated[Caller, Depends(caller)]
-Leaving = Annotated[User, Depends(leaver)]
-
-
-def charged(request: Request, deployed: Deployed, credentials: Credentials, named: ForUser = None) -> Caller:
-    """Return the caller, who can pay for one more call to an LM.
-
-    Raises:
-        LimitError: A limit of the key is reached.
-    """
-    called = caller(request, deployed, credentials, named)
-    deployed.limiter.take(called.key)
-    return called
-
-
-Charged = Annotated[Caller, Depends(charged)]
+        raise Problem(403, f"Say for whom this is: a tenant's or an admin's key needs the header {USER_HEADER}.")
+    if not _ENCODED.fullmatch(named):
+        raise Problem(400, f"{USER_HEADER}: percent-encode the user's id as UTF-8; a % that stands for itself is %25.")
+    try:
+        return user_of_tenant(key.tenant, unquote_to_bytes(named).decode())
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"{USER_HEADER}: percent-encode the user's id as UTF-8.") from error

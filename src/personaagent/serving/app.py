@@ -1,7 +1,6 @@
 """The application: routes, what is opened while it runs, and the page."""
 
 import hashlib
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib import resources
@@ -11,12 +10,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_swagger import patch_fastapi
 
-from . import alignments, chat, interactions, me, memory, personas
+from . import chat, me, memory, personas
 from .configuration import MAX_BODY_BYTES
+from .connections import BoundedBodies, Utf8Paths
 from .deployment import Deployment
-from .named import Utf8Paths
-from .observing import MULTIPROCESS, Metrics, Observed, add_observation
-from .problems import OpenAIError, ProblemDetails, add_problems
+from .observing import Metrics, Observed, add_observation
+from .problems import add_problems
 
 _ABOUT = """Answers as one particular user would want, and learns what that is.
 
@@ -43,7 +42,7 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
             try:
                 yield
             finally:
-                await deployment.drained()
+                await deployment.drain()
 
     app = FastAPI(
         title="PersonaAgent",
@@ -56,7 +55,24 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
         separate_input_output_schemas=False,
     )
     metrics = Metrics()
-    app.add_middleware(Observed, metrics=metrics, most_bytes=MAX_BODY_BYTES)
+    _add_middleware(app, metrics, origins)
+    add_problems(app)
+    app.include_router(chat.router)
+    app.include_router(memory.interactions_router)
+    app.include_router(memory.memory_router)
+    app.include_router(personas.personas_router)
+    app.include_router(personas.alignments_router)
+    app.include_router(me.router)
+    add_observation(app, metrics)
+    add_page(app)
+    patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"persistAuthorization": False})
+    return app
+
+
+def _add_middleware(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None:
+    """Add what each request passes, from the inside out."""
+    app.add_middleware(BoundedBodies, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Observed, metrics=metrics)
     app.add_middleware(Utf8Paths)
     if origins:
         app.add_middleware(
@@ -66,46 +82,9 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
             allow_headers=["*"],
             expose_headers=["X-Request-Id", "Retry-After", "ETag"],
         )
-    add_problems(app)
-    for room in (chat, interactions, memory, personas, alignments, me):
-        app.include_router(room.router)
-    add_observation(app, metrics, shared=MULTIPROCESS in os.environ)
-    add_page(app)
-    patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"persistAuthorization": False})
-    _describe_problems(app)
-    return app
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the form of a problem into the OpenAPI document, where the responses refer to it."""
-    usual = app.openapi
-
-    def openapi() -> dict[str, object]:
-        document = usual()
-        schemas = document["components"]["schemas"]
-        schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
-        openai = OpenAIError.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= {**openai.pop("$defs"), "OpenAIError": openai}
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-_FILES = {"/": "index.html"} | {
-    f"/page/{name}": name
-    for name in (
-        "account.js",
-        "alignments.js",
-        "api.js",
-        "app.js",
-        "ask.js",
-        "dom.js",
-        "memory.js",
-        "persona.js",
-        "style.css",
-    )
-}
+_MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -115,14 +94,14 @@ _POLICY = (
 
 def add_page(app: FastAPI) -> None:
     """Serve the page at `/` and its files under `/page/`; none of them is part of the API."""
-    folder = resources.files(__package__ or "").joinpath("page")
-    for path, name in _FILES.items():
-        app.add_route(path, _serving(name, folder.joinpath(name).read_bytes()), include_in_schema=False)
+    for file in resources.files(__package__ or "").joinpath("page").iterdir():
+        if (media_type := _MEDIA_TYPES.get(file.name.rpartition(".")[2])) is not None:
+            path = "/" if file.name == "index.html" else f"/page/{file.name}"
+            app.add_route(path, _sending(file.read_bytes(), media_type), include_in_schema=False)
 
 
-def _serving(name: str, content: bytes) -> Callable[[Request], Awaitable[Response]]:
+def _sending(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    media_type = _MEDIA_TYPES[name[name.rindex(".") :]]
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": _POLICY,
@@ -131,9 +110,9 @@ def _serving(name: str, content: bytes) -> Callable[[Request], Awaitable[Respons
         "X-Content-Type-Options": "nosniff",
     }
 
-    async def serve(request: Request) -> Response:
+    async def send(request: Request) -> Response:
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=media_type, headers=headers)
 
-    return serve
+    return send

@@ -1,15 +1,173 @@
-"""What OpenAI's API answers with."""
+"""OpenAI's chat completions: what requests say, and what they are answered with."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..data.errors import AnswerError
-from .question import Answer
+from ..programs.quoting import quoted_block
+from .answering import Answer
+from .configuration import MAX_TEXT
+from .problems import Problem
 
 MODEL = "personaagent"
+MOST_CHARACTERS = 12_000
+"""Of a conversation that are shown with its last question: some 3,000 tokens. The newest messages are kept."""
+_ALWAYS_SHOWN = ("system", "developer")
+"""Roles whose messages are kept however old they are: they say how to answer."""
+_PLACEHOLDERS = {"image_url": "[an image]", "input_audio": "[a recording]", "file": "[a file]"}
+_CHORE = re.compile(r"\b(title|tags?|follow[- ]?ups?|summar\w+|emoji|search quer\w+|autocomplet\w+)\b", re.IGNORECASE)
+_CHAT = re.compile(
+    r"<chat_history>|\b(chat|conversation) history\b|^\W*(user|assistant|human|ai):", re.IGNORECASE | re.MULTILINE
+)
+_OF_THE_CHAT = re.compile(
+    r"\b(title|name|summary|tags)\b[^.\n]{0,40}\b(chat|conversation|dialog(ue)?)\b", re.IGNORECASE
+)
+_CHORE_CHARACTERS = 400
+"""In which a chore says what it is."""
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+
+
+class Part(BaseModel):
+    """A part of a message; what is no text is shown as that it was there."""
+
+    type: str = Field(max_length=100)
+    text: Text | None = None
+    refusal: Text | None = None
+
+    @property
+    def words(self) -> str:
+        """What it says."""
+        return self.text or self.refusal or ""
+
+
+class Function(BaseModel):
+    """What a tool was asked."""
+
+    name: str = Field(default="", max_length=200)
+    arguments: Text = ""
+
+
+class ToolCall(BaseModel):
+    """A tool that the assistant asked for."""
+
+    function: Function = Function()
+
+
+class Message(BaseModel):
+    """A message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | list[Part] | None = None
+    refusal: Text | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    @property
+    def words(self) -> str:
+        """What it says in text."""
+        if isinstance(self.content, list):
+            return "\n".join(part.words for part in self.content if part.words)
+        return self.content or self.refusal or ""
+
+    @property
+    def shown(self) -> str:
+        """What it says, and what else there was."""
+        parts = self.content if isinstance(self.content, list) else ()
+        others = [_PLACEHOLDERS.get(part.type, f"[{part.type}]") for part in parts if not part.words]
+        calls = [f"[asked {call.function.name}({call.function.arguments})]" for call in self.tool_calls or ()]
+        return "\n".join(part for part in (self.words, *others, *calls) if part)
+
+
+class StreamOptions(BaseModel):
+    """What a stream has besides the answer."""
+
+    include_usage: bool = False
+
+
+class JsonSchema(BaseModel):
+    """The form that a client wants."""
+
+    schema_: dict[str, object] = Field(alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """OpenAI's `response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class ChatRequest(BaseModel):
+    """A request for an answer. Settings of OpenAI's that are not named here are taken and have no effect."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"model": MODEL, "messages": [{"role": "user", "content": "A film for tonight?"}]}]
+        },
+    )
+
+    model: str = Field(max_length=100, description="`personaagent`, or `personaagent/TASK` for an answer in its form.")
+    messages: list[Message] = Field(
+        min_length=1, description="The user's last message is the question, and all that is remembered."
+    )
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+    store: bool | None = Field(default=None, description="false: answer without memory, and remember nothing.")
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the stream is to end with the tokens used."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def wanted_schema(self) -> str:
+        """The JSON schema that the answer must satisfy; empty if it may be any text."""
+        wanted = self.response_format
+        if wanted is None or wanted.type == "text":
+            return ""
+        if wanted.json_schema is None:
+            return json.dumps({"type": "object"})
+        return json.dumps(wanted.json_schema.schema_, sort_keys=True)
+
+    def question(self) -> tuple[str, str]:
+        """Return the last message of the user, which is the question, and the rest as a conversation.
+
+        Raises:
+            Problem: There is none, or it says nothing in text.
+        """
+        of_user = [place for place, message in enumerate(self.messages) if message.role == "user"]
+        if not of_user:
+            raise Problem(400, "messages: one must be the user's.")
+        asked = self.messages[of_user[-1]]
+        if not asked.words.strip():
+            raise Problem(400, "messages: the user's last one must say something in text: nothing else is read.")
+        return asked.words, _conversation([*self.messages[: of_user[-1]], *self.messages[of_user[-1] + 1 :]])
+
+
+def _conversation(messages: Sequence[Message]) -> str:
+    """Return the messages, quoted, oldest first: as many of the newest as fit into `MOST_CHARACTERS`."""
+    quoted = [(message, f"{message.role}:\n{quoted_block(message.shown)}") for message in messages if message.shown]
+    left = MOST_CHARACTERS - sum(len(text) for message, text in quoted if message.role in _ALWAYS_SHOWN)
+    kept: list[str] = []
+    for message, text in reversed(quoted):
+        if message.role not in _ALWAYS_SHOWN:
+            left -= len(text)
+            if left < 0:
+                continue
+        kept.append(text)
+    return "\n".join(reversed(kept))
+
+
+def is_chore(query: str) -> bool:
+    """Return whether a client asks for something of its own, such as a title for the chat: no memory of the user."""
+    head = query[:_CHORE_CHARACTERS]
+    return bool(_CHORE.search(head) and _CHAT.search(query)) or bool(_OF_THE_CHAT.search(head))
 
 
 class Usage(BaseModel):
@@ -74,17 +232,17 @@ class ModelList(BaseModel):
 
 def completion_of(answer: Answer, model: str) -> ChatCompletion:
     """Return an answer in OpenAI's form."""
-    one = answer.interaction
+    exchange = answer.interaction
     prompt, completion = answer.spend.prompt_tokens, answer.spend.completion_tokens
     return ChatCompletion(
-        id=f"chatcmpl-{one.interaction_id}",
-        created=int(one.at.timestamp()) if one.at else 0,
+        id=f"chatcmpl-{exchange.interaction_id}",
+        created=int(exchange.at.timestamp()) if exchange.at else 0,
         model=model,
-        choices=[Choice(message=SaidMessage(content=one.response or ""))],
+        choices=[Choice(message=SaidMessage(content=exchange.response or ""))],
         usage=Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion),
         personaagent=Origin(
-            interaction_id=one.interaction_id,
-            persona_version=one.persona_version,
+            interaction_id=exchange.interaction_id,
+            persona_version=exchange.persona_version,
             remembered=answer.remembered,
             without_memory=answer.without_memory,
         ),
@@ -107,25 +265,25 @@ class Chunks:
             "created": int(datetime.now(UTC).timestamp()),
             "model": model,
         }
-        self._said = ""
+        self._sent = ""
 
     def of(self, piece: str) -> Iterator[dict[str, Any]]:
-        """Yield a piece of the answer, and before the first who says it."""
-        if not self._said:
+        """Yield a piece of the answer, and before the first the role of the assistant."""
+        if not self._sent:
             yield self._chunk({"role": "assistant", "content": ""})
-        self._said += piece
+        self._sent += piece
         yield self._chunk({"content": piece})
 
     def rest(self, answer: Answer, *, with_usage: bool) -> Iterator[dict[str, Any]]:
-        """Yield what was not said yet, and the end.
+        """Yield what was not sent yet, and the end.
 
         Raises:
-            AnswerError: What was said is not how the answer begins.
+            AnswerError: What was sent is not how the answer begins.
         """
         whole = answer.interaction.response or ""
-        if not whole.startswith(self._said):
+        if not whole.startswith(self._sent):
             raise AnswerError("the answer was written anew while it was sent")
-        yield from self.of(whole[len(self._said) :]) if whole != self._said else ()
+        yield from self.of(whole[len(self._sent) :]) if whole != self._sent else ()
         completion = completion_of(answer, self._model).model_dump(mode="json")
         origin = {"personaagent": completion["personaagent"]}
         yield {**self._chunk({}, "stop"), **origin}

@@ -1,8 +1,6 @@
-"""How a server answers and learns."""
+"""How a server answers and learns, and what its requests may hold."""
 
-from pathlib import Path
-
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from ..data.api_key import KeyLimits
 from ..data.call import ANSWER_SECONDS
@@ -12,6 +10,13 @@ from ..programs import AgentSettings
 MAX_BODY_BYTES = 1_048_576
 MAX_TEXT = 100_000
 """Characters of one text in a request."""
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that prometheus_client reads, where several workers are counted together."""
+
+
+def body_config(**example: JsonValue) -> ConfigDict:
+    """Return the pydantic settings of a request's body: unknown fields are refused, and the document has an example."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
 
 
 class Serving(Noun):
@@ -21,11 +26,7 @@ class Serving(Noun):
     """Ground truths that a user must have given since the last alignment before the next one begins; 0 for never."""
     n: int = Field(default=3, ge=1)
     """Interactions in an alignment batch."""
-    alignments_at_once: int = Field(default=1, ge=1)
-    """Of all users, in this process."""
     agent: AgentSettings = AgentSettings()
-    certificate: Path | None = None
-    """A certificate of one's own, which goes before those of the package."""
     alone: bool = True
     """Whether no other process serves the same store."""
     limits: KeyLimits = KeyLimits(requests_per_minute=6_000)
@@ -37,4 +38,4 @@ class Serving(Noun):
     answer_seconds: float = Field(default=2 * ANSWER_SECONDS, gt=0)
     """How long an answer may take in all, its calls to the LM and their repetitions together."""
     trace_share: float = Field(default=0.0, ge=0, le=1)
-    """How many of the answers are traced to MLflow; see `tracing`."""
+    """How many of the answers are traced to MLflow; see `observing`."""

@@ -1,4 +1,4 @@
-"""Connections: how many there are, how long the head of a request may be, and how long it may take to come.
+"""What is refused before it is looked at who asks: heads and bodies that are long or late, paths that are not UTF-8.
 
 uvicorn bounds the size of a head where h11 reads it, and the time between two requests. It waits without end for the
 first request of a connection, and for the rest of a head.
@@ -6,8 +6,13 @@ first request of a connection, and for the rest of a head.
 
 import asyncio
 from typing import cast
+from urllib.parse import unquote_to_bytes
 
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from .problems import Problem, problem_response
 
 HEAD_BYTES = 16_384
 """Of the request line and the headers together."""
@@ -15,33 +20,37 @@ HEAD_SECONDS = 10.0
 """From the opening of a connection, or the last answer, to the end of the next head."""
 MOST_CONNECTIONS = 512
 """Of one process; most systems let one have 1,024 files and connections open."""
+_BODY_SECONDS = 30.0
+"""From the end of a request's head to the end of its body."""
+_DISCARDED = 16
+"""Times as many bytes as a request may have are read before its answer: a client that still sends would not see it."""
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol over h11, which lets no connection do nothing for long.
+    """uvicorn's protocol over h11, which closes connections that have sent no request for a while.
 
-    Where as many connections are open as may be (`limit_concurrency`), one more takes the place of the one that has
+    Where as many connections are open as may be (`limit_concurrency`), a new one takes the place of the one that has
     been without a request for the longest time. If all have a request, uvicorn answers 503.
     """
 
-    _late: asyncio.TimerHandle | None = None
+    _head_timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, and wait for its first head."""
+        """Wait for the first head; close another connection if there are too many."""
         super().connection_made(transport)
-        self._wait_for_head()
+        self._start_head_timeout()
         most = self.limit_concurrency
         if most is not None and len(self.connections) >= most:
-            self._make_room()
+            self._close_longest_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
-        self._wait_no_longer()
+        self._stop_head_timeout()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
         """Wait for the next head."""
-        self._wait_for_head()
+        self._start_head_timeout()
         super().on_response_complete()
 
     @property
@@ -50,22 +59,104 @@ class BoundedProtocol(H11Protocol):
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return cycle is None or cycle.response_complete
 
-    def _wait_for_head(self) -> None:
-        self._wait_no_longer()
-        self._late = self.loop.call_later(HEAD_SECONDS, self._close_if_idle)
+    def _start_head_timeout(self) -> None:
+        self._stop_head_timeout()
+        self._head_timeout = self.loop.call_later(HEAD_SECONDS, self._close_if_idle)
 
-    def _wait_no_longer(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
+    def _stop_head_timeout(self) -> None:
+        if self._head_timeout is not None:
+            self._head_timeout.cancel()
 
     def _close_if_idle(self) -> None:
         if self.is_idle:
             self.transport.abort()
 
-    def _make_room(self) -> None:
-        others = (cast("BoundedProtocol", one) for one in self.connections if one is not self)
-        idle = [one for one in others if one.is_idle and one._late is not None]
+    def _close_longest_idle(self) -> None:
+        others = (cast("BoundedProtocol", other) for other in self.connections if other is not self)
+        idle = [
+            (other._head_timeout.when(), other) for other in others if other.is_idle and other._head_timeout is not None
+        ]
         if idle:
-            longest = min(idle, key=lambda one: one._late.when() if one._late else 0.0)
+            _, longest = min(idle, key=lambda timed: timed[0])
             self.connections.discard(longest)
             longest.transport.abort()
+
+
+class BoundedBodies:
+    """Middleware that refuses bodies of more than `most_bytes`, and those that take too long to come."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app, self._most_bytes = app, most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, self._most_bytes)
+
+        async def send_unless_refused(message: Message) -> None:
+            if body.refusal is None:
+                await send(message)
+
+        await self._app(scope, body.receive, send_unless_refused)
+        if body.refusal is not None:
+            await problem_response(Request(scope), body.refusal)(scope, receive, send)
+
+
+class _Body:
+    """The body of a request as it comes."""
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive, self._most_bytes = receive, most_bytes
+        self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
+        self._read, self._is_whole = 0, False
+        self.refusal: Problem | None = None
+
+    async def receive(self) -> Message:
+        """Return the next part, or what the server says after all of them."""
+        if self._is_whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._next()
+                while self._most_bytes < self._read <= _DISCARDED * self._most_bytes and message.get("more_body"):
+                    message = await self._next()
+        except TimeoutError:
+            return self._refuse(408, f"The body of a request must come within {_BODY_SECONDS:g} s.")
+        if self._read > self._most_bytes:
+            return self._refuse(413, f"A request may have {self._most_bytes:,} bytes: send less at a time.")
+        self._is_whole = not message.get("more_body")
+        return message
+
+    def _refuse(self, status: int, detail: str) -> Message:
+        self.refusal = Problem(status, detail, {"Connection": "close"})
+        return {"type": "http.disconnect"}
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        return message
+
+
+class Utf8Paths:
+    """Middleware that refuses paths that are not UTF-8: decoded with losses, two could name one interaction."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and not _is_utf8(scope.get("raw_path") or b""):
+            problem = Problem(400, "The path is not percent-encoded UTF-8.")
+            await problem_response(Request(scope), problem)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_utf8(raw_path: bytes) -> bool:
+    try:
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import dspy
+from cachetools import LRUCache
 
 from ..certificates import Certificates
 from ..data.alignment import Spend
@@ -19,34 +20,38 @@ from ..data.errors import PersonaAgentError, StorageError, UnknownUserError
 from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
-from ..erasure import erase, finish_erasures
+from ..erasure import Receipt, erase, finish_erasures, unfinished
 from ..journal import AGENT, OpenRun
 from ..journal.budget import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
+from ..personas import live_persona, program
 from ..programs.cancelling import cancellation_here
 from ..programs.pieces import telling
 from ..programs.scope import within
 from ..programs.spend import measure
-from .erasing import Erasures, finishing
-from .idempotency import claim_here
+from .answering import Answer, AnswerPool, Caller, FairSemaphore, Question, retrieve_exception
+from .claims import was_begun_before
 from .learning import Learner
 from .limits import Limiter
-from .others import NoOthers, Others, worker_name
-from .question import Answer, Question, taken
-from .tracing import AnswerTracker
-from .turns import Turns
-from .under_way import UnderWay
+from .observing import AnswerTracker
+from .workers import Workers
 
 if TYPE_CHECKING:
-    from ..erasure import Receipt
     from ..home import Home
     from ..programs import PersonaAgent
-    from .access import Caller
     from .configuration import Serving
 
 _PROGRAMS = 2_000
 """Programs that are kept ready; one takes about 50 kB."""
 _EXPORTS_AT_ONCE = 16
+_ERASURES_AT_ONCE = 4
+_GRACE_SECONDS = 10.0
+"""How long an erasure waits for answers, and for alignments, of its user."""
+_ERASURE_SECONDS = 20.0
+"""How long the response to an erasure waits for a service that does not answer; the erasure goes on."""
+FIRST_RETRY_SECONDS = 5.0
+"""How soon erasures that could not be finished are tried again; later, less and less often."""
+_LAST_RETRY_SECONDS = 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +66,7 @@ class Deployment:
         mirror: Copies a user's new persona versions to MLflow.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
+        certificates: Say which changes of a persona go live at once; by default those of the package.
     """
 
     def __init__(
@@ -71,21 +77,22 @@ class Deployment:
         *,
         mirror: Callable[[User], object] = lambda _user: None,
         trace: Callable[[str], AbstractContextManager[None]] = lambda _interaction_id: nullcontext(),
-        erase: "Callable[[str], Receipt]",
+        erase: Callable[[str], Receipt],
+        certificates: Certificates | None = None,
     ) -> None:
         self.store, self.run, self.serving = store, run, serving
-        self._trace = trace
+        self._trace, self._erase = trace, erase
         self.limiter = Limiter(store.usage, serving.limits, least=run.least_worst_case)
         run.refuse_unpaid_calls()
         store.most_bytes_of_user = serving.user_bytes
-        self.others: Others = NoOthers() if serving.alone else store
-        certificates = Certificates(store, [serving.certificate] if serving.certificate else ())
-        self.learner = Learner(run, serving, mirror, self.others, self.limiter, certificates)
+        self.workers = Workers(store, alone=serving.alone)
+        certificates = certificates or Certificates(store)
+        self.learner = Learner(run, serving, mirror, self.workers, self.limiter, certificates)
         self.is_draining = False
-        self.exports = Turns(_EXPORTS_AT_ONCE)
-        self._under_way = UnderWay(self._answered, serving.answer_seconds)
-        self._erasures = Erasures(store, self.learner, self._under_way, erase)
-        self._programs: OrderedDict[tuple[str, datetime, int, str], PersonaAgent] = OrderedDict()
+        self.exports = FairSemaphore(_EXPORTS_AT_ONCE)
+        self._pool = AnswerPool(self._answer, serving.answer_seconds)
+        self._erasing = ThreadPoolExecutor(_ERASURES_AT_ONCE, thread_name_prefix="erasure")
+        self._programs: LRUCache[tuple[str, datetime, int, str], PersonaAgent] = LRUCache(_PROGRAMS)
         self._first_personas: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
@@ -94,10 +101,10 @@ class Deployment:
         """The model that answers."""
         return self.run.lms[AGENT].model
 
-    async def answer(self, caller: "Caller", question: Question) -> Answer:
+    async def answer(self, caller: Caller, question: Question) -> Answer:
         """Answer under the live persona and store the exchange, which the next question can recall.
 
-        Cancelled while it waits for its turn, it is not begun. Cancelled later, it makes no further call to the LM, and
+        Cancelled while it waits for a thread, it is not begun. Cancelled later, it makes no further call to the LM, and
         is stored only if it needs none.
 
         Args:
@@ -112,37 +119,34 @@ class Deployment:
             StorageError: The exchange could not be stored.
             ErasedUserError: The user is being erased, or was meanwhile.
         """
-        claim = claim_here()
-        if claim is not None and claim.was_begun:
-            known = await self._known(caller.user, question.interaction_id)
-            if known is not None:
-                return known
-        return await self._under_way.answer(caller, question)
+        if was_begun_before() and (known := await self._known(caller.user, question.interaction_id)) is not None:
+            return known
+        return await self._pool.answer(caller, question)
 
     async def _known(self, user: User, interaction_id: str) -> Answer | None:
         """Return the answer to a question that was sent before, whether it is under way or stored; None if neither."""
-        if (begun := self._under_way.find(user.key, interaction_id)) is not None:
-            answering = asyncio.wrap_future(begun)
-            answering.add_done_callback(taken)
+        if (running := self._pool.find(user.key, interaction_id)) is not None:
+            answering = asyncio.wrap_future(running)
+            answering.add_done_callback(retrieve_exception)
             return await asyncio.shield(answering)
         stored = await asyncio.to_thread(user.interactions.among, [interaction_id])
         return Answer(stored[interaction_id], Spend()) if interaction_id in stored else None
 
-    def _answered(self, caller: "Caller", question: Question) -> Answer:
+    def _answer(self, caller: Caller, question: Question) -> Answer:
         try:
             with paid_by(self.limiter.payer(caller.key)):
                 caller.user.interactions.check_quota()  # What would not be stored is not paid for.
-                return self._remembered(caller.user, question)
+                return self._answer_and_store(caller.user, question)
         except UnknownUserError:
             # The user was erased meanwhile, and the index may have been brought up to date with what was stored before.
             with suppress(PersonaAgentError):
                 self.store.people.erase_episodes(caller.user.key)
             raise
 
-    def _remembered(self, user: User, question: Question) -> Answer:
+    def _answer_and_store(self, user: User, question: Question) -> Answer:
         interaction_id = question.interaction_id
-        place = within(f"request {interaction_id}", user_key=user.key)
-        with measure() as meter, self.run.inside(), place, self._trace(interaction_id), telling(question.tell):
+        scope = within(f"request {interaction_id}", user_key=user.key)
+        with measure() as meter, self.run.inside(), scope, self._trace(interaction_id), telling(question.on_piece):
             prediction, without_memory = self._predict(user, question)
         exchange = Interaction(
             interaction_id=interaction_id,
@@ -151,7 +155,7 @@ class Deployment:
             persona_version=prediction.persona_version,
             at=datetime.now(UTC),
             task=question.task.name,
-            metadata={} if without_memory else self._said(prediction),
+            metadata={} if without_memory else self._evidence(prediction),
         )
         if not question.remembered:
             return Answer(exchange, meter.spend, remembered=False, without_memory=True)
@@ -161,66 +165,67 @@ class Deployment:
             user.interactions.index_added([stored])
         return Answer(stored, meter.spend, without_memory=without_memory)
 
-    def _said(self, prediction: dspy.Prediction) -> dict[str, Any]:
-        """Return what a later alignment needs to take the answer for a simulation."""
-        said: dict[str, Any] = {SERVED_BY: self.lm}
+    def _evidence(self, prediction: dspy.Prediction) -> dict[str, Any]:
+        """Return what a later alignment needs to use the answer in place of a simulation."""
+        evidence: dict[str, Any] = {SERVED_BY: self.lm}
         if prediction.lm_probabilities is not None:
-            said[LM_PROBABILITIES] = dict(prediction.lm_probabilities)
-        return said
-
-    async def erase(self, user: User) -> "Receipt":
-        """Remove a user with every trace; what is under way for the user may end first, but not for long."""
-        with self._under_way.none_of(user.key):
-            with self._guard:
-                for known in [one for one in self._programs if one[0] == user.key]:
-                    del self._programs[known]
-            return await self._erasures.erase(user)
-
-    async def drained(self) -> None:
-        """Stop the alignments, and cut off what is under way still."""
-        self.is_draining = True
-        await self.learner.stop()
-        await asyncio.to_thread(self._under_way.close)
+            evidence[LM_PROBABILITIES] = dict(prediction.lm_probabilities)
+        return evidence
 
     def _predict(self, user: User, question: Question) -> tuple[dspy.Prediction, bool]:
-        """Answer; if the index of episodes cannot be reached, with the persona alone, and say so."""
+        """Return the prediction, and whether it was made without memory, since the index could not be reached."""
         agent = self._agent(user, question.task)
         if question.remembered:
             try:
                 return agent(query=question.query, context=question.context), False
             except StorageError as error:
                 _log.warning("user %s: answered without memory: %s", user.key, type(error).__name__)
-        forgetful = agent.without_memory()
-        return forgetful(query=question.query, context=question.context), True
+        return agent.without_memory()(query=question.query, context=question.context), True
 
     def _agent(self, user: User, task: Task) -> "PersonaAgent":
         """Return the program of the live version, which may have changed since the last request."""
-        from ..personas import live_persona, program
-
         version = user.personas.live
         if version is None:
-            with self._first_persona(user):
+            with self._guard:
+                lock = self._first_personas.setdefault(user.key, threading.Lock())
+            with lock, self.workers.lock(f"first persona of {user.key}"):
                 version = live_persona(user, self.serving.agent)
         name = (user.key, version.at, version.number, task.name)  # Erased and made anew, users count from 1 again.
         with self._guard:
-            known = self._programs.get(name)
-            if known is not None:
-                self._programs.move_to_end(name)
-                return known
-        made = program(user, version, task, self.serving.agent)
-        with self._guard:
-            self._programs[name] = made
-            while len(self._programs) > _PROGRAMS:
-                self._programs.popitem(last=False)
-        return made
+            agent = self._programs.get(name)
+        if agent is None:
+            agent = program(user, version, task, self.serving.agent)
+            with self._guard:
+                self._programs[name] = agent
+        return agent
 
-    @contextmanager
-    def _first_persona(self, user: User) -> Generator[None]:
-        """Let nobody else make the user's first persona meanwhile, neither here nor in another process."""
-        with self._guard:
-            here = self._first_personas.setdefault(user.key, threading.Lock())
-        with here, self.others.alone(f"first persona of {user.key}"):
-            yield
+    async def erase(self, user: User) -> Receipt:
+        """Note that a user is to be erased, then remove every trace; see `people.erase`.
+
+        The user's alignments and answers may end within a few seconds. What goes on longer is cut off and not stored.
+        """
+        loop = asyncio.get_running_loop()
+        with self._pool.refusing(user.key):
+            with self._guard:
+                for name in [name for name in self._programs if name[0] == user.key]:
+                    del self._programs[name]
+            await asyncio.to_thread(self.store.people.tombstones.add, user.key)
+            try:
+                await asyncio.wait_for(self.learner.stop(user), _GRACE_SECONDS)
+            except TimeoutError:
+                _log.warning("user %s: erased while an alignment goes on", user.key)
+            await loop.run_in_executor(self._erasing, self._pool.end, user.key, _GRACE_SECONDS)
+            erasing = loop.run_in_executor(self._erasing, self._erase, user.user_id)
+            try:
+                return await asyncio.wait_for(asyncio.shield(erasing), _ERASURE_SECONDS)
+            except TimeoutError:
+                return unfinished(user.key)
+
+    async def drain(self) -> None:
+        """Stop the alignments, and cut off what is under way still."""
+        self.is_draining = True
+        await self.learner.stop()
+        await asyncio.to_thread(self._pool.close)
 
 
 @contextmanager
@@ -231,15 +236,29 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
         deployment = Deployment(
             home.store,
             run,
-            serving.model_copy(update={"certificate": home.settings.certificate}),
+            serving,
             mirror=home.mirror,
             trace=tracker.trace,
             erase=partial(erase, home),
+            certificates=home.certificates,
         )
-        with deployment.others.kept(worker_name(run.run_id)), finishing(partial(_is_erasing, home)):
-            yield deployment
+        over = threading.Event()
+        finishing = threading.Thread(target=_finish_erasures, args=(home, over), name="erasing", daemon=True)
+        with deployment.workers.registered(run.run_id):
+            finishing.start()
+            try:
+                yield deployment
+            finally:
+                over.set()  # The thread may wait for a service: it ends with the process, and another goes on.
 
 
-def _is_erasing(home: "Home") -> bool:
-    """Go on with erasures, and return whether something is left."""
-    return any(receipt.left for receipt in finish_erasures(home))
+def _finish_erasures(home: "Home", over: threading.Event) -> None:
+    """Go on with erasures until the server stops: the longer they cannot be finished, the less often."""
+    wait = FIRST_RETRY_SECONDS
+    while not over.wait(wait):
+        try:
+            is_left = any(receipt.left for receipt in finish_erasures(home))
+        except PersonaAgentError as error:
+            _log.warning("erasures are not finished: %s", type(error).__name__)
+            is_left = True
+        wait = min(2 * wait, _LAST_RETRY_SECONDS) if is_left else FIRST_RETRY_SECONDS

@@ -15,47 +15,46 @@ from ..data.store import User
 from ..journal import LOSS, REVISION, OpenRun
 from ..journal.budget import paid_by
 from ..optimizers import PersonaAlignment
-from .due import AlignmentPolicy, EveryN
-from .idempotency import claim_here, new_id
+from ..personas import aalign
+from .answering import Caller, FairSemaphore
+from .claims import new_id, was_begun_before
 from .limits import Limiter
-from .others import Others, is_alive
-from .problems import explained
-from .turns import Turns
+from .problems import problem_of
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..certificates import Certificates
-    from ..data.api_key import ApiKey
-    from .access import Caller
     from .configuration import Serving
 
 MOST_OPEN = 4
 """Alignments of one user that may wait or go on at once, if they were asked for."""
 
-_LOOK_SECONDS = 0.5
-"""How often a process looks whether an alignment of its own may begin, or was cancelled by another."""
-_LOOKS = 20
+_AT_ONCE = 1
+"""Alignments of all users, in this process."""
+_POLL_SECONDS = 0.5
+"""How often a worker looks whether an alignment of its own may begin, or was cancelled by another."""
+_CANCELLATION_POLLS = 20
 """How often the other looks whether it has ended."""
 _LATER_SECONDS = 30
 """When an alignment that finds too many others may be asked for again."""
 
 _MIRRORED_AT_ONCE = 2
 """In threads that do nothing else: when MLflow hangs, only they wait for it."""
-_SETTLES_AGAIN_SECONDS = 1.0
+_STORE_RETRY_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class Learner:
-    """Begins, follows and ends the alignments of one process.
+    """Begins, follows and ends the alignments of one process. Each is a `Job` in the store, where all workers see it.
 
     Args:
         run: The run that pays.
-        serving: How many at once, with how large a batch, how often.
+        serving: How often, with how large a batch.
         mirror: Copies a user's new persona versions elsewhere.
-        others: The other processes of this server.
+        workers: The processes that align.
         limiter: Says what the key may use for which an alignment is made.
         certificates: Say which changes go live at once.
-        policy: When a user is aligned without being asked; by default as `serving` says.
     """
 
     def __init__(
@@ -63,64 +62,104 @@ class Learner:
         run: OpenRun,
         serving: "Serving",
         mirror: Callable[[User], object],
-        others: Others,
+        workers: Workers,
         limiter: Limiter,
-        certificates: "Certificates | None" = None,
-        policy: AlignmentPolicy | None = None,
+        certificates: "Certificates",
     ) -> None:
-        self._run, self._serving, self._mirror, self._others = run, serving, mirror, others
+        self._run, self._serving, self._mirror, self._workers = run, serving, mirror, workers
         self._limiter, self._certificates = limiter, certificates
-        self._policy = policy or EveryN(serving.align_every)
-        self._turns = Turns(serving.alignments_at_once)
+        self._slots = FairSemaphore(_AT_ONCE)
         self._mirroring = ThreadPoolExecutor(_MIRRORED_AT_ONCE, thread_name_prefix="mirror")
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._taking = threading.Lock()
+        self._changing = threading.Lock()
 
-    async def notice(self, caller: "Caller") -> Job | None:
-        """Begin an alignment if one is due, since the user has said something new, and the caller's key can pay."""
-        if self._is_busy(caller.user):
-            return None
-        job = await asyncio.to_thread(self._new_if_due, caller)
-        return job and self._begun(caller, job)
+    async def begin_if_due(self, caller: Caller) -> None:
+        """Begin an alignment if the user has given enough new ground truths, and the caller's key can pay."""
+        if any(key == caller.user.key for key, _ in self._tasks):
+            return
+        if (job := await asyncio.to_thread(self._new_job_if_due, caller)) is not None:
+            self._begin(caller, job)
 
-    async def begin(self, caller: "Caller", reason: str, n: int | None = None, iterations: int = 1) -> Job:
-        """Begin an alignment, which waits until the user's earlier ones are over, here and elsewhere; return it.
+    async def begin(self, caller: Caller, reason: str, n: int | None = None, iterations: int = 1) -> Job:
+        """Begin an alignment, which waits until the user's earlier ones are over, in any worker; return it.
 
         Raises:
             LimitError: As many as may be (`MOST_OPEN`) wait or go on already.
         """
-        claim = claim_here()
-        if claim is not None and claim.was_begun:
+        if was_begun_before():
             known = {job.job_id: job for job in await asyncio.to_thread(caller.user.jobs.all)}
             if new_id(16) in known:
                 return known[new_id(16)]
-        return self._begun(caller, await asyncio.to_thread(self._new_if_room, caller, reason, n, iterations))
+        return self._begin(caller, await asyncio.to_thread(self._new_job_if_room, caller, reason, n, iterations))
 
-    def _new_if_due(self, caller: "Caller") -> Job | None:
-        # What one process begins here, another sees when its turn comes: so it is paid once.
-        with self._others.alone(f"what is due for {caller.user.key}"):
-            reason = self._policy.due(caller.user)
-            return None if reason is None or not self._can_pay(caller.key) else self._new(caller, reason)
+    async def cancel(self, user: User, job: Job) -> Job:
+        """End an alignment before its time, in whichever worker it is, and return it as it stands then."""
+        if (task := self._tasks.get((user.key, job.job_id))) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return await asyncio.to_thread(user.jobs.get, job.job_id)
+        await asyncio.to_thread(self._request_cancellation, user, job)
+        for _ in range(_CANCELLATION_POLLS):
+            await asyncio.sleep(_POLL_SECONDS)
+            if (job := await asyncio.to_thread(user.jobs.get, job.job_id)).is_over:
+                break
+        return job
 
-    def _can_pay(self, key: "ApiKey") -> bool:
-        try:
-            self._limiter.check(key)
-        except LimitError:
-            return False
-        return True
+    async def stop(self, user: User | None = None) -> None:
+        """End the alignments of a user, in whichever workers they are, or all of this worker's."""
+        if user is not None:
+            unfinished = [job for job in await asyncio.to_thread(user.jobs.all) if not job.is_over]
+            elsewhere = [job for job in unfinished if not self.is_here(user, job)]
+            for job in elsewhere:
+                if await asyncio.to_thread(self.is_under_way, user, job):
+                    await self.cancel(user, job)
+        tasks = [task for (key, _), task in self._tasks.items() if user is None or key == user.key]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _new_if_room(self, caller: "Caller", reason: str, n: int | None, iterations: int) -> Job:
-        with self._turn_of(caller.user):
-            under_way = [job for job in caller.user.jobs.all() if not job.is_over and self._may_go_on(job)]
+    def is_here(self, user: User, job: Job) -> bool:
+        """Return whether a job is under way in this worker."""
+        return (user.key, job.job_id) in self._tasks
+
+    def is_under_way(self, user: User, job: Job) -> bool:
+        """Return whether a job is under way in this worker, or in another that is alive."""
+        return self.is_here(user, job) or self._workers.is_alive(job.worker)
+
+    def _new_job_if_due(self, caller: Caller) -> Job | None:
+        # What one worker begins here, another sees when it has the lock: so it is paid once.
+        with self._workers.lock(f"what is due for {caller.user.key}"):
+            reason = self._why_due(caller.user)
+            if reason is None:
+                return None
+            try:
+                self._limiter.check(caller.key)
+            except LimitError:
+                return None
+            return self._new_job(caller, reason)
+
+    def _why_due(self, user: User) -> str | None:
+        """Return why a user's persona is to be aligned now; None if it is not.
+
+        An alignment that failed counts too: begun again, it would fail again and be paid again.
+        """
+        if self._serving.align_every == 0:
+            return None
+        new = user.interactions.known - max((job.known for job in user.jobs.all()), default=0)
+        return f"{new} ground truths are new" if new >= self._serving.align_every else None
+
+    def _new_job_if_room(self, caller: Caller, reason: str, n: int | None, iterations: int) -> Job:
+        with self._changing_jobs_of(caller.user):
+            unfinished = [job for job in caller.user.jobs.all() if not job.is_over]
+            under_way = [
+                job for job in unfinished if job.worker == self._run.run_id or self._workers.is_alive(job.worker)
+            ]
             if len(under_way) >= MOST_OPEN:
                 detail = f"{len(under_way)} alignments of this user wait or are under way: cancel one, or wait for one"
                 raise LimitError(_LATER_SECONDS, detail)
-            return self._new(caller, reason, n, iterations)
+            return self._new_job(caller, reason, n, iterations)
 
-    def _may_go_on(self, job: Job) -> bool:
-        return job.worker == self._run.run_id or is_alive(self._others, job.worker)
-
-    def _new(self, caller: "Caller", reason: str, n: int | None = None, iterations: int = 1) -> Job:
+    def _new_job(self, caller: Caller, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         job = Job(
             job_id=new_id(16),
             reason=reason,
@@ -133,128 +172,42 @@ class Learner:
         )
         return caller.user.jobs.put(job)
 
-    def _begun(self, caller: "Caller", job: Job) -> Job:
+    def _begin(self, caller: Caller, job: Job) -> Job:
         user, name = caller.user, (caller.user.key, job.job_id)
         with paid_by(self._limiter.payer(caller.key)):
             self._tasks[name] = task = asyncio.create_task(self._align(user, job))
         task.add_done_callback(lambda _task: self._tasks.pop(name, None))
         if not self._serving.alone:
-            heeding = asyncio.create_task(self._heed(user, job, task))
-            task.add_done_callback(lambda _task: heeding.cancel())
+            watching = asyncio.create_task(self._cancel_when_requested(user, job, task))
+            task.add_done_callback(lambda _task: watching.cancel())
         return job
-
-    async def _heed(self, user: User, job: Job, task: "asyncio.Task[None]") -> None:
-        """End an alignment of this process when another was told to cancel it."""
-        while not await asyncio.to_thread(_is_to_end, user, job):  # noqa: ASYNC110 - only the store can tell
-            await asyncio.sleep(_LOOK_SECONDS)
-        task.cancel()
-
-    async def cancel(self, user: User, job: Job) -> Job:
-        """End an alignment before its time, whichever process does it, and return it as it stands then."""
-        if (task := self._tasks.get((user.key, job.job_id))) is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            return await asyncio.to_thread(user.jobs.get, job.job_id)
-        await asyncio.to_thread(self._ask_to_end, user, job)
-        for _ in range(_LOOKS):
-            await asyncio.sleep(_LOOK_SECONDS)
-            if (job := await asyncio.to_thread(user.jobs.get, job.job_id)).is_over:
-                break
-        return job
-
-    def does(self, user: User, job: Job) -> bool:
-        """Whether a job is under way in this process."""
-        return (user.key, job.job_id) in self._tasks
-
-    def is_under_way(self, user: User, job: Job) -> bool:
-        """Whether a job is under way in this process, or in another that is alive."""
-        return self.does(user, job) or is_alive(self._others, job.worker)
-
-    async def stop(self, user: User | None = None) -> None:
-        """End the alignments of a user, whichever process does them, or all that this process does."""
-        if user is not None:
-            open_ones = [job for job in await asyncio.to_thread(user.jobs.all) if not job.is_over]
-            elsewhere = [job for job in open_ones if not self.does(user, job)]
-            for job in elsewhere:
-                if await asyncio.to_thread(self.is_under_way, user, job):
-                    await self.cancel(user, job)
-        tasks = [task for (key, _), task in self._tasks.items() if user is None or key == user.key]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _is_busy(self, user: User) -> bool:
-        return any(key == user.key for key, _ in self._tasks)
 
     async def _align(self, user: User, job: Job) -> None:
         try:
-            while (ended := await self._aligned_in_turn(user, job)) is None:  # noqa: ASYNC110 - others are in the store
-                await asyncio.sleep(_LOOK_SECONDS)
+            while (ended := await self._align_if_next(user, job)) is None:  # noqa: ASYNC110 - others are in the store
+                await asyncio.sleep(_POLL_SECONDS)
             await asyncio.get_running_loop().run_in_executor(self._mirroring, self._mirror, user)
         except asyncio.CancelledError:
-            self._settle_cancelled(user, job)
+            try:
+                self._put_ended(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+            except StorageError as error:  # The next who looks at it finds that no worker does it.
+                _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
             _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
-            await self._settle_when_possible(user, _ended(job, "failed", _why(error)))
+            await self._put_ended_when_possible(user, _ended(job, "failed", _why(error)))
         else:
             _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
 
-    async def _aligned_in_turn(self, user: User, job: Job) -> Job | None:
-        """Align, and return how it ended; None if it is not this job's turn yet."""
-        async with self._turns.turn(user.key, most=1):
-            if await asyncio.to_thread(_is_to_end, user, job):
+    async def _align_if_next(self, user: User, job: Job) -> Job | None:
+        """Align, and return how it ended; None if other alignments of the user come first."""
+        async with self._slots.slot(user.key, most=1):
+            if await asyncio.to_thread(_is_unwanted, user, job):
                 raise asyncio.CancelledError
-            running = await asyncio.to_thread(self._take_turn, user, job)
-            return running and await self._aligned(user, running)
+            running = await asyncio.to_thread(self._put_running_if_next, user, job)
+            return running and await self._run_alignment(user, running)
 
-    def _take_turn(self, user: User, job: Job) -> Job | None:
-        """Store that a job runs, unless another of the user's does or should before it."""
-        with self._turn_of(user):
-            if _is_to_end(user, job):
-                return None
-            for other in user.jobs.all():
-                is_before = other.state != "waiting" or _place(other) < _place(job)
-                if other.job_id != job.job_id and not other.is_over and is_before and self.is_under_way(user, other):
-                    return None
-            return user.jobs.put(job.model_copy(update={"state": "running"}))
-
-    def _ask_to_end(self, user: User, job: Job) -> None:
-        """Store that a job is to end, unless it has ended meanwhile: the process that does it looks there."""
-        with self._turn_of(user):
-            if not (job := user.jobs.get(job.job_id)).is_over:
-                user.jobs.put(job.model_copy(update={"state": "cancelling"}))
-
-    def _settle(self, user: User, ended: Job) -> Job:
-        """Store how a job ended, which nobody may write over; one that is gone with its user stays so."""
-        with self._turn_of(user), suppress(UnknownNameError, ErasedUserError):
-            user.jobs.get(ended.job_id)
-            user.jobs.put(ended)
-        return ended
-
-    def _settle_cancelled(self, user: User, job: Job) -> None:
-        try:
-            self._settle(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
-        except StorageError as error:  # Whoever looks at it finds that this process does it no more.
-            _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
-
-    async def _settle_when_possible(self, user: User, ended: Job) -> Job:
-        """Settle a job; where the store is away, once it is back."""
-        while True:
-            try:
-                return await asyncio.to_thread(self._settle, user, ended)
-            except StorageError:
-                await asyncio.sleep(_SETTLES_AGAIN_SECONDS)
-
-    @contextmanager
-    def _turn_of(self, user: User) -> Generator[None]:
-        """Let nobody else change the states of the user's jobs, neither here nor in another process."""
-        with self._taking, self._others.alone(f"alignments of {user.key}"):
-            yield
-
-    async def _aligned(self, user: User, job: Job) -> Job:
-        from ..personas import aalign
-
+    async def _run_alignment(self, user: User, job: Job) -> Job:
         optimizer = PersonaAlignment(
             mode="paper" if self._serving.agent.preset == "paper" else "evidence",
             n=job.n,
@@ -264,20 +217,62 @@ class Learner:
         )
         with self._run.inside():
             alignment, versions = await aalign(user, optimizer, job.job_id, self._serving.agent, self._certificates)
-        live = next((one.number for one in versions if one.status == "live"), None)
+        live = next((version.number for version in versions if version.status == "live"), None)
         done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
         )
-        return await self._settle_when_possible(user, done)
+        return await self._put_ended_when_possible(user, done)
+
+    async def _cancel_when_requested(self, user: User, job: Job, task: "asyncio.Task[None]") -> None:
+        """Cancel an alignment of this worker when another worker was asked to."""
+        while not await asyncio.to_thread(_is_unwanted, user, job):  # noqa: ASYNC110 - only the store can tell
+            await asyncio.sleep(_POLL_SECONDS)
+        task.cancel()
+
+    def _put_running_if_next(self, user: User, job: Job) -> Job | None:
+        """Store that a job runs; None if another of the user's does, or comes before it."""
+        with self._changing_jobs_of(user):
+            if _is_unwanted(user, job):
+                return None
+            for other in user.jobs.all():
+                is_before = other.state != "waiting" or _order(other) < _order(job)
+                if other.job_id != job.job_id and not other.is_over and is_before and self.is_under_way(user, other):
+                    return None
+            return user.jobs.put(job.model_copy(update={"state": "running"}))
+
+    def _request_cancellation(self, user: User, job: Job) -> None:
+        """Store that a job is to end, unless it has ended meanwhile: the worker that does it looks there."""
+        with self._changing_jobs_of(user):
+            if not (job := user.jobs.get(job.job_id)).is_over:
+                user.jobs.put(job.model_copy(update={"state": "cancelling"}))
+
+    def _put_ended(self, user: User, ended: Job) -> Job:
+        """Store how a job ended; a job that was erased with its user is not stored again."""
+        with self._changing_jobs_of(user), suppress(UnknownNameError, ErasedUserError):
+            user.jobs.get(ended.job_id)
+            user.jobs.put(ended)
+        return ended
+
+    async def _put_ended_when_possible(self, user: User, ended: Job) -> Job:
+        while True:
+            try:
+                return await asyncio.to_thread(self._put_ended, user, ended)
+            except StorageError:
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
+
+    @contextmanager
+    def _changing_jobs_of(self, user: User) -> Generator[None]:
+        """Let no other thread and no other worker change the states of the user's jobs meanwhile."""
+        with self._changing, self._workers.lock(f"alignments of {user.key}"):
+            yield
 
 
-def _place(job: Job) -> tuple[datetime, str]:
-    """Return what tells the order of jobs."""
+def _order(job: Job) -> tuple[datetime, str]:
     return job.started_at, job.job_id
 
 
-def _is_to_end(user: User, job: Job) -> bool:
-    """Return whether nobody wants a job any more: it was cancelled, taken for lost, or is gone with its user."""
+def _is_unwanted(user: User, job: Job) -> bool:
+    """Return whether a job was cancelled, was taken for lost, or is gone with its user."""
     try:
         return user.jobs.get(job.job_id).state in {"cancelling", "interrupted"}
     except UnknownNameError:
@@ -291,4 +286,4 @@ def _ended(job: Job, state: str, reason: str) -> Job:
 
 
 def _why(error: Exception) -> str:
-    return explained(error)[1] if isinstance(error, PersonaAgentError) else f"unexpected {type(error).__name__}"
+    return problem_of(error).detail if isinstance(error, PersonaAgentError) else f"unexpected {type(error).__name__}"

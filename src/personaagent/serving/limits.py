@@ -1,12 +1,14 @@
 """What an API key may use: requests and questions a minute, calls and dollars a day."""
 
+import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from math import ceil
+
+from cachetools import TTLCache
 
 from ..data.api_key import ApiKey, KeyLimits
 from ..data.call import NOTHING, Cost
@@ -32,10 +34,9 @@ class Limiter:
         now: The time, in UTC.
         clock: Seconds that never go back, for minutes.
 
-    Example:
-        >>> limiter.take(key)
-        >>> with paid_by(limiter.payer(key)):
-        ...     answer(question)
+    Raises:
+        LimitError: Every method but `payer`: a limit of the key is reached.
+        StorageError: The same: the store could not be read.
     """
 
     def __init__(
@@ -52,35 +53,21 @@ class Limiter:
         self._questions = MovingWindow(_MINUTE_SECONDS, clock)
 
     def admit(self, key: ApiKey) -> None:
-        """Count a request of any kind.
-
-        Raises:
-            LimitError: The key has made as many as it may in this minute.
-        """
+        """Count a request of any kind."""
         _take(self._requests, key, self._limits(key).requests_per_minute, "requests")
 
     def take(self, key: ApiKey) -> None:
-        """Count a request that asks the LM.
-
-        Raises:
-            LimitError: The key has made as many as it may in this minute, or cannot pay for another call today.
-            StorageError: The store could not be read.
-        """
+        """Count a request that asks the LM, if the key can pay for another call today."""
         _take(self._questions, key, self._limits(key).calls_per_minute, "calls")
         self.check(key)
 
     def check(self, key: ApiKey) -> None:
-        """Return if a key can pay for another call to the LM today; nothing is counted.
-
-        Raises:
-            LimitError: It cannot.
-            StorageError: The store could not be read.
-        """
+        """Return if a key can pay for another call to the LM today; nothing is counted."""
         limits, now = self._limits(key), self._now()
         if limits.is_metered:
             used = self._ledger.of(key.key_id, now.date())
-            if (reason := _refused(limits, used, self._least)) is not None:
-                raise _tomorrow(reason, now)
+            if (reason := _refusal(limits, used, self._least)) is not None:
+                raise _until_tomorrow(reason, now)
 
     def payer(self, key: ApiKey) -> "KeyPayer":
         """Return what pays for the calls to the LM that are made for a key."""
@@ -100,59 +87,58 @@ class KeyPayer:
     limits: KeyLimits
     now: Callable[[], datetime]
 
-    def reserve(self, worst: Cost) -> "_Reserved | _Free":
+    def reserve(self, worst: Cost) -> "_Reservation | _NoReservation":
         """Set aside what a call may cost at most.
 
         Raises:
-            LimitError: That is more than is left of the key's day, or nobody knows what it is.
+            LimitError: That is more than is left of the key's day, or is not known.
             StorageError: The store could not be written.
         """
         if not self.limits.is_metered:
-            return _Free()
+            return _NoReservation()
         now, limits = self.now(), self.limits
-        capped = limits.dollars_per_day is not None
-        if capped and worst.dollars is None:
-            raise _tomorrow(_refused(limits, Usage(0, 0.0), worst) or "", now)
-        dollars = (worst.dollars or 0.0) if capped else 0.0
+        is_capped = limits.dollars_per_day is not None
+        if is_capped and worst.dollars is None:
+            raise _until_tomorrow(_refusal(limits, Usage(0, 0.0), worst) or "", now)
+        dollars = (worst.dollars or 0.0) if is_capped else 0.0
         day = now.date()
         if not self.ledger.reserve(self.key_id, day, dollars, limits.calls_per_day, limits.dollars_per_day):
             used = self.ledger.of(self.key_id, day)
-            raise _tomorrow(_refused(limits, used, worst) or _out_of_dollars(limits.dollars_per_day), now)
-        return _Reserved(self.ledger, self.key_id, day, dollars, capped=capped)
+            raise _until_tomorrow(_refusal(limits, used, worst) or _out_of_dollars(limits.dollars_per_day), now)
+        return _Reservation(self.ledger, self.key_id, day, dollars, is_capped=is_capped)
 
 
 @dataclass(frozen=True)
-class _Reserved:
+class _Reservation:
     """What is set aside of a key's day for one call."""
 
     ledger: UsageLedger
     key_id: str
     day: date
     dollars: float
-    capped: bool
+    is_capped: bool
 
     def settle(self, charged: Cost) -> None:
-        """Put back what the call did not cost."""
-        dollars = (charged.dollars or 0.0) - self.dollars if self.capped else 0.0
+        dollars = (charged.dollars or 0.0) - self.dollars if self.is_capped else 0.0
         if charged.calls != 1 or dollars:
             self.ledger.add(self.key_id, self.day, charged.calls - 1, dollars)
 
 
-class _Free:
-    """Nothing is set aside for a key that has no limit."""
+class _NoReservation:
+    """Of a key without limits."""
 
     def settle(self, charged: Cost) -> None:
-        """Charge nothing."""
+        pass
 
 
 def _take(window: "MovingWindow", key: ApiKey, most: int | None, what: str) -> None:
     if most is None or (wait := window.take(key.key_id, most)) is None:
         return
-    seconds = max(1, ceil(wait))
+    seconds = max(1, math.ceil(wait))
     raise LimitError(seconds, f"this key may make {most} {what} a minute: try again in {seconds} s")
 
 
-def _refused(limits: KeyLimits, used: Usage, worst: Cost) -> str | None:
+def _refusal(limits: KeyLimits, used: Usage, worst: Cost) -> str | None:
     """Return why a key that has used so much may not make a call; None if it may."""
     most = limits.dollars_per_day
     if limits.calls_per_day is not None and used.calls >= limits.calls_per_day:
@@ -171,9 +157,9 @@ def _out_of_dollars(most: float | None) -> str:
     return f"this key may spend {most or 0:g} dollars a day, and the next call may cost more than is left"
 
 
-def _tomorrow(reason: str, now: datetime) -> LimitError:
+def _until_tomorrow(reason: str, now: datetime) -> LimitError:
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return LimitError(ceil((midnight - now).total_seconds()), f"{reason}: try again tomorrow (UTC)")
+    return LimitError(math.ceil((midnight - now).total_seconds()), f"{reason}: try again tomorrow (UTC)")
 
 
 class MovingWindow:
@@ -186,8 +172,8 @@ class MovingWindow:
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds, self._clock, self._lock = seconds, clock, threading.Lock()
-        # By key, when its events were; the key with the latest event is last.
-        self._events: OrderedDict[str, deque[float]] = OrderedDict()
+        self._events: TTLCache[str, deque[float]] = TTLCache(math.inf, seconds, clock)
+        """By key, when its events were; forgotten when the last of them is out of the window."""
 
     def __len__(self) -> int:
         return len(self._events)
@@ -196,11 +182,10 @@ class MovingWindow:
         """Count an event of a key, unless the window holds `most` of its events already.
 
         Returns:
-            None if it was counted, else the seconds until one more may be.
+            None if it was counted, else the seconds until another may be.
         """
         with self._lock:
             now = self._clock()
-            self._forget(now)
             events = self._events.get(key, deque())
             while events and events[0] <= now - self._seconds:
                 events.popleft()
@@ -208,12 +193,4 @@ class MovingWindow:
                 return events[0] + self._seconds - now if events else self._seconds
             events.append(now)
             self._events[key] = events
-            self._events.move_to_end(key)
             return None
-
-    def _forget(self, now: float) -> None:
-        while self._events:
-            key, events = next(iter(self._events.items()))
-            if events[-1] > now - self._seconds:
-                return
-            del self._events[key]

@@ -13,7 +13,7 @@ from ..data.call import as_written
 from ..data.store import User
 from ..erasure import Receipt
 from ..portable import export_user
-from .access import Called, Deployed, Leaving
+from .access import CallerDep, DeploymentDep, ErasableUserDep
 from .deployment import Deployment
 from .problems import documented
 
@@ -47,38 +47,38 @@ class Me(BaseModel):
     response_class=StreamingResponse,
     responses={**documented(), 200: {"content": {"application/x-ndjson": {}}}},
 )
-async def export_me(called: Called, deployed: Deployed) -> StreamingResponse:
+async def export_me(caller: CallerDep, deployment: DeploymentDep) -> StreamingResponse:
     """Return all that is known of the user as JSON lines, which `personaagent user import` reads."""
-    return StreamingResponse(_exported(deployed, called.user), media_type="application/x-ndjson")
+    return StreamingResponse(_export(deployment, caller.user), media_type="application/x-ndjson")
 
 
-async def _exported(deployed: Deployment, user: User) -> AsyncIterator[str]:
+async def _export(deployment: Deployment, user: User) -> AsyncIterator[str]:
     """Yield the lines; each export fills a file, so a user has one at a time."""
-    async with deployed.exports.turn(user.key, most=1):
-        lines = await asyncio.to_thread(export_user, deployed.store, user.user_id)
+    async with deployment.exports.slot(user.key, most=1):
+        lines = await asyncio.to_thread(export_user, deployment.store, user.user_id)
         async for line in iterate_in_threadpool(lines):
             yield line
 
 
 @router.delete("/v1/me", responses=documented())
-async def erase_me(leaving: Leaving, deployed: Deployed) -> Receipt:
+async def erase_me(user: ErasableUserDep, deployment: DeploymentDep) -> Receipt:
     """Erase the user with every trace, keys included. Nothing brings it back; the receipt says what was removed.
 
     What a service that is away has is named in the receipt, and removed when it is back. Sent again, it does no harm.
     """
-    return await deployed.erase(leaving)
+    return await deployment.erase(user)
 
 
 @router.get("/v1/me", responses=documented())
-def get_me(called: Called, deployed: Deployed) -> Me:
+def get_me(caller: CallerDep, deployment: DeploymentDep) -> Me:
     """Say who the key stands for."""
-    user, live = called.user, called.user.personas.live
+    user, live = caller.user, caller.user.personas.live
     return Me(
-        role=called.key.role,
-        tenant=called.key.tenant,
+        role=caller.key.role,
+        tenant=caller.key.tenant,
         user=user.key,
         interactions=len(user.interactions),
         persona_version=live and live.number,
-        lm=as_written(deployed.lm),
-        learning=Learning(every=deployed.serving.align_every, known=user.interactions.known),
+        lm=as_written(deployment.lm),
+        learning=Learning(every=deployment.serving.align_every, known=user.interactions.known),
     )

@@ -1,34 +1,41 @@
-"""What can be seen of a server without seeing what it is asked: counts, times, and a line for each request."""
+"""What can be seen of a server, without what is said and who says it: metrics, log lines, health, MLflow traces."""
 
-import asyncio
 import json
 import logging
+import os
+import random
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import dspy
+from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .problems import problem_response, request_id
+from ..data.call import as_written
+from ..data.errors import TrackingError
+from ..optimizers.tracking import Tracker, mlflow_errors
+from .configuration import METRICS_FOLDER
+from .problems import request_id
 
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Set by `serve` where several processes are counted as one."""
+if TYPE_CHECKING:
+    from mlflow.entities import LiveSpan
 
-_ELSEWHERE = "(none)"
+_NO_ROUTE = "(none)"
 """The route of a request for something that there is not: its path is the client's own words."""
-_THROWN_AWAY = 16
-"""Times as many bytes as a request may have are read before its answer: a client that still sends would not see it."""
-_BODY_SECONDS = 30.0
-"""From the end of a request's head to the end of its body."""
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-_log = logging.getLogger("personaagent.requests")
+_log = logging.getLogger(__name__)
+_requests_log = logging.getLogger("personaagent.requests")
 
 
 class Metrics:
-    """The counts of one process."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -39,7 +46,7 @@ class Metrics:
             "personaagent_request_seconds",
             "Seconds until the answer was sent.",
             ["method", "route"],
-            buckets=_SECONDS,
+            buckets=_BUCKETS,
             registry=self.registry,
         )
         self.under_way = Gauge(
@@ -49,26 +56,20 @@ class Metrics:
             multiprocess_mode="livesum",
         )
 
-    def text(self, shared: bool) -> bytes:
-        """Return the counts as Prometheus reads them; those of all processes if they share a folder."""
-        if not shared:
-            return generate_latest(self.registry)
-        every = CollectorRegistry()
-        MultiProcessCollector(every)
-        return generate_latest(every)
+    def text(self) -> bytes:
+        """Return the metrics as Prometheus reads them; those of all processes if they share a folder."""
+        registry = self.registry
+        if METRICS_FOLDER in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        return generate_latest(registry)
 
 
 class Observed:
-    """Counts and logs each request, gives it its id, and refuses bodies that are too large or take too long to come.
+    """Middleware that counts and logs each request, and puts its id into the headers of the response."""
 
-    Args:
-        app: What answers.
-        metrics: Where is counted.
-        most_bytes: Of one body.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, most_bytes: int) -> None:
-        self._app, self._metrics, self._most_bytes = app, metrics, most_bytes
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,7 +80,7 @@ class Observed:
         request = Request(scope, receive)
         name = request_id(request)
 
-        async def sent(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -88,26 +89,12 @@ class Observed:
 
         with self._metrics.under_way.track_inprogress():
             try:
-                await self._answered(request, receive, sent)
+                await self._app(scope, receive, send_with_id)
             finally:
-                self._note(request, status, time.perf_counter() - began)
+                self._count(request, status, time.perf_counter() - began)
 
-    async def _answered(self, request: Request, receive: Receive, send: Send) -> None:
-        """Let the app answer, unless its body is refused: what else comes of one too large is thrown away."""
-        body = _Body(receive, self._most_bytes)
-
-        async def sent(message: Message) -> None:
-            if body.refused is None:
-                await send(message)
-
-        await self._app(request.scope, body.received, sent)
-        if body.refused is not None:
-            status, detail = body.refused
-            refusal = problem_response(request, status, detail, {"Connection": "close"})
-            await refusal(request.scope, receive, send)
-
-    def _note(self, request: Request, status: int, seconds: float) -> None:
-        route = getattr(request.scope.get("route"), "path_format", _ELSEWHERE)
+    def _count(self, request: Request, status: int, seconds: float) -> None:
+        route = getattr(request.scope.get("route"), "path_format", _NO_ROUTE)
         self._metrics.requests.labels(request.method, route, str(status)).inc()
         self._metrics.seconds.labels(request.method, route).observe(seconds)
         line = {
@@ -118,49 +105,11 @@ class Observed:
             "status": status,
             "ms": round(seconds * 1000, 1),
         }
-        _log.info("%s", json.dumps(line))
+        _requests_log.info("%s", json.dumps(line))
 
 
-class _Body:
-    """The body of a request as it comes."""
-
-    def __init__(self, receive: Receive, most_bytes: int) -> None:
-        self._receive, self._most_bytes = receive, most_bytes
-        self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
-        self._read, self._is_whole = 0, False
-        self.refused: tuple[int, str] | None = None
-        """The status and why."""
-
-    async def received(self) -> Message:
-        """Return the next part, or what the server says after all of them."""
-        if self._is_whole:
-            return await self._receive()
-        try:
-            async with asyncio.timeout_at(self._until):
-                message = await self._next()
-                while self._read > self._most_bytes and message.get("more_body") and self._read <= self._thrown_away:
-                    message = await self._next()
-        except TimeoutError:
-            self.refused = 408, f"The body of a request must come within {_BODY_SECONDS:g} s."
-            return {"type": "http.disconnect"}
-        if self._read > self._most_bytes:
-            self.refused = 413, f"A request may have {self._most_bytes:,} bytes: send less at a time."
-            return {"type": "http.disconnect"}
-        self._is_whole = not message.get("more_body")
-        return message
-
-    @property
-    def _thrown_away(self) -> int:
-        return _THROWN_AWAY * self._most_bytes
-
-    async def _next(self) -> Message:
-        message = await self._receive()
-        self._read += len(message.get("body", b""))
-        return message
-
-
-def add_observation(app: FastAPI, metrics: Metrics, *, shared: bool) -> None:
-    """Add the endpoints for whoever runs the server."""
+def add_observation(app: FastAPI, metrics: Metrics) -> None:
+    """Add the endpoints for those who run the server: health, readiness, metrics."""
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
@@ -176,4 +125,94 @@ def add_observation(app: FastAPI, metrics: Metrics, *, shared: bool) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     def counted() -> Response:
-        return Response(metrics.text(shared), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+class AnswerTracker(Tracker):
+    """Traces answers to MLflow, in an experiment of their own.
+
+    A trace has the names of modules, tools and models, when each began and ended and whether it failed, and the id of
+    the interaction that the answer became. MLflow sends it in the background; what it cannot send is lost, and said in
+    the log.
+
+    Args:
+        uri: MLflow's URI.
+        artifacts: As `Tracker` takes it.
+        share: How many of the answers are traced, 0 to 1.
+    """
+
+    experiment: ClassVar[str] = "personaagent answers"
+
+    def __init__(self, uri: str, artifacts: str | None = None, *, share: float = 0.0) -> None:
+        super().__init__(uri, artifacts)
+        self._share = share
+        self._experiment_id: str | None = None
+
+    @contextmanager
+    def ready(self) -> Generator[None]:
+        """Send traces while the block runs; none at all, which the log says, if MLflow cannot be reached as it begins.
+
+        MLflow knows one URI for all traces of a process: while this runs, it is this one.
+        """
+        if not self._share:
+            yield
+            return
+        import mlflow
+
+        try:
+            with mlflow_errors(self.uri, "answers are not traced until the server is started again"):
+                self._experiment_id = self.experiment_id(self.client())
+                mlflow.set_tracking_uri(self.uri)
+        except TrackingError as error:
+            _log.warning("%s", error)
+        try:
+            yield
+        finally:
+            if self._experiment_id is not None:
+                mlflow.flush_trace_async_logging()
+
+    @contextmanager
+    def trace(self, interaction_id: str) -> Generator[None]:
+        """Trace what the block does, if the lot falls on it."""
+        if self._experiment_id is None or random.random() >= self._share:
+            yield
+            return
+        import mlflow
+
+        asked = {"interaction_id": interaction_id}
+        root = mlflow.start_span_no_context("answer", attributes=asked, experiment_id=self._experiment_id)
+        try:
+            with dspy.context(callbacks=[*dspy.settings.callbacks, _Spans(root)]):
+                yield
+        except BaseException:
+            root.end(status="ERROR")
+            raise
+        root.end()
+
+
+class _Spans(BaseCallback):
+    """Makes a span of each call that DSPy makes, under that of the call that it is part of."""
+
+    def __init__(self, root: "LiveSpan") -> None:
+        self._root = root
+        self._open: dict[str, LiveSpan] = {}
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._begin(call_id, type(instance).__name__, "CHAIN")
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._begin(call_id, as_written(instance.model), "LLM")
+
+    def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._begin(call_id, instance.name, "TOOL")
+
+    def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        self._open.pop(call_id).end(status="ERROR" if exception else "OK")
+
+    on_lm_end = on_tool_end = on_module_end
+
+    def _begin(self, call_id: str, name: str, kind: str) -> None:
+        import mlflow
+
+        parent = self._open.get(ACTIVE_CALL_ID.get() or "", self._root)
+        self._open[call_id] = mlflow.start_span_no_context(name, span_type=kind, parent_span=parent)

@@ -1,12 +1,13 @@
-"""What goes wrong, as `application/problem+json` (RFC 9457): a sentence for the client and an id for whoever runs it.
+"""Errors as `application/problem+json` (RFC 9457): a sentence for the client, and the id of the request in the log.
 
-The sentences are ours. What an error of somebody else's code says never leaves the server: it stands in the log, under
-the id, by its type alone.
+The sentences are ours. What errors of other libraries say never leaves the server, and the log has only their type.
 """
 
 import logging
 import secrets
 import traceback
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -16,35 +17,23 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ..data.errors import (
-    AnswerError,
-    BudgetError,
-    ChangedError,
-    ErasedUserError,
-    FullError,
-    InputError,
-    LateError,
-    LimitError,
-    LMError,
-    PersonaAgentError,
-    QuotaError,
-    ServiceError,
-    TooLongError,
-    UnknownNameError,
-    UnknownUserError,
-)
+from ..data import errors
 
-_ANSWERS = {
-    ErasedUserError: (404, "This user was erased, or is being erased.", None),
-    ChangedError: (412, "Another version is live by now: look at it first.", None),
-    UnknownUserError: (404, "Nothing is stored of this user yet.", None),
-    BudgetError: (503, "The server has spent what it may spend.", None),
-    AnswerError: (502, "The language model did not answer in the form that was asked for.", None),
-    TooLongError: (400, "This is longer than the language model can read: shorten it.", "context_length_exceeded"),
-    LateError: (504, "The language model did not answer in time: try again.", None),
-    LMError: (502, "The language model could not be reached, or refused.", None),
-    FullError: (503, "The server's disk is full: nothing can be stored until there is room again.", None),
-    ServiceError: (502, "A service that this server needs did not answer.", None),
+_PROBLEMS = {
+    errors.ErasedUserError: (404, "This user was erased, or is being erased.", None),
+    errors.ChangedError: (412, "Another version is live by now: look at it first.", None),
+    errors.UnknownUserError: (404, "Nothing is stored of this user yet.", None),
+    errors.BudgetError: (503, "The server has spent what it may spend.", None),
+    errors.AnswerError: (502, "The language model did not answer in the form that was asked for.", None),
+    errors.TooLongError: (
+        400,
+        "This is longer than the language model can read: shorten it.",
+        "context_length_exceeded",
+    ),
+    errors.LateError: (504, "The language model did not answer in time: try again.", None),
+    errors.LMError: (502, "The language model could not be reached, or refused.", None),
+    errors.FullError: (503, "The server's disk is full: nothing can be stored until there is room again.", None),
+    errors.ServiceError: (502, "A service that this server needs did not answer.", None),
 }
 """The first kind that an error is decides; the last of each is OpenAI's code."""
 _OPENAI = ("/v1/chat", "/v1/models")
@@ -113,72 +102,84 @@ def openai_documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def add_problems(app: FastAPI) -> None:
-    """Let every error of an app end as a problem."""
+    """Let every error of an app end as a problem, and describe their form in its OpenAPI document."""
+    app.openapi = partial(_with_problems, app.openapi)  # type: ignore[method-assign]
 
     @app.exception_handler(Problem)
     async def _problem(request: Request, problem: Problem) -> JSONResponse:
-        return problem_response(request, problem.status, problem.detail, problem.headers, problem.code)
+        return problem_response(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        status = 400 if _is_openai(request) else 422
-        return problem_response(request, status, f"{place}: {first['msg']}.")
+        field = ".".join(str(part) for part in first["loc"])
+        return problem_response(request, Problem(400 if _is_openai(request) else 422, f"{field}: {first['msg']}."))
 
     @app.exception_handler(HTTPException)
     async def _refused(request: Request, error: HTTPException) -> JSONResponse:
         detail = f"{HTTPStatus(error.status_code).phrase}: see /openapi.json for what there is."
-        return problem_response(request, error.status_code, detail, dict(error.headers or {}))
+        return problem_response(request, Problem(error.status_code, detail, dict(error.headers or {})))
 
-    @app.exception_handler(PersonaAgentError)
-    async def _ours(request: Request, error: PersonaAgentError) -> JSONResponse:
-        status, detail, code = explained(error)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    @app.exception_handler(errors.PersonaAgentError)
+    async def _ours(request: Request, error: errors.PersonaAgentError) -> JSONResponse:
+        problem = problem_of(error)
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.warning("request %s: %s", request_id(request), type(error).__name__)
-        later = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, LimitError) else {}
-        return problem_response(request, status, detail, later, code)
+        return problem_response(request, problem)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _log.error(
-            "request %s: unexpected %s at %s", request_id(request), type(error).__name__, f"{place[0]}:{place[1]}"
-        )
-        return problem_response(request, 500, "Something went wrong here; the log has more under this id.")
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename}:{last.lineno}"
+        _log.error("request %s: unexpected %s at %s", request_id(request), type(error).__name__, where)
+        return problem_response(request, Problem(500, "Something went wrong here; the log has more under this id."))
 
 
-def explained(error: PersonaAgentError) -> tuple[int, str, str | None]:
-    """Return the status, the sentence and OpenAI's code for one of our errors."""
-    if isinstance(error, LimitError):
-        return 429, error.detail, None
-    if isinstance(error, QuotaError):
-        return 413, f"{error}.", None
-    if isinstance(error, UnknownNameError):
-        return 404, f"There is no such {error.kind}.", None
-    known = next((answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)), None)
-    if known is None and isinstance(error, InputError):
-        return 422, f"{error}.", None
-    return known or (503, "The server cannot store or read just now: try again.", None)
+def _with_problems(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    document = openapi()
+    schemas = document["components"]["schemas"]
+    schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
+    openai = OpenAIError.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**openai.pop("$defs"), "OpenAIError": openai}
+    return document
 
 
-def problem_response(
-    request: Request, status: int, detail: str, headers: dict[str, str] | None = None, code: str | None = None
-) -> JSONResponse:
+def problem_of(error: errors.PersonaAgentError) -> Problem:
+    """Return what a client is told of one of our errors."""
+    if isinstance(error, errors.LimitError):
+        return Problem(429, error.detail, {"Retry-After": str(error.retry_after_seconds)})
+    if isinstance(error, errors.QuotaError):
+        return Problem(413, f"{error}.")
+    if isinstance(error, errors.UnknownNameError):
+        return Problem(404, f"There is no such {error.kind}.")
+    for kind, (status, detail, code) in _PROBLEMS.items():
+        if isinstance(error, kind):
+            return Problem(status, detail, code=code)
+    if isinstance(error, errors.InputError):
+        return Problem(422, f"{error}.")
+    return Problem(503, "The server cannot store or read just now: try again.")
+
+
+def problem_response(request: Request, problem: Problem) -> JSONResponse:
     """Return a problem as a response, in OpenAI's form where its clients ask."""
     if _is_openai(request):
-        return JSONResponse(openai_error(request, status, detail, code), status, headers)
+        return JSONResponse(openai_error(request, problem), problem.status, problem.headers)
     body = ProblemDetails(
-        type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, id=request_id(request)
+        type="about:blank",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        id=request_id(request),
     )
-    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+    return JSONResponse(body.model_dump(), problem.status, problem.headers, media_type="application/problem+json")
 
 
-def openai_error(request: Request, status: int, detail: str, code: str | None = None) -> dict[str, Any]:
+def openai_error(request: Request, problem: Problem) -> dict[str, Any]:
     """Return a problem as OpenAI's API writes it."""
-    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-    said = OpenAIProblem(message=detail, type=kind, code=code or _CODES.get(status), id=request_id(request))
-    return OpenAIError(error=said).model_dump()
+    kind = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    code = problem.code or _CODES.get(problem.status)
+    error = OpenAIProblem(message=problem.detail, type=kind, code=code, id=request_id(request))
+    return OpenAIError(error=error).model_dump()
 
 
 def _is_openai(request: Request) -> bool:

@@ -10,7 +10,7 @@ from mlflow.entities import Trace
 from personaagent.data.store import user_key
 from personaagent.programs import AgentSettings
 from personaagent.serving.configuration import Serving
-from personaagent.serving.tracing import AnswerTracker
+from personaagent.serving.observing import AnswerTracker
 from personaagent.testing import ScriptedLM
 
 from .conftest import ANSWERS, QUICK, Server, serving

@@ -5,28 +5,25 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pytest
 
 from personaagent.data.errors import LimitError, QuotaError, UnknownUserError
 from personaagent.data.interaction import Interaction
-from personaagent.data.store import User, user_key
+from personaagent.data.store import User
 from personaagent.data.task import OPEN
-from personaagent.erasure import Receipt
 from personaagent.journal import AGENT, new_run, open_run
 from personaagent.programs import AgentSettings
-from personaagent.serving import under_way
-from personaagent.serving.access import Caller
+from personaagent.serving import answering
+from personaagent.serving.answering import Caller, FairSemaphore, Question
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment
 from personaagent.serving.learning import MOST_OPEN
-from personaagent.serving.question import Question
-from personaagent.serving.turns import Turns
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
-from .conftest import ANSWERS, QUICK
+from .conftest import ANSWERS, QUICK, eraser
+from .waiting import wait_until
 
 
 async def settled() -> None:
@@ -36,28 +33,28 @@ async def settled() -> None:
 
 
 async def test_so_many_have_a_turn_at_once_and_so_many_of_one_key() -> None:
-    turns, under_way = Turns(3), list[str]()
+    semaphore, running = FairSemaphore(3), list[str]()
 
     async def work(key: str, end: asyncio.Event) -> None:
-        async with turns.turn(key, most=2):
-            under_way.append(key)
+        async with semaphore.slot(key, most=2):
+            running.append(key)
             await end.wait()
 
     end = asyncio.Event()
     tasks = [asyncio.create_task(work(key, end)) for key in "aaabbb"]
     await settled()
-    assert under_way == ["a", "a", "b"]
-    assert (turns.waiting("a"), turns.waiting("b"), turns.waiting("c")) == (1, 2, 0)
+    assert running == ["a", "a", "b"]
+    assert (semaphore.waiting("a"), semaphore.waiting("b"), semaphore.waiting("c")) == (1, 2, 0)
     end.set()
     await asyncio.gather(*tasks)
-    assert sorted(under_way) == ["a", "a", "a", "b", "b", "b"]
+    assert sorted(running) == ["a", "a", "a", "b", "b", "b"]
 
 
 async def test_who_waits_is_served_key_by_key_however_many_one_key_has_waiting() -> None:
-    turns, order = Turns(1), list[str]()
+    semaphore, order = FairSemaphore(1), list[str]()
 
     async def work(name: str) -> None:
-        async with turns.turn(name[0], most=1):
+        async with semaphore.slot(name[0], most=1):
             order.append(name)
             await asyncio.sleep(0)
 
@@ -66,25 +63,25 @@ async def test_who_waits_is_served_key_by_key_however_many_one_key_has_waiting()
 
 
 async def test_who_goes_away_while_waiting_leaves_the_line_and_takes_no_turn() -> None:
-    turns = Turns(1)
-    await turns.take("a", 1)
-    waiting = [asyncio.create_task(turns.take(key, 1)) for key in "abc"]
+    semaphore = FairSemaphore(1)
+    await semaphore.acquire("a", 1)
+    waiting = [asyncio.create_task(semaphore.acquire(key, 1)) for key in "abc"]
     await settled()
     waiting[0].cancel()
     waiting[1].cancel()
-    turns.give_back("a")
+    semaphore.release("a")
     await asyncio.wait(waiting)
     assert [task.cancelled() for task in waiting] == [True, True, False]
-    turns.give_back("c")
-    await asyncio.wait_for(turns.take("a", 1), 5)
+    semaphore.release("c")
+    await asyncio.wait_for(semaphore.acquire("a", 1), 5)
 
 
 async def test_a_turn_that_comes_at_the_moment_of_going_away_is_given_on() -> None:
-    turns = Turns(1)
-    await turns.take("a", 1)
-    first, second = (asyncio.create_task(turns.take(key, 1)) for key in "bc")
+    semaphore = FairSemaphore(1)
+    await semaphore.acquire("a", 1)
+    first, second = (asyncio.create_task(semaphore.acquire(key, 1)) for key in "bc")
     await settled()
-    turns.give_back("a")
+    semaphore.release("a")
     first.cancel()
     await asyncio.wait_for(second, 5)
     with pytest.raises(asyncio.CancelledError):
@@ -123,14 +120,10 @@ class Up(NamedTuple):
 
 
 @contextmanager
-def deployed(serving: Serving = QUICK) -> Iterator[Up]:
+def deployed(how: Serving = QUICK) -> Iterator[Up]:
     held = Held()
     with in_memory_store() as store, open_run(store.journal, new_run("serve"), {AGENT: held.lm}) as run:
-
-        def erase(user_id: str) -> Receipt:
-            return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
-
-        up = Up(Deployment(store, run, serving, erase=erase), held)
+        up = Up(Deployment(store, run, how, erase=eraser(store)), held)
         try:
             yield up
         finally:
@@ -140,9 +133,9 @@ def deployed(serving: Serving = QUICK) -> Iterator[Up]:
 @pytest.fixture
 def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
     """A deployment that gives two answers at once, one for each user's key, and lets two wait."""
-    monkeypatch.setattr(under_way, "_AT_ONCE", 2)
-    monkeypatch.setattr(under_way, "_AT_ONCE_OF_KEY", {"user": 1, "tenant": 2, "admin": 2})
-    monkeypatch.setattr(under_way, "_WAITING_PER_TURN", 2)
+    monkeypatch.setattr(answering, "_AT_ONCE", 2)
+    monkeypatch.setattr(answering, "_AT_ONCE_OF_KEY", {"user": 1, "tenant": 2, "admin": 2})
+    monkeypatch.setattr(answering, "_WAITING_PER_SLOT", 2)
     with deployed() as up:
         yield up
 
@@ -177,7 +170,7 @@ async def test_a_question_whose_client_is_gone_while_it_waits_is_never_asked(up:
     await asyncio.wait(gone)
     up.held.go_on.set()
     await first
-    await up.deployment.drained()
+    await up.deployment.drain()
     assert len(up.held.lm.requests) == 1
     assert [one.query for one in maya.user.interactions.all()] == ["a film?"]
 
@@ -185,7 +178,7 @@ async def test_a_question_whose_client_is_gone_while_it_waits_is_never_asked(up:
 async def test_an_answer_whose_client_is_gone_makes_no_further_call_and_keeps_its_turn_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_way, "_AT_ONCE_OF_KEY", {"user": 1})
+    monkeypatch.setattr(answering, "_AT_ONCE_OF_KEY", {"user": 1})
     paper = Serving(align_every=0, agent=AgentSettings(preset="paper", action=False, memory=True))
     with deployed(paper) as up:
         maya = up.caller("maya")
@@ -236,11 +229,10 @@ async def test_a_user_s_many_alignments_do_not_hold_up_another_user_s() -> None:
         await up.held.until_asked(1)
         other = await up.deployment.learner.begin(omar, "asked")
         up.held.go_on.set()
-        while not omar.user.jobs.get(other.job_id).is_over:  # noqa: ASYNC110 - only the store can tell
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: omar.user.jobs.get(other.job_id).is_over)
         ended = [maya.user.jobs.get(job.job_id).is_over for job in begun]
         assert ended.count(True) <= 2, "one after the other, in turns with the other user's"
-        await up.deployment.drained()
+        await up.deployment.drain()
 
 
 async def test_only_so_many_alignments_of_a_user_wait_even_if_all_are_asked_for_at_once() -> None:
@@ -253,7 +245,7 @@ async def test_only_so_many_alignments_of_a_user_wait_even_if_all_are_asked_for_
         assert len(refused) == 2 * MOST_OPEN
         assert len(maya.user.jobs.all()) == MOST_OPEN
         up.held.go_on.set()
-        await up.deployment.drained()
+        await up.deployment.drain()
 
 
 async def test_a_user_who_has_stored_as_much_as_may_be_is_told_before_anything_is_paid() -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from threading import Event
 from typing import Any
 
 import httpx
@@ -14,32 +12,16 @@ from dspy.lm15 import AuthError
 from personaagent.data.errors import StorageError
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import IdempotencyLog, Store, user_key
-from personaagent.erasure import Receipt
 from personaagent.journal import AGENT, new_run, open_run
 from personaagent.serving import idempotency
 from personaagent.serving.app import create_app
 from personaagent.serving.deployment import Deployment
-from personaagent.serving.others import worker_name
-from personaagent.testing import HashEmbedder, ScriptedLM, ScriptedRequest
+from personaagent.testing import HashEmbedder, ScriptedLM
 
 from ..postgres import PostgresServer
-from .conftest import ANSWERS, QUICK, Server, listening, serving
+from .conftest import ASKED, QUICK, PausedLM, Server, eraser, listening, serving
 
-ASKED = {"model": "personaagent", "messages": [{"role": "user", "content": "A film for tonight?"}]}
 STREAMED = {**ASKED, "stream": True}
-
-
-class Slow:
-    """An LM that answers when it may."""
-
-    def __init__(self) -> None:
-        self.is_asked, self.may_answer = Event(), Event()
-        self.lm = ScriptedLM({**ANSWERS, "response": self._answer})
-
-    def _answer(self, _: ScriptedRequest) -> str:
-        self.is_asked.set()
-        assert self.may_answer.wait(20)
-        return "Watch a quiet film."
 
 
 def chat(client: httpx.Client, key: dict[str, str], body: dict[str, Any]) -> httpx.Response:
@@ -75,24 +57,24 @@ def test_an_answer_that_is_sent_for_again_is_made_and_stored_once(server: Server
 
 @pytest.mark.parametrize("body", [ASKED, STREAMED])
 def test_an_answer_that_is_sent_for_again_while_it_is_made_is_made_once(body: dict[str, Any]) -> None:
-    slow = Slow()
-    with serving(slow.lm) as server, ThreadPoolExecutor() as clients:
+    paused = PausedLM()
+    with serving(paused.lm) as server, ThreadPoolExecutor() as clients:
         key = server.key_of("maya")
         asked = [clients.submit(chat, server.client, key, body) for _ in range(4)]
-        assert slow.is_asked.wait(10)
-        slow.may_answer.set()
+        assert paused.is_asked.wait(60)
+        paused.may_answer.set()
         assert len({frozenset(origin(one.result())) for one in asked}) == 1
         assert (len(server.lm.requests), len(server.store.user("maya").interactions)) == (1, 1)
 
 
 def test_a_stream_whose_client_left_is_sent_again_from_what_was_stored() -> None:
-    slow = Slow()
-    with serving(slow.lm) as server:
+    paused = PausedLM()
+    with serving(paused.lm) as server:
         key = {**server.key_of("maya"), "Idempotency-Key": "one"}
         with server.client.stream("POST", "/v1/chat/completions", json=STREAMED, headers=key) as left:
             assert left.status_code == 200
-            assert slow.is_asked.wait(10)
-        slow.may_answer.set()
+            assert paused.is_asked.wait(60)
+        paused.may_answer.set()
         again = chat(server.client, key, STREAMED)
         assert "Watch a quiet film." in again.text
         assert (len(server.lm.requests), len(server.store.user("maya").interactions)) == (1, 1)
@@ -186,13 +168,11 @@ def test_what_came_of_a_request_and_was_forgotten_is_not_brought_back_by_it(serv
 def worker(url: str, lm: ScriptedLM) -> Generator[tuple[httpx.Client, Store]]:
     """Serve a database that another process serves too."""
 
-    def erase(user_id: str) -> Receipt:
-        return Receipt(user_key=user_key(user_id), removed=store.people.erase(user_id), at=datetime.now(UTC))
-
     @contextmanager
     def deploy() -> Generator[Deployment]:
-        with store.kept(worker_name(run.run_id)):
-            yield Deployment(store, run, QUICK.model_copy(update={"alone": False}), erase=erase)
+        deployment = Deployment(store, run, QUICK.model_copy(update={"alone": False}), erase=eraser(store))
+        with deployment.workers.registered(run.run_id):
+            yield deployment
 
     with (
         EpisodeIndex(None, HashEmbedder()) as index,
@@ -205,39 +185,39 @@ def worker(url: str, lm: ScriptedLM) -> Generator[tuple[httpx.Client, Store]]:
 
 
 @pytest.fixture
-def two(postgres: PostgresServer) -> Iterator[tuple[list[httpx.Client], Store, Slow]]:
-    slow, url = Slow(), postgres.new_url()
+def two(postgres: PostgresServer) -> Iterator[tuple[list[httpx.Client], Store, PausedLM]]:
+    paused, url = PausedLM(), postgres.new_url()
     with ExitStack() as up:
-        (one, store), (other, _) = (up.enter_context(worker(url, slow.lm)) for _ in range(2))
-        yield [one, other], store, slow
+        (one, store), (other, _) = (up.enter_context(worker(url, paused.lm)) for _ in range(2))
+        yield [one, other], store, paused
 
 
 @pytest.mark.parametrize("body", [ASKED, STREAMED])
 def test_two_workers_that_get_the_same_request_answer_it_once(
-    two: tuple[list[httpx.Client], Store, Slow], body: dict[str, Any]
+    two: tuple[list[httpx.Client], Store, PausedLM], body: dict[str, Any]
 ) -> None:
-    workers, store, slow = two
+    workers, store, paused = two
     _, token = store.keys.create("user", user_id="maya")
     key = {"Authorization": f"Bearer {token}"}
     with ThreadPoolExecutor() as clients:
         asked = [clients.submit(chat, client, key, body) for client in workers * 2]
-        assert slow.is_asked.wait(10)
-        slow.may_answer.set()
+        assert paused.is_asked.wait(60)
+        paused.may_answer.set()
         assert len({frozenset(origin(one.result())) for one in asked}) == 1
-    assert (len(slow.lm.requests), len(store.user("maya").interactions)) == (1, 1)
+    assert (len(paused.lm.requests), len(store.user("maya").interactions)) == (1, 1)
 
 
 def test_a_request_that_another_worker_takes_long_for_is_a_conflict_that_says_when_to_come_back(
-    two: tuple[list[httpx.Client], Store, Slow], monkeypatch: pytest.MonkeyPatch
+    two: tuple[list[httpx.Client], Store, PausedLM], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "_LONGEST_WAIT_SECONDS", 0.2)
-    workers, store, slow = two
+    workers, store, paused = two
     _, token = store.keys.create("user", user_id="maya")
     key = {"Authorization": f"Bearer {token}"}
     with ThreadPoolExecutor() as clients:
         asked = clients.submit(chat, workers[0], key, ASKED)
-        assert slow.is_asked.wait(10)
+        assert paused.is_asked.wait(60)
         meanwhile = chat(workers[1], key, ASKED)
-        slow.may_answer.set()
+        paused.may_answer.set()
         assert (meanwhile.status_code, meanwhile.headers["retry-after"]) == (409, "1")
         assert origin(asked.result()) == origin(chat(workers[1], key, ASKED))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from dspy.lm15 import ContextLengthError
 
-from personaagent.serving.messages import MOST_CHARACTERS, is_chore
+from personaagent.serving.completions import MOST_CHARACTERS, is_chore
 from personaagent.testing import ScriptedLM
 
 from .conftest import ANSWERS, Server, serving
