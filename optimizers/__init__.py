@@ -3,6 +3,6 @@
 from .evidence import EvidenceMode
 from .initial_persona import initial_persona
 from .persona_alignment import PersonaAlignment, examples
-from .sampling import latest
+from .simulation import latest
 
 __all__ = ["EvidenceMode", "PersonaAlignment", "examples", "initial_persona", "latest"]

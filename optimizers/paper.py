@@ -10,8 +10,7 @@ from ..data.interaction import Interaction
 from ..programs import PersonaAgent
 from ..programs.scope import within
 from .events import AlignmentEvent, IterationEnded, LossMeasured, Simulated
-from .sampling import latest
-from .simulation import Simulate
+from .simulation import Simulate, latest
 from .textual_loss import MeasureTextualLoss, WholeRewrite
 
 

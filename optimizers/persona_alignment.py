@@ -21,8 +21,7 @@ from ..programs.spend import measure
 from .events import AlignmentEvent, IterationEnded, Listener
 from .evidence import EvidenceMode, EvidenceRound, Metric
 from .paper import PaperMode
-from .sampling import latest, teaches
-from .simulation import was_served
+from .simulation import latest, teaches, was_served
 
 
 class PersonaAlignment(Teleprompter):

@@ -1,8 +1,10 @@
 """Simulate: answer a past interaction again, seeing only what came before it."""
 
+from collections.abc import Sequence
+
 import dspy
 
-from ..data.errors import AnswerError
+from ..data.errors import AnswerError, InputError
 from ..data.interaction import Interaction
 from ..programs import PersonaAgent
 from ..programs.module import Module
@@ -47,3 +49,22 @@ def was_served(agent: PersonaAgent, interaction: Interaction) -> bool:
     same_lm = asked is not None and interaction.metadata.get(SERVED_BY) == asked.model
     is_whole = agent.task.kind == "text" or LM_PROBABILITIES in interaction.metadata
     return same_persona and same_lm and is_whole and interaction.response is not None
+
+
+def latest(interactions: Sequence[Interaction], n: int) -> tuple[Interaction, ...]:
+    """Return the latest `n` interactions with a ground truth, oldest first, as the paper's abstract says.
+
+    Raises:
+        InputError: None of them has a ground truth, so there is nothing to align with.
+    """
+    known = [interaction for interaction in interactions if teaches(interaction)]
+    if not known:
+        raise InputError(
+            f"none of the {len(interactions)} interactions has a ground truth: there is nothing to align with"
+        )
+    return tuple(sorted(known, key=lambda interaction: interaction.moment)[-n:])
+
+
+def teaches(interaction: Interaction) -> bool:
+    """Whether a persona may learn from an interaction: its ground truth is known, and no tool brought it."""
+    return interaction.ground_truth is not None and interaction.source != "tool"

@@ -6,15 +6,16 @@ An answer is the JSON object of a text, whatever stands around it, or the one fi
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import dspy
 from dspy.adapters.utils import get_annotation_name
+from dspy.lm15 import Response
 from dspy.utils.exceptions import AdapterParseError
 
 from ..data.texts import all_clean
-from .heard import is_cut, last_heard
 
 _MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -250,3 +251,44 @@ def _number_of(said: str, answers: Sequence[Answer]) -> Answer | None:
     out_of = rf"\s*(?:/|out of)\s*{max(numbers):g}(?!\w)"
     found = _NUMBER.findall(re.sub(out_of, "", said))
     return numbers.get(float(found[0].replace(",", "."))) if len(found) == 1 else None
+
+
+_last: ContextVar[Response | None] = ContextVar("personaagent_last_response", default=None)
+
+
+def heard(response: Response) -> Response:
+    """Note a response and return it; engines call this."""
+    _last.set(response)
+    return response
+
+
+def last_heard() -> Response | None:
+    """Return the last response that was noted in this context since `forget_heard`; None if none was."""
+    return _last.get()
+
+
+def forget_heard() -> None:
+    """Forget the last response."""
+    _last.set(None)
+
+
+def is_cut(response: Response | None) -> bool:
+    """Whether a response ended because it came to the most tokens that it may have."""
+    return response is not None and response.finish_reason == "length"
+
+
+def only_thoughts(response: Response | None) -> bool:
+    """Whether a response says nothing."""
+    return response is not None and not (response.message.text or "").strip()
+
+
+def cut_error(response: Response | None, most_tokens: int | None) -> str:
+    """Return what to say of an answer that was cut twice.
+
+    Args:
+        response: The second time's.
+        most_tokens: The most that it could have.
+    """
+    where = f"at {most_tokens:,} tokens" if most_tokens else "before its end"
+    thoughts = ", while the LM was still thinking" if only_thoughts(response) else ""
+    return f"the answer was cut {where}{thoughts}: set PERSONAAGENT_MAX_ANSWER_TOKENS (--max-answer-tokens) to more"

@@ -6,21 +6,24 @@ the tokens that it wrote (OpenAI's `top_logprobs`), or, where it gives neither, 
 """
 
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import dspy
-from dspy.lm15 import Config, DataPart, Message, Request, Response
+from dspy.lm15 import Config, DataPart, Message, Request, Response, TokenLogprob, TopLogprob
 
-from ..data.answer_weights import Distribution
+from ..data.answer_weights import Distribution, normalised
 from ..data.errors import AnswerError
-from .adapter import CutError, bare, choice_of, loaded, named, object_in, without_thoughts
-from .answer_tokens import answer_probabilities, written_tokens
-from .heard import cut_error, is_cut
+from .adapter import CutError, bare, choice_of, cut_error, is_cut, loaded, named, object_in, without_thoughts
 from .refusals import say_once, without_refused
-from .shared_decisions import once
+from .scope import current_scope
+from .spend import Meter
 
 MOST_ALTERNATIVES = 20
 """Alternatives asked for at each token, as many as OpenAI gives."""
@@ -199,3 +202,144 @@ def _demo(demo: Mapping[str, Any], inputs: Mapping[str, Any], name: str) -> tupl
 
 def _inputs(inputs: Mapping[str, Any]) -> str:
     return "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name, value in inputs.items())
+
+
+LEAST_SHARE = 0.02
+"""Answers that share less probability than this are not told apart: each gets the same part of it."""
+
+NextTokens = Callable[[bytes], Mapping[bytes, float]]
+"""Returns the likeliest next tokens when this much of the answer is written, with their probabilities; none if the LM
+cannot be asked there."""
+
+
+def answer_probabilities(next_tokens: NextTokens, answers: Sequence[str]) -> Distribution | None:
+    """Return how probable each answer is; None if none of them is among the likeliest tokens.
+
+    Answers that begin with the same token are told apart by the tokens after it.
+
+    Args:
+        next_tokens: What may come next in a JSON text, after its opening quote.
+        answers: The answers, all different.
+    """
+    rest = {answer: json.dumps(answer, ensure_ascii=False)[1:-1].encode() for answer in answers}
+    masses = dict.fromkeys(answers, 0.0)
+    if not any(_begun_by(token, rest) for token in next_tokens(b"")):
+        return None
+    _spread(next_tokens, b"", rest, 1.0, masses)
+    return normalised(masses)
+
+
+def written_tokens(tokens: Sequence[TokenLogprob], name: str) -> NextTokens:
+    """Return what could have come at each place of a text that an LM wrote.
+
+    Args:
+        tokens: The text, each token with its likeliest alternatives.
+        name: The field of the JSON object that holds the answer; a text without it is the answer itself.
+    """
+    written = b"".join(map(_bytes, tokens))
+    found = re.search(rb'"%s"\s*:\s*"' % re.escape(name.encode()), written)
+    start, end = found.end() if found else 0, 0
+    alternatives: dict[bytes, dict[bytes, float]] = {}
+    for token in tokens:
+        begin, end = end, end + len(_bytes(token))
+        if end <= start:
+            continue
+        before = _bytes(token)[: max(start - begin, 0)]
+        alternatives[written[start : max(begin, start)]] = {
+            _bytes(one).removeprefix(before): math.exp(one.logprob)
+            for one in (*token.top, token)
+            if _bytes(one).startswith(before)
+        }
+    return lambda begun: alternatives.get(begun, {})
+
+
+def _spread(
+    next_tokens: NextTokens, begun: bytes, rest: Mapping[str, bytes], share: float, masses: Distribution
+) -> None:
+    """Add to `masses` what each answer has of `share`; `rest` is what is still to be written of each."""
+    found = [
+        (token, probability, agreeing)
+        for token, probability in next_tokens(begun).items()
+        if (agreeing := _begun_by(token, rest))
+    ]
+    if not found:
+        for answer in rest:
+            masses[answer] += share / len(rest)
+    total = sum(probability for _, probability, _ in found)
+    for token, probability, agreeing in found:
+        part = share * probability / total
+        if len(agreeing) > 1 and part >= LEAST_SHARE:
+            _spread(next_tokens, begun + token, agreeing, part, masses)
+        else:
+            for answer in agreeing:
+                masses[answer] += part / len(agreeing)
+
+
+def _begun_by(token: bytes, rest: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the answers that may go on with `token`, each with what is left of it; a quote ends an answer."""
+    return {
+        answer: left[len(token) :]
+        for answer, left in rest.items()
+        if token and ((left + b'"}').startswith(token) or token.startswith(left + b'"'))
+    }
+
+
+def _bytes(token: TokenLogprob | TopLogprob) -> bytes:
+    return bytes(token.bytes) if token.bytes else token.token.encode()
+
+
+class _Made(NamedTuple):
+    response: Response
+    seconds: float
+
+
+class _Shared(NamedTuple):
+    made: dict[tuple[str, ...], _Made]
+    charged: bool
+    outer: "_Shared | None"
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("personaagent_shared_decisions", default=None)
+
+
+@contextmanager
+def sharing_decisions(*, charged: bool = True) -> Generator[None]:
+    """Make each decision once for each user inside.
+
+    Args:
+        charged: Whether asking the same again is charged as if the LM were asked, so that an arm's spend is what it
+            would cost by itself. What is asked for the first time inside is charged always.
+    """
+    token = _shared.set(_Shared({}, charged, _shared.get()))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def once(request: Request, ask: Callable[[Request], Response]) -> Response:
+    """Return the response to a request, which is asked only if it was not yet; see `sharing_decisions`."""
+    return _once(_shared.get(), request, ask)
+
+
+def _once(shared: _Shared | None, request: Request, ask: Callable[[Request], Response]) -> Response:
+    if shared is None:
+        return ask(request)
+    texts = (message.text or "" for message in request.messages)
+    key = (current_scope().user_key, request.model, str(request.system), *texts)
+    if (before := shared.made.get(key)) is not None:
+        if shared.charged:
+            _count_again(before)
+        return before.response
+    began = time.perf_counter()
+    response = _once(shared.outer, request, ask)
+    shared.made[key] = _Made(response, time.perf_counter() - began)
+    return response
+
+
+def _count_again(made: _Made) -> None:
+    meter, usage = dspy.settings.usage_tracker, made.response.usage
+    if isinstance(meter, Meter):
+        tokens = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+        meter.add_usage(made.response.model, tokens)
+        meter.add_recorded_seconds(made.seconds)

@@ -21,9 +21,8 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..data.errors import AnswerError
 from ..data.statement import Memory
-from .adapter import TerseJSONAdapter
+from .adapter import TerseJSONAdapter, cut_error, forget_heard, is_cut, last_heard, only_thoughts
 from .cancelling import Cancellation, cancellation_here
-from .heard import cut_error, forget_heard, is_cut, last_heard, only_thoughts
 from .lm_errors import lm_errors
 from .scope import within
 from .spend import measure

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from ..lamp.record import Record
+from ..record import Record
 from ..task import Task
 
 Fields = dict[str, Any]
@@ -97,7 +97,7 @@ def _text(message: Mapping[str, Any]) -> str:
 
 def _at(value: Any, *names: str) -> Any:
     for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None
     return value
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import InputError, RecordError
-from ..lamp.record import Record
+from ..record import Record
 
 Source = Path | str | Iterable[Mapping[str, Any]]
 """A file, the name of a dataset on the hub, or the rows themselves: dicts, a `datasets.Dataset`, a pandas frame."""
@@ -64,21 +64,22 @@ def _is_missing(value: object) -> bool:
 
 
 def _table(file: Path) -> Iterator[Record]:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
+    pandas: Any = pd
     separator = TABLES[file.suffix.lower()]
     with _reading(str(file)):
-        frame = (
-            pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False) if separator else pd.read_parquet(file)
-        )
+        as_texts = {"sep": separator, "dtype": str, "keep_default_na": False}
+        frame = pandas.read_csv(file, **as_texts) if separator else pandas.read_parquet(file)
     yield from _records(str(file), frame.to_dict("records"))
 
 
 def _of_hub(name: str, split: str) -> Iterator[Record]:
-    import datasets
+    import datasets as hub  # pyright: ignore[reportMissingTypeStubs]
 
+    datasets: Any = hub
     with _reading(name):
-        rows: Any = datasets.load_dataset(name, split=split)
+        rows = datasets.load_dataset(name, split=split)
     yield from _records(name, rows)
 
 

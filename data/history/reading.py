@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import InputError, UnknownNameError
 from ..interaction import Interaction
-from ..lamp.record import Record
+from ..record import Record
 from ..store.log import check_id, written
 from ..task import OPEN, Task, task_named
 from .columns import Columns, Found

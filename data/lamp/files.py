@@ -25,9 +25,9 @@ from typing import NamedTuple, cast
 
 from ..errors import InputError, RecordError, UnknownNameError
 from ..interaction import Interaction
-from ..own_metric import OwnMetric
+from ..metric import OwnMetric
+from ..record import Record, read_json
 from ..task import Task
-from .record import Record, read_json
 
 _OPPU_FILES = ("user_top_100_history.json", "user_more_100_history.json")
 _OPPU_NOTE = "OPPU's files: the order of a profile is taken as the order of time."

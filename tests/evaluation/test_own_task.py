@@ -9,7 +9,7 @@ import pytest
 from personaagent.data.errors import InputError, UnknownNameError
 from personaagent.data.histories import history_files, load_histories, own_task
 from personaagent.data.lamp import LampData
-from personaagent.data.own_metric import metric_named, scored_by
+from personaagent.data.metric import metric_named, scored_by
 from personaagent.data.task import Task
 from personaagent.evaluation import MajorityMethod, PersonaAgentMethod, evaluate
 from personaagent.evaluation.intervals import estimates

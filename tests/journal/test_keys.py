@@ -14,7 +14,6 @@ from personaagent.programs.scope import within
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
 GOLDEN = Path(__file__).with_name("golden_keys.txt")
-MODES = {"lean": "evidence", "paper": "paper"}
 HISTORY = [
     Interaction(
         interaction_id=str(day),
@@ -44,7 +43,9 @@ def test_the_same_work_has_the_same_keys_as_ever(preset: Preset) -> None:
             within("question 1", user_key=user.key),
         ):
             agent(query="A film for tonight?")
-            PersonaAlignment(n=2, mode=MODES[preset]).compile(agent, trainset=examples(HISTORY))
+            PersonaAlignment(n=2, mode="paper" if preset == "paper" else "evidence").compile(
+                agent, trainset=examples(HISTORY)
+            )
         found = sorted(f"{preset} {call.role} {call.key}" for call in store.journal.calls("golden"))
     golden = GOLDEN.read_text(encoding="utf-8").splitlines()
     assert found == [line for line in golden if line.startswith(preset)]

@@ -21,8 +21,8 @@ from personaagent.lms.llama_requests import raise_as_dspy
 from personaagent.lms.models import MODELS
 from personaagent.programs.cancelling import Cancellation
 from personaagent.programs.lm_errors import lm_errors
-from personaagent.programs.pieces import response_in, telling
 from personaagent.programs.respond import Respond
+from personaagent.programs.streaming import response_in, telling
 
 MODEL = MODELS["smollm2"]
 

@@ -8,8 +8,7 @@ from online_fdr.core.abstract.abstract_gamma_seq import AbstractGammaSequence
 from online_fdr.e_values import ELond
 
 from personaagent.data.change import Certificate, ChangeKind, Evidence
-from personaagent.optimizers.betting import wealth
-from personaagent.optimizers.certificate import certify_kinds
+from personaagent.optimizers.betting import certify_kinds, wealth
 
 from .simulated_users import FULL, SHARE, families, report
 

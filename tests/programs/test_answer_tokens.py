@@ -7,7 +7,7 @@ from dspy.lm15 import TokenLogprob, TopLogprob
 from hypothesis import given
 from hypothesis import strategies as some
 
-from personaagent.programs.answer_tokens import NextTokens, answer_probabilities, written_tokens
+from personaagent.programs.decision_lm import NextTokens, answer_probabilities, written_tokens
 
 
 def tree(places: dict[str, dict[str, float]]) -> NextTokens:

@@ -24,8 +24,8 @@ from ..data.task import Task
 from ..optimizers import PersonaAlignment, examples, initial_persona, latest
 from ..personas import Certified, equipped, first_persona, program
 from ..programs import AgentSettings, PersonaAgent
+from ..programs.decision_lm import sharing_decisions
 from ..programs.module import in_thread
-from ..programs.shared_decisions import sharing_decisions
 from ..programs.spend import measure
 from .methods import ListedMethod, WeighedMethod
 from .metrics import official_metrics

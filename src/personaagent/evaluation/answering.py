@@ -19,7 +19,7 @@ from ..data.change import ChangeKind
 from ..data.errors import AnswerError, StoppedError
 from ..data.interaction import Interaction
 from ..data.lamp import LampUser
-from ..data.own_metric import OwnMetric, score_of
+from ..data.metric import OwnMetric, score_of
 from ..data.store import user_key
 from ..data.task import Task
 from ..programs.scope import within

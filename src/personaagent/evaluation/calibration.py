@@ -23,9 +23,8 @@ from ..data.lamp import LampData, LampUser
 from ..data.statement import Episode
 from ..data.store import user_key
 from ..data.task import Task
-from ..optimizers.betting import evidence_of
+from ..optimizers.betting import certify_kinds, evidence_of
 from ..optimizers.calibration import Observation, base_rate_of, fitted, leaning_of
-from ..optimizers.certificate import certify_kinds
 from ..optimizers.changes import with_change
 from ..optimizers.evidence import default_proposers
 from ..optimizers.proposers import Case, Seen

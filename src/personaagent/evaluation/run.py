@@ -17,13 +17,13 @@ from ..data.call import as_written
 from ..data.errors import InputError
 from ..data.histories import history_files, load_histories, own_task
 from ..data.lamp import LampData, load
+from ..data.metric import metric_named, scored_by
 from ..data.nouns import Noun
-from ..data.own_metric import metric_named, scored_by
 from ..data.store import user_key
 from ..data.task import Task, task_named
 from ..journal.recorder import recorder_here
+from ..programs.decision_lm import sharing_decisions
 from ..programs.scope import within
-from ..programs.shared_decisions import sharing_decisions
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
 from .methods import Method

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from dspy.lm15 import ConfigurationError, InvalidRequestError, Request, Response, ServerError
 
 from ..data.errors import ModelFileError, SetupError
-from ..programs.answer_tokens import answer_probabilities
 from ..programs.cancelling import cancellation_here
-from ..programs.pieces import stream_here
+from ..programs.decision_lm import answer_probabilities
+from ..programs.streaming import stream_here
 from .engines import Engine
 from .llama_requests import (
     body_of,

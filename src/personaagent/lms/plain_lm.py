@@ -22,8 +22,8 @@ from ..data.call import ANSWER_SECONDS
 from ..data.errors import StoppedError
 from ..data.texts import clean
 from ..programs.cancelling import cancellation_here
-from ..programs.pieces import Stream, stream_here
 from ..programs.refusals import awithout_refused, without_refused
+from ..programs.streaming import Stream, stream_here
 
 Result = TypeVar("Result")
 

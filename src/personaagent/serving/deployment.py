@@ -26,9 +26,9 @@ from ..journal.budget import paid_by
 from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from ..personas import live_persona, program
 from ..programs.cancelling import cancellation_here
-from ..programs.pieces import telling
 from ..programs.scope import within
 from ..programs.spend import measure
+from ..programs.streaming import telling
 from .answering import Answer, AnswerPool, Caller, FairSemaphore, Question, retrieve_exception
 from .claims import was_begun_before
 from .learning import Learner
@@ -240,7 +240,7 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
             mirror=home.mirror,
             trace=tracker.trace,
             erase=partial(erase, home),
-            certificates=home.certificates,
+            certificates=home.certificates_of(home.settings.certificate),
         )
         over = threading.Event()
         finishing = threading.Thread(target=_finish_erasures, args=(home, over), name="erasing", daemon=True)

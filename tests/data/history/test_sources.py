@@ -76,8 +76,9 @@ def test_rows_may_come_from_memory() -> None:
         {"query": "Lunch?", "ground_truth": "Soup.", "at": EVENING, "calm": 0.5},
         {"query": "Dinner?", "ground_truth": "Rice.", "at": EVENING.replace(year=2025), "calm": None},
     ]
+    dataset: Any = datasets.Dataset.from_list([dict(row) for row in rows])
     frame: Any = pd.DataFrame(rows)
-    for source in (rows, datasets.Dataset.from_list([dict(row) for row in rows]), frame):
+    for source in (rows, dataset, frame):
         history = read_history(source, user="maya")
         assert pairs(history) == [("Lunch?", "Soup."), ("Dinner?", "Rice.")]
         assert history.by_user["maya"][0].at == EVENING

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from ..errors import InputError, RecordError
+from .errors import InputError, RecordError
 
 MAX_CHARACTERS = 1_000_000
 """Longest text that is taken in; anything longer is a broken file."""
