@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from ...data.extras import needing
 from ...data.interaction import Interaction
 from ...data.memory.embedder import Embedder
 from ...data.task import Task
@@ -29,7 +30,8 @@ class Bm25Retriever:
     """
 
     def __init__(self, history: Sequence[Interaction], task: Task) -> None:
-        from rank_bm25 import BM25Okapi
+        with needing("report"):
+            from rank_bm25 import BM25Okapi
 
         self._searched, self._task = tuple(history), task
         documents = [indexed_text(interaction, task).split() for interaction in history]

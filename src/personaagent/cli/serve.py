@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,9 +66,13 @@ def serve(
     context: typer.Context, listening: Listening, service: Service, limits: Limits, asking: AskingCertified
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
-    import uvicorn
-
+    from ..data.extras import needing
     from ..home import Home, is_shared
+
+    with needing("serve"):
+        import uvicorn
+
+        import_module("personaagent.serving.app")  # Workers import it, who could not say it in one line.
     from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
     configured = settings(context, asking)

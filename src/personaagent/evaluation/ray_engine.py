@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..data.call import Part, Run
 from ..data.errors import InputError, PersonaAgentError, ServiceError, SetupError
+from ..data.extras import needing
 from ..data.lamp import LampUser
 from ..data.store import Store, user_key
 from ..data.store.engines import SHARING, address_of
@@ -84,7 +85,8 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
     Raises:
         SetupError: There is no cluster at this address.
     """
-    import ray
+    with needing("ray"):
+        import ray
 
     try:
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dspy.lm15 import ConfigurationError, InvalidRequestError, Request, Response, ServerError
 
 from ..data.errors import ModelFileError, SetupError
+from ..data.extras import needing
 from ..programs.cancelling import cancellation_here
 from ..programs.decision_lm import answer_probabilities
 from ..programs.streaming import stream_here
@@ -176,7 +177,8 @@ def usable_cores() -> int:
 
 
 def _served(path: Path, threads: int) -> "Server":
-    import xllamacpp
+    with needing("local"):
+        import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)

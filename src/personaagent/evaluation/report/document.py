@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ...data.extras import needing
+
 _ON_ANY_PAPER = "svg { color: #222 } @media (prefers-color-scheme: dark) { svg { color: #ddd } }"
 _SPECIAL = re.compile(r"([\\`*|#~]|\](?=[(\[:]))")  # a bracket is special only where it could end a link
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -71,7 +73,8 @@ def markdown(report: Report) -> str:
 
 
 def _rendered(template: str, report: Report, finalize: Callable[[str], str] | None = None) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+    with needing("report"):
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from ...data.extras import needing
 from ..metrics import ERRORS
 from ..names import Series, ablations
 from .analysis import TaskAnalysis, is_better
@@ -48,7 +49,8 @@ _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 def drawn(name: str, caption: str, draw: "Callable[[Axes], None]", *, height: float = 3.6) -> Figure:
     """Draw a figure of so many inches height; what is neither a letter nor a digit in its name becomes a hyphen."""
-    import matplotlib as mpl
+    with needing("report"):
+        import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):

@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...data.errors import LMError, ModelFileError
+from ...data.extras import needing
 from ...data.persona import SECTIONS, Persona
 from ..names import WHOLE
 from ..record import PersonaRecord
@@ -95,7 +96,8 @@ def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0
     It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same seed gives the
     same map on one machine.
     """
-    from sklearn.manifold import TSNE
+    with needing("report"):
+        from sklearn.manifold import TSNE
 
     vectors = embedder.embed(["\n".join(line.text for line in persona.lines) for persona in personas])
     perplexity = min(30.0, (len(personas) - 1) / 3)
