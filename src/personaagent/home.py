@@ -18,6 +18,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .certificates import Certificates
     from .data.alignment import Alignment
+    from .data.history.columns import Columns
+    from .data.history.files import Source
     from .data.memory.embedder import Embedder
     from .data.persona import PersonaVersion
     from .data.task import Task
@@ -51,8 +53,8 @@ class Home:
 
     Example:
         >>> with Home(Settings(home=Path("demo"))) as home, home.run(budget=Budget(max_calls=100)):
-        ...     user = home.store.add_user("maya")
-        ...     user.interactions.add(read_jsonl(Path("maya.jsonl")))
+        ...     home.ingest(Path("maya.csv"), user="maya")
+        ...     user = home.store.user("maya")
         ...     alignment, versions = home.align(user, PersonaAlignment(n=3))
         ...     home.agent(user)(query="...").response
     """
@@ -118,6 +120,31 @@ class Home:
         opened = open_run(journal, new_run(name, run_id=run_id), lms, budget=budget, price=price)
         with opened as run, within(user_key=user and user.key):
             yield run
+
+    def ingest(
+        self, source: "Source", *, user: str | None = None, task: "Task | None" = None, columns: "Columns | None" = None
+    ) -> int:
+        """Store a history, or on any error nothing of it, and return how many interactions are new.
+
+        Args:
+            source: A file, an export, a dataset on the hub, or rows in memory; see `read_history`, as for the rest.
+            user: Whose interactions these are.
+            task: What a row asks that names no task; a task of your own is stored too.
+            columns: The columns that say what.
+
+        Raises:
+            InputError: The source cannot be read, or something in it is wrong.
+        """
+        from .data.history import read_history
+        from .data.history.columns import Columns
+        from .data.task import OPEN, is_built_in, register
+
+        task = task or OPEN
+        register(task)
+        read = read_history(source, user=user, task=task, columns=columns or Columns())
+        if not is_built_in(task.name):
+            self.store.add_task(task)
+        return self.store.ingest(read.by_user)
 
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":
         """Return the program that answers `task`, by default the latest, under the user's live persona.

@@ -6,9 +6,11 @@ import dspy
 import pytest
 
 from personaagent import lms
-from personaagent.data.errors import HomeLockedError, SetupError
+from personaagent.data.errors import HomeLockedError, InputError, SetupError
+from personaagent.data.history.columns import Columns
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
+from personaagent.data.task import Task
 from personaagent.erasure import erase, finish_erasures
 from personaagent.home import Home, copy_user, is_shared, scratch_store
 from personaagent.settings import Settings
@@ -143,3 +145,15 @@ def test_what_another_optimizer_wrote_is_what_the_home_answers_with(tmp_path: Pa
         assert home.agent(user).persona_version == version.number == 2
         home.agent(user)(query="A film?")
     assert "Answer in one sentence." in lm.requests[-1].system
+
+
+def test_a_history_is_stored_with_its_task_or_not_at_all(tmp_path: Path) -> None:
+    moods = Task(name="evening moods of a home", kind="label", labels=("calm", "tense"))
+    rows = [{"question": f"Evening {day}?", "mood": "calm", "at": f"2024-05-0{day}"} for day in (1, 2)]
+    named = Columns(query="question", ground_truth="mood")
+    with Home(Settings(home=tmp_path)) as home:
+        with pytest.raises(InputError, match="row 1, field 'mood': 'calm' is not one of"):
+            home.ingest(rows, user="maya", task=Task(name="other moods", kind="label", labels=("x",)), columns=named)
+        assert home.store.users() == ()
+        assert home.ingest(rows, user="maya", task=moods, columns=named) == 2
+        assert home.agent(home.store.user("maya")).task == moods

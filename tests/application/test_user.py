@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import personaagent
+
 from .command_line import CommandLine, done
 
 MAYA = "maya (made up)"
@@ -95,3 +97,9 @@ def test_what_cannot_be_done_is_one_line(
     assert message in failed.err
     assert failed.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_users_are_listed(maya: CommandLine) -> None:
+    assert done(maya("user", "list", "--json")).json == [{"user": MAYA, "interactions": 3, "persona": None}]
+    assert done(maya("user", "list")).out == f"{MAYA}  3 interactions  persona none\n"
+    assert done(maya("--version")).out.strip() == personaagent.__version__

@@ -167,10 +167,21 @@ class Debug:
     on: ClassVar[bool] = False
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("personaagent"))
+        raise typer.Exit
+
+
 def set_up(
     context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="Home folder (PERSONAAGENT_HOME; default ./.personaagent).")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """LLM programs that become a particular person's."""
     from ..settings import Settings

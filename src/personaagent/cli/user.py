@@ -1,4 +1,4 @@
-"""`personaagent user`: a user as a whole: erased, exported, imported."""
+"""`personaagent user`: a user as a whole: listed, erased, exported, imported."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +14,23 @@ from .context import Json, echo, open_home, print_result, warn
 if TYPE_CHECKING:
     from ..erasure import Receipt
 
-app = typer.Typer(help="Erase, export and import a user.", no_args_is_help=True)
+app = typer.Typer(help="List, erase, export and import users.", no_args_is_help=True)
 UserId = Annotated[str, typer.Argument(metavar="USER", help="Who.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the users, with how many interactions and which live persona each has."""
+    with open_home(context) as home:
+        users = [
+            {"user": each.user_id, "interactions": len(each.interactions), "persona": live and live.number}
+            for each in home.store.users()
+            for live in [each.personas.live]
+        ]
+    lines = (
+        f"{each['user']}  {each['interactions']} interactions  persona {each['persona'] or 'none'}" for each in users
+    )
+    print_result(users, lines, as_json=as_json)
 
 
 @app.command()
