@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..journal.plan import Plan
     from ..settings import Settings
 
-_WITHOUT_LM = {"majority", "knn"}
 _log = logging.getLogger(__name__)
 
 
@@ -150,12 +149,14 @@ def _run_and_engine(
     methods: "Sequence[str]", run: "Run", execution: Execution, configured: "Settings", spending: Spending
 ) -> "Generator[tuple[OpenRun | Plan | None, RayEngine | None]]":
     """Journal the calls, if any of the methods makes one, and connect to the cluster that is asked for, if any."""
+    from ..evaluation.names import WITHOUT_LM
     from ..home import open_journal_store
     from ..journal import OpenRun
 
     with ExitStack() as stack:
         opened = None
-        if not {name.partition(":")[0] for name in methods} <= _WITHOUT_LM:
+        without_lm = {method.kind for method in WITHOUT_LM}
+        if not {name.partition(":")[0] for name in methods} <= without_lm:
             store = stack.enter_context(open_journal_store(configured))
             opened = stack.enter_context(paying(store.journal, run, configured, spending))
         engine = None

@@ -23,12 +23,12 @@ from .methods import (
     VotesMethod,
 )
 
-_WITHOUT_LM = (MajorityMethod, PriorMethod, VotesMethod, KnnMethod)
+WITHOUT_LM = (MajorityMethod, PriorMethod, VotesMethod, KnnMethod)
 _BASELINES = (PromptMethod, IclMethod, RagMethod, PagMethod, ReActMethod, MemBankMethod)
 _OPTIMIZERS = (BootstrapMethod, GepaMethod, MiproMethod, ReAnchorMethod)
 
 METHODS: dict[str, type[ListedMethod]] = {
-    method.kind: method for method in (*_WITHOUT_LM, *_BASELINES, PersonaAgentMethod, *_OPTIMIZERS)
+    method.kind: method for method in (*WITHOUT_LM, *_BASELINES, PersonaAgentMethod, *_OPTIMIZERS)
 }
 """Methods by kind: those without an LM, the paper's baselines, PersonaAgent, and DSPy's own optimizers of its agent."""
 

@@ -4,7 +4,6 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,7 +33,6 @@ from .selection import label_histories, select, shuffle_users
 from .summary import Evaluation, summarise
 
 if TYPE_CHECKING:
-    from ..data.store import Store
     from ..settings import Settings
 
 
@@ -290,11 +288,3 @@ def unfinished_run(folder: Path | None) -> str | None:
         return None
     runs = (run_of(path) for path in (folder, *sorted(folder.glob("*/"))))
     return next((run for run in runs if run is not None), None)
-
-
-def open_journal_store(settings: "Settings") -> "AbstractContextManager[Store]":
-    """Open the store of a home folder for its journal alone: other processes may have the folder open."""
-    from ..data.store import Store
-
-    settings.home.mkdir(parents=True, exist_ok=True)
-    return Store.open(settings.database or settings.home / "store.db")
