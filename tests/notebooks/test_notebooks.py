@@ -16,8 +16,8 @@ from ..loopback import loopback
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
-def test_there_is_a_quickstart() -> None:
-    assert [path.name for path in NOTEBOOKS][:1] == ["01_quickstart.ipynb"]
+def test_they_are_numbered_in_the_order_of_reading() -> None:
+    assert [int(path.name[:2]) for path in NOTEBOOKS] == list(range(1, len(NOTEBOOKS) + 1))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -34,9 +34,8 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
         pytest.skip("run `personaagent models fetch minilm` first")
     with loopback() as server:
         printed = _printed_by(Path(shutil.copy(path, tmp_path)), server.url)
-        assert len(server.received) >= 5
-    assert "LM: " in printed
-    assert "prove nothing" in printed
+        assert len(server.received) >= 3
+    assert "nothing" in printed.splitlines()[-1] or "MLflow page" in printed.splitlines()[-1]
 
 
 def _printed_by(notebook: Path, api_base: str) -> str:
