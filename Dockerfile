@@ -10,7 +10,7 @@ COPY pyproject.toml ./
 # Of what is locked, only what running needs.
 RUN uv venv /app \
     && uv pip install --no-cache --python /app --require-hashes --constraints requirements.lock \
-        -r pyproject.toml --extra postgres
+        -r pyproject.toml --extra local --extra postgres --extra serve --extra ui
 COPY . ./
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
     && uv pip install --no-cache --python /app --no-deps dist/*.whl
