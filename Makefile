@@ -5,19 +5,23 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test soak bench check format lock clean
+.PHONY: help demo test test-all soak bench check format lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY)  ## Watch a history become a persona, and the persona learn
 	$(BIN)/personaagent demo
 
-test: $(READY)  ## Run every test, those on small real models included
+test: $(READY)  ## Run every test but those that take more than five seconds each
+	$(BIN)/personaagent models fetch minilm
+	$(BIN)/pytest -m "not soak and not slow"
+
+test-all: $(READY)  ## Run every test, those on processes that are killed and on small real models included
 	$(BIN)/personaagent models fetch smollm2 minilm
 	$(BIN)/pytest
 
-soak: $(READY)  ## Run the full counts of which `make test` runs a share; takes long
+soak: $(READY)  ## Run the full counts of which `make test-all` runs a share; takes long
 	$(BIN)/pytest -m soak
 
 bench: $(READY)  ## Measure speeds side by side

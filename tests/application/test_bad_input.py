@@ -226,6 +226,7 @@ def locked(personaagent: CommandLine) -> Iterator[CommandLine]:
         holder.communicate("\n")
 
 
+@pytest.mark.slow
 def test_a_home_folder_that_another_process_has_open_is_named_where_a_command_needs_it_alone(
     locked: CommandLine,
 ) -> None:
@@ -283,6 +284,7 @@ def test_wrong_usage_is_code_2_without_a_traceback(personaagent: CommandLine, co
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_says_the_same(personaagent: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "omar.jsonl"
     file.write_text(jsonl({**LINE, "at": "yesterday"}), encoding="utf-8")

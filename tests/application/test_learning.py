@@ -104,6 +104,7 @@ def aligned(users: CommandLine, lamp: Path, run: str, *options: str) -> list[dic
     return done(users("align", "--all", "--n", "2", "--run", run, *certificate, *users.lm, "--json", *options)).json
 
 
+@pytest.mark.slow
 def test_all_are_aligned_with_the_certificate_and_replay_comes_to_the_same(users: CommandLine, lamp: Path) -> None:
     results = aligned(users, lamp, "a1", "--concurrency", "3")
     assert len(results) == USERS
@@ -133,6 +134,7 @@ def test_an_alignment_shows_its_decisions(users: CommandLine, lamp: Path) -> Non
     assert answered.strip() == "classic", "the LM says comedy"
 
 
+@pytest.mark.slow
 def test_without_a_certificate_nothing_goes_live_before_it_has_proved_itself(
     personaagent: CommandLine, lamp: Path
 ) -> None:

@@ -34,6 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         yield home
 
 
+@pytest.mark.slow
 def test_a_new_home_and_its_databases_are_its_owners_alone(home: Home) -> None:
     live_through(home, "maya", "film")
     assert rights(home.folder) == "0o700"
@@ -55,6 +56,7 @@ def test_an_older_home_that_others_could_read_is_closed_to_them(
         assert rights(folder) == "0o700"
 
 
+@pytest.mark.slow
 def test_an_export_is_its_owners_alone_also_over_an_older_file(personaagent: CommandLine, tmp_path: Path) -> None:
     new, old = tmp_path / "new", tmp_path / "old"
     old.write_text("older")

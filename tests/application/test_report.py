@@ -15,6 +15,7 @@ def finished(tmp_path: Path) -> Path:
     return made_up.write(tmp_path / "out", films, made_up.records(films))
 
 
+@pytest.mark.slow
 def test_a_report_is_written_said_and_mirrored_once(personaagent: CommandLine, finished: Path) -> None:
     said = done(personaagent("report", finished)).out
     assert "LaMP-2M: No method differs from rag in accuracy beyond noise with 6 users." in said

@@ -116,6 +116,7 @@ def test_an_unfinished_evaluation_found_in_out_is_taken_up_and_pays_for_the_rest
     assert whole["fingerprint"] == finished["fingerprint"]
 
 
+@pytest.mark.slow
 def test_an_alignment_is_taken_up_replayed_and_never_done_twice(maya: CommandLine) -> None:
     align = ("align", "--user", MAYA, *PAPER, "--run", "a1", "--iterations", "2", *maya.lm, "--json")
     stopped = maya(*align, "--max-calls", "8")

@@ -17,6 +17,7 @@ def maya(personaagent: CommandLine, tmp_path: Path) -> CommandLine:
     return personaagent
 
 
+@pytest.mark.slow
 def test_a_statement_is_told_listed_replaced_and_deleted(maya: CommandLine) -> None:
     first = done(maya("memory", "tell", "--user", MAYA, "I am vegetarian", "--json")).json
     assert first["version"]["reason"] == "the user said so"

@@ -47,6 +47,7 @@ def table(of: list[Run], name: str) -> list[dict[str, Any]]:
     return json.loads(str(joined.to_json(orient="records")))
 
 
+@pytest.mark.slow
 def test_log_loss_and_calibration_error_are_mirrored(
     tracker: EvaluationTracker, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

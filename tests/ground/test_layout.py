@@ -7,6 +7,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "personaagent"
 ROOMS = ("data", "optimizers", "programs", "signatures")
@@ -29,6 +31,7 @@ def build(kind: str, source: Path, target: Path) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_wheel_and_source_hold_every_file_and_the_source_builds_the_same_wheel(tmp_path: Path) -> None:
     copy, source, wheel, again = (tmp_path / name for name in ("copy", "source", "wheel", "again"))
     for folder in (source, wheel, again):

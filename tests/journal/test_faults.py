@@ -152,6 +152,7 @@ def opened(store: Store, server: Loopback, timeout: float = TIMEOUT_SECONDS) -> 
         yield run
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_time_is_lost")
 @pytest.mark.parametrize(("questions", "concurrency"), [(60, 16), pytest.param(1000, 32, marks=pytest.mark.soak)])
 async def test_whatever_an_lm_does_each_question_has_its_row_and_each_request_its_record(

@@ -162,6 +162,7 @@ def test_a_kill_at_a_random_moment_changes_nothing(alignments: Alignments, unint
     check(killed, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same(alignments: Alignments, uninterrupted: Outcome) -> None:
     [whole] = uninterrupted.stretches
     killed = alignments.run(*[whole.boundaries // 4] * 3)

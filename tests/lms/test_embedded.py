@@ -58,6 +58,7 @@ def judge(lm: dspy.LM, review: str) -> dspy.Prediction:
         return dspy.Predict(Judge)(review=review)
 
 
+@pytest.mark.slow
 @pytest.mark.live
 def test_an_answer_keeps_to_the_schema_and_says_what_it_used(lm: dspy.LM) -> None:
     answer = judge(lm, "A dark, slow film. I loved it.")
@@ -84,6 +85,7 @@ def test_answers_that_begin_alike_have_probabilities_of_their_own_and_the_same_o
     assert again == first
 
 
+@pytest.mark.slow
 @pytest.mark.live
 def test_a_system_prompt_is_computed_once_though_others_are_asked_between(path: Path) -> None:
     def cached(subject: str) -> int:
@@ -100,6 +102,7 @@ def test_a_system_prompt_is_computed_once_though_others_are_asked_between(path: 
     assert min([cached(subject) for subject in subjects]) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.live
 async def test_awaited_calls_all_get_their_answers(lm: dspy.LM) -> None:
     with dspy.context(lm=lm):

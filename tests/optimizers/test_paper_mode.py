@@ -149,6 +149,7 @@ async def test_async_gives_what_sync_gives(agent: PersonaAgent, lm: ScriptedLM, 
     assert concurrent.alignment.spend.calls == sync.alignment.spend.calls
 
 
+@pytest.mark.slow
 def test_two_hundred_alignments_in_a_row_on_one_program(agent: PersonaAgent, lm: ScriptedLM, user: User) -> None:
     trainset = examples(user.interactions.all())
     program = agent

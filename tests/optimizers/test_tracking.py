@@ -58,6 +58,7 @@ def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+@pytest.mark.slow
 def test_every_version_is_a_prompt_version_and_live_is_an_alias(
     tracker: PersonaTracker, uri: str, user: User, lm: ScriptedLM
 ) -> None:

@@ -62,6 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_what_a_server_can_be_asked_to_forget_is_gone_and_the_rest_is_named(
     tmp_path: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

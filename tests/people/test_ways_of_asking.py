@@ -137,6 +137,7 @@ def without_words(home: Home) -> Iterator[User]:
     assert left == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_what_is_asked_in_python_is_recorded_with_the_user(
     opened: Callable[[], Home], way: Callable[[Home, User], Any]
@@ -166,6 +167,7 @@ def test_what_is_asked_of_the_server_is_recorded_with_the_user(opened: Callable[
             assert client.post("/v1/alignments", json={"n": 2}).status_code == 202
 
 
+@pytest.mark.slow
 def test_what_is_asked_on_the_command_line_is_recorded_with_the_user(
     opened: Callable[[], Home], tmp_path: Path, lm_server: Loopback
 ) -> None:

@@ -107,6 +107,7 @@ def test_without_lines_the_persona_is_not_in_the_prompts(user: User, persona: Pe
     assert not any(line.text in request.text for request in lm.requests for line in persona.lines)
 
 
+@pytest.mark.slow
 def test_a_saved_program_answers_the_same_in_a_new_process(
     user: User, agent: PersonaAgent, lm: ScriptedLM, answers: dict[str, object], tmp_path: Path
 ) -> None:

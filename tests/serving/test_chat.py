@@ -105,6 +105,7 @@ def test_what_cannot_be_answered_is_an_error_in_openais_form(
     assert len(server.store.user("maya").interactions) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_lm_that_fails_is_told_without_its_words(stream: bool) -> None:
     with serving(ScriptedLM(lambda _request: RateLimitError("the secret reason"))) as server:

@@ -95,6 +95,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploying, "FIRST_RETRY_SECONDS", 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_with_mlflow_away_an_erasure_answers_and_the_server_finishes_it_when_mlflow_is_back(tmp_path: Path) -> None:
     with serving_home(tmp_path) as usual:

@@ -118,6 +118,7 @@ async def test_an_erasure_ends_the_alignment_of_another_process_first(two: Two) 
     assert [two.here.store.journal.calls(run.run_id) for run in two.here.store.journal.runs()] == [(), ()]
 
 
+@pytest.mark.slow
 async def test_two_processes_that_are_asked_at_once_align_one_after_the_other(two: Two) -> None:
     asked = [each.learner.begin(asking(each), "asked") for each in (two.here, two.there, two.here)]
     jobs: Sequence[Job] = await asyncio.gather(*asked)

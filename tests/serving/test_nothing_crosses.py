@@ -186,6 +186,7 @@ def machine(examples: int, steps: int) -> int:
     return Neighbours.steps
 
 
+@pytest.mark.slow
 def test_nobody_can_tell_that_there_are_others() -> None:
     assert machine(examples=12, steps=30) >= 60
 

@@ -73,6 +73,7 @@ def check_all(up: tuple[Server, Key], examples: int) -> int:
     return sent
 
 
+@pytest.mark.slow
 def test_the_server_does_what_its_document_says(up: tuple[Server, Key]) -> None:
     assert check_all(up, examples=6) > 100
 

@@ -329,6 +329,7 @@ def test_who_has_nothing_yet_is_told_what_to_do(site: Site, visit: Visit) -> Non
     expect(page.get_by_role("alert")).to_contain_text("No ground truth is known")
 
 
+@pytest.mark.slow
 def test_what_a_user_tells_is_in_the_persona_until_it_is_deleted(site: Site, visit: Visit) -> None:
     visit.sign_in(site.maya())
     page = visit.page

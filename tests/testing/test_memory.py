@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from personaagent.data.interaction import Interaction
 from personaagent.testing import HashEmbedder, in_memory_store
@@ -16,6 +17,7 @@ def test_texts_that_share_words_are_near_each_other() -> None:
     assert np.allclose([vector @ vector for vector in (film, car, none)], 1)
 
 
+@pytest.mark.slow
 def test_vectors_are_the_same_in_another_process() -> None:
     code = "from personaagent.testing import HashEmbedder; print(HashEmbedder(64).embed(['one two'])[0].tolist())"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -30,10 +30,19 @@ class Reading:
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take columns that were guessed by their names.")] = False
 
 
+@dataclass(frozen=True)
+class LampFolder:
+    """LaMP's files, in place of FILE."""
+
+    lamp: Annotated[Path | None, typer.Option(help="Folder with LaMP question and output files.")] = None
+    users: Annotated[int | None, typer.Option(help="Only the first N users of the LaMP folder.", min=1)] = None
+
+
 @grouped
 def ingest(
     context: typer.Context,
     reading: Reading,
+    folder: LampFolder,
     file: Annotated[
         str | None,
         typer.Argument(
@@ -42,26 +51,25 @@ def ingest(
         ),
     ] = None,
     user: Annotated[str | None, typer.Option("--user", help="Whose interactions FILE holds.")] = None,
-    lamp: Annotated[Path | None, typer.Option("--lamp", help="Folder with LaMP question and output files.")] = None,
     task: Annotated[
         str | None,
         typer.Option(
             help="Of FILE: a task.json of your own, or a name (default open). Of the LaMP folder: by default its name."
         ),
     ] = None,
-    users: Annotated[int | None, typer.Option(help="Only the first N users of the LaMP folder.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
     from ..data.task import is_built_in
 
+    lamp = folder.lamp
     if (lamp is None) == (file is None) or (lamp and user):
         raise InputError("give either --user U FILE or --lamp DIR")
     read = None
     with open_home(context) as home:
         asked = _task(task or (lamp.resolve().name if lamp else None))
         if lamp is not None:
-            histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, users)
+            histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, folder.users)
         else:
             read = _read(str(file), user, asked, reading)
             histories = read.by_user

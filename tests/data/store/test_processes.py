@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from personaagent.data.store import Store
 
 from .conftest import alignment, persona
@@ -41,6 +43,7 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_database_and_write_at_once_lose_nothing(url: str) -> None:
     writers = [start(WRITE, url, name) for name in "abc"]
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 3
