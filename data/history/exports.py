@@ -40,25 +40,33 @@ def _each(read: Callable[[Record, Task], Iterator[Fields]]) -> Read:
 
 
 def _goodreads(row: Record, task: Task) -> Iterator[Fields]:
-    rating, review = int(row.fields.get("My Rating", 0) or 0), row.fields.get("My Review")
+    rating, review = _number(row, "My Rating"), row.fields.get("My Review")
     book = f"{row.text('Title')} by {row.text('Author')}"
     at = row.fields.get("Date Read") or row.fields.get("Date Added")
-    yield _rated(task, f"the book {book}", book, at, rating or None, review)
+    yield _rated(task, f"the book {book}", book, at, rating, review)
 
 
 def _letterboxd(row: Record, task: Task) -> Iterator[Fields]:
     film = row.text("Name") + (f" ({row.fields['Year']})" if row.fields.get("Year") else "")
-    rating = float(row.text("Rating")) if row.fields.get("Rating") else None
-    yield _rated(task, f"the film {film}", film, row.fields.get("Date"), rating, row.fields.get("Review"))
+    review = row.fields.get("Review")
+    yield _rated(task, f"the film {film}", film, row.fields.get("Date"), _number(row, "Rating"), review)
 
 
 def _amazon(row: Record, task: Task) -> Iterator[Fields]:
     title, text = str(row.fields.get("title", "")), str(row.fields.get("text", ""))
     about = f"the product {row.text('asin')}" + (f", {title!r}" if title else "")
-    yield _rated(task, about, f"{title}\n{text}".strip(), row.fields.get("timestamp"), row.fields.get("rating"), text)
+    yield _rated(task, about, f"{title}\n{text}".strip(), row.fields.get("timestamp"), _number(row, "rating"), text)
 
 
-def _rated(task: Task, thing: str, content: str, at: Any, rating: Any, review: Any) -> Fields:
+def _number(row: Record, field: str) -> float | None:
+    """Return a number; None if there is none, or it is 0, which stands for no rating."""
+    try:
+        return float(str(row.fields.get(field) or 0)) or None
+    except ValueError:
+        raise row.error(field, f"{str(row.fields[field])[:40]!r} is no number") from None
+
+
+def _rated(task: Task, thing: str, content: str, at: Any, rating: float | None, review: Any) -> Fields:
     """Return the fields of a rating: a number where the task asks for one, else words."""
     if task.kind == "text":
         stars = f"{rating:g} of 5 stars" if rating else ""

@@ -175,6 +175,11 @@ def test_goodreads(write: Write) -> None:
     assert pairs(read_history(file, user="maya", task=STARS)) == [("The Quiet Pier by Ada Lind", "4")]
 
 
+def test_a_rating_that_is_no_number_is_named(write: Write) -> None:
+    with pytest.raises(RecordError, match=r"row 1, field 'My Rating': 'four' is no number"):
+        read_history(write("goodreads.csv", GOODREADS.replace("Lind,4", "Lind,four")), user="maya")
+
+
 def test_letterboxd(write: Write) -> None:
     history = read_history(write("ratings.csv", LETTERBOXD), user="maya")
     assert pairs(history) == [("What do you think of the film The Long Ferry (1998)?", "3.5 of 5 stars")]
