@@ -7,11 +7,11 @@ import dspy
 import pytest
 
 from personaagent.data.errors import InputError, UnknownNameError
-from personaagent.data.histories import history_files, load_histories, own_task
 from personaagent.data.lamp import LampData
 from personaagent.data.metric import metric_named, scored_by
 from personaagent.data.task import Task
 from personaagent.evaluation import MajorityMethod, PersonaAgentMethod, evaluate
+from personaagent.evaluation.data import history_files, load_histories, own_task
 from personaagent.evaluation.intervals import estimates
 from personaagent.evaluation.run import EvaluationJob, LocalEngine
 from personaagent.testing import ScriptedLM, in_memory_store

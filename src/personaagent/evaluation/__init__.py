@@ -2,6 +2,7 @@
 
 from .agent_methods import BootstrapMethod, GepaMethod, MiproMethod, PersonaAgentMethod, ReAnchorMethod
 from .answering import UserPrepared
+from .data import select
 from .methods import (
     IclMethod,
     KnnMethod,
@@ -21,7 +22,6 @@ from .names import METHODS, methods_named
 from .record import Row
 from .resources import Resources
 from .run import EvaluationStarted, Event, Listener, QuestionAnswered, evaluate
-from .selection import select
 from .summary import Evaluation, MethodSummary, summarise
 
 __all__ = [

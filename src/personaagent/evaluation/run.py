@@ -14,7 +14,6 @@ from pydantic import AfterValidator
 
 from ..data.call import as_written
 from ..data.errors import InputError
-from ..data.histories import history_files, load_histories, own_task
 from ..data.lamp import LampData, load
 from ..data.metric import metric_named, scored_by
 from ..data.nouns import Noun
@@ -25,11 +24,11 @@ from ..programs.decision_lm import sharing_decisions
 from ..programs.scope import within
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
+from .data import history_files, label_histories, load_histories, own_task, select, shuffle_users
 from .methods import Method
 from .names import methods_named
 from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
 from .resources import LmOf, Resources
-from .selection import label_histories, select, shuffle_users
 from .summary import Evaluation, summarise
 
 if TYPE_CHECKING:

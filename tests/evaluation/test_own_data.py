@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from personaagent.data.errors import InputError, RecordError
-from personaagent.data.histories import history_files, load_histories
 from personaagent.data.lamp import task_named
 from personaagent.data.task import OPEN
+from personaagent.evaluation.data import history_files, load_histories
 
 MOVIES = task_named("LaMP-2M")
 

@@ -5,7 +5,7 @@ import pytest
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import LampData
 from personaagent.evaluation import select
-from personaagent.evaluation.selection import label_histories, shuffle_users
+from personaagent.evaluation.data import label_histories, shuffle_users
 
 from .conftest import TASK, made_up_user
 
