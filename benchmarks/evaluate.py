@@ -179,7 +179,7 @@ def right(example: dspy.Example, prediction: dspy.Prediction, _trace: object = N
 
 def bare(lm: dspy.LM, data: LampData) -> Used:
     """Ask the same questions of the same signature with nothing around it."""
-    predict = dspy.Predict(Respond(TASK).base)
+    predict = dspy.Predict(Respond(TASK, decides=False).base)
     turns = asyncio.Semaphore(CONCURRENCY)
 
     async def ask(query: str) -> None:
