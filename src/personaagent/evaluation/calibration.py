@@ -35,7 +35,7 @@ from ..programs.scope import within
 from ..programs.weighing import decided, experts_of, softened, weighed
 from .agent_methods import PersonaAgentMethod
 from .answering import MethodJob, attempt, for_each_user
-from .methods import WeighedMethod
+from .methods import HabitsMethod, WeighedMethod
 from .resources import Resources
 
 ASKED_AGAIN = 2
@@ -76,9 +76,12 @@ async def with_weights(job: MethodJob, resources: Resources) -> MethodJob:
         job = replace(job, certified=frozenset(certificate.kinds))
     if job.base_rates or job.task.kind == "text" or job.task.positional:
         return job
+    is_weighed = method is not None and method.is_weighed
+    if not is_weighed and not isinstance(job.method, HabitsMethod):
+        return job
     priors = _priors_of(job.users, job.task)
     rates = {key: _base_rate_without(key, priors, job.task) for key in map(_key, job.users)}
-    if method is None or not method.is_weighed:
+    if method is None or not is_weighed:
         return replace(job, base_rates=rates)
     if certificate is not None and certificate.weights is not None:
         return replace(job, base_rates=rates, weights=dict.fromkeys(rates, certificate.weights))
