@@ -22,7 +22,7 @@ from personaagent.journal import AGENT, new_run, open_run
 from personaagent.programs import AgentSettings
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
-from personaagent.serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
+from personaagent.serving.connections import BOUNDS
 from personaagent.serving.deployment import Deployment, deployed
 from personaagent.serving.observing import AnswerTracker
 from personaagent.settings import Settings
@@ -136,20 +136,11 @@ def serving_home(folder: Path, tracking_uri: str | None = None) -> Generator[Ser
 
 
 @contextmanager
-def listening(app: FastAPI, most_connections: int = MOST_CONNECTIONS) -> Generator[str]:
+def listening(app: FastAPI, most_connections: int | None = None) -> Generator[str]:
     """Listen at a free port while the block runs, and yield the URL."""
-    bounds = uvicorn.Config(
-        app,
-        port=0,
-        log_config=None,
-        lifespan="on",
-        timeout_graceful_shutdown=1,
-        http=BoundedProtocol,
-        ws="none",
-        limit_concurrency=most_connections,
-        h11_max_incomplete_event_size=HEAD_BYTES,
-    )
-    server = uvicorn.Server(bounds)
+    bounds = BOUNDS if most_connections is None else BOUNDS | {"limit_concurrency": most_connections}
+    how = uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=1, **bounds)
+    server = uvicorn.Server(how)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive())

@@ -73,6 +73,18 @@ def test_a_head_that_does_not_come_closes_the_connection(server: Server, begun: 
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_connection_that_was_answered_is_kept_for_the_next_request(server: Server) -> None:
+    with connected(server) as kept:
+        kept.sendall(GET)
+        assert kept.recv(65_536).startswith(b"HTTP/1.1 200")
+        for _ in range(2):
+            with connected(server) as without_request:
+                until_closed(without_request)
+        kept.sendall(GET)
+        assert kept.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_request_that_takes_long_is_not_taken_for_an_idle_connection() -> None:
     go_on = threading.Event()
 

@@ -73,7 +73,7 @@ def serve(
         import uvicorn
 
         import_module("personaagent.serving.app")  # Workers import it, who could not say it in one line.
-    from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
+    from ..serving.connections import BOUNDS
 
     configured = settings(context, asking)
     several = listening.workers > 1
@@ -99,10 +99,7 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
-            http=BoundedProtocol,
-            ws="none",
-            limit_concurrency=MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=HEAD_BYTES,
+            **BOUNDS,
         )
 
 

@@ -5,7 +5,7 @@ first request of a connection, and for the rest of a head.
 """
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
@@ -17,9 +17,7 @@ from .problems import Problem, problem_response
 HEAD_BYTES = 16_384
 """Of the request line and the headers together."""
 HEAD_SECONDS = 10.0
-"""From the opening of a connection, or the last answer, to the end of the next head."""
-MOST_CONNECTIONS = 512
-"""Of one process; most systems let one have 1,024 files and connections open."""
+"""From the opening of a connection, or the first byte of a later head, to the end of that head."""
 _BODY_SECONDS = 30.0
 """From the end of a request's head to the end of its body."""
 _DISCARDED = 16
@@ -34,14 +32,22 @@ class BoundedProtocol(H11Protocol):
     """
 
     _head_timeout: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head; close another connection if there are too many."""
         super().connection_made(transport)
+        self._idle_since = self.loop.time()
         self._start_head_timeout()
         most = self.limit_concurrency
         if most is not None and len(self.connections) >= most:
             self._close_longest_idle()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a head."""
+        if self.is_idle and self._head_timeout is None:
+            self._start_head_timeout()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
@@ -49,9 +55,12 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Wait for the next head."""
-        self._start_head_timeout()
+        """Wait for the next request, and for the rest of its head if that has begun."""
+        self._stop_head_timeout()
+        self._idle_since = self.loop.time()
         super().on_response_complete()
+        if self.is_idle and self.conn.trailing_data[0]:
+            self._start_head_timeout()
 
     @property
     def is_idle(self) -> bool:
@@ -60,12 +69,12 @@ class BoundedProtocol(H11Protocol):
         return cycle is None or cycle.response_complete
 
     def _start_head_timeout(self) -> None:
-        self._stop_head_timeout()
         self._head_timeout = self.loop.call_later(HEAD_SECONDS, self._close_if_idle)
 
     def _stop_head_timeout(self) -> None:
         if self._head_timeout is not None:
             self._head_timeout.cancel()
+            self._head_timeout = None
 
     def _close_if_idle(self) -> None:
         if self.is_idle:
@@ -73,13 +82,22 @@ class BoundedProtocol(H11Protocol):
 
     def _close_longest_idle(self) -> None:
         others = (cast("BoundedProtocol", other) for other in self.connections if other is not self)
-        idle = [
-            (other._head_timeout.when(), other) for other in others if other.is_idle and other._head_timeout is not None
-        ]
-        if idle:
-            _, longest = min(idle, key=lambda timed: timed[0])
+        if idle := [other for other in others if other.is_idle]:
+            longest = min(idle, key=lambda other: other._idle_since)
             self.connections.discard(longest)
             longest.transport.abort()
+
+
+BOUNDS: dict[str, Any] = {
+    "http": BoundedProtocol,
+    "ws": "none",
+    "h11_max_incomplete_event_size": HEAD_BYTES,
+    # Of one process; most systems let one have 1,024 files and connections open.
+    "limit_concurrency": 512,
+    # Longer than clients and load balancers keep a connection (httpx 5 s, AWS 60 s): who closes first is not surprised.
+    "timeout_keep_alive": 75,
+}
+"""What uvicorn is started with."""
 
 
 class BoundedBodies:
