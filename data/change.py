@@ -99,6 +99,7 @@ class Certificate(Noun):
     lm: str
     """The model's name."""
     task: str
+    """Empty: any whose answers are labels or ratings."""
     form: str
     """What the prompt holds, by name: `lean`, `rag:k=4`, `prompt`."""
     kinds: dict[ChangeKind, Evidence]
@@ -118,4 +119,5 @@ class Certificate(Noun):
 
     def kinds_for(self, lm: str, task: str, form: str) -> frozenset[ChangeKind]:
         """Return the kinds that are certified there; none for another LM, task or form."""
-        return frozenset(self.kinds) if (lm, task, form) == (self.lm, self.task, self.form) else frozenset()
+        is_suiting = (lm, form) == (self.lm, self.form) and self.task in ("", task)
+        return frozenset(self.kinds) if is_suiting else frozenset()

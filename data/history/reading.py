@@ -10,6 +10,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import to_jsonable_python
@@ -19,6 +20,7 @@ from ..interaction import Interaction
 from ..record import Record
 from ..store.log import check_id, written
 from ..task import OPEN, Task, task_named
+from .answers import task_of
 from .columns import Columns, Found
 from .dates import date_of
 from .exports import Fields, export_of
@@ -40,6 +42,8 @@ class History(NamedTuple):
     """Whether a column was guessed by its name."""
     left_out: int
     """Rows without an answer of the user's."""
+    task: Task
+    """What a row asks that names no task."""
 
 
 class _Table(NamedTuple):
@@ -54,7 +58,7 @@ def read_history(
     source: Source,
     *,
     user: str | None = None,
-    task: Task = OPEN,
+    task: Task | None = None,
     columns: Columns = Columns(),  # noqa: B008 (it cannot change)
     split: str = "train",
 ) -> History:
@@ -69,7 +73,7 @@ def read_history(
             ChatGPT, Slack, OpenAI fine-tuning), a dataset on the Hugging Face hub, or rows in memory: dicts, a
             `datasets.Dataset`, a pandas frame.
         user: Whose interactions these are. Where the rows say whose they are, only those of this user are read.
-        task: What a row asks that names no task.
+        task: What a row asks that names no task; by default told from the answers, see `task_of`.
         columns: The columns that say what; by default those with the fields' names, or else guesses.
         split: Of a dataset on the hub.
 
@@ -83,20 +87,47 @@ def read_history(
     name, rows = name_of(source), tuple(rows_of(source, split))
     if not rows:
         raise InputError(f"{name}: holds no interaction: write one a line, as JSON with query, ground_truth and at")
-    read = _table(rows, name, task, columns)
+    read = _table(rows, name, task or OPEN, columns)
     found = read.found
     answered = [row for row in read.rows if _is_answered(*row, found)]
     by_user = _by_user(answered, found, user, name)
     if not by_user:
         raise InputError(f"{name}: holds no interaction{f' of {user!r}' if user else ''} with an answer of the user's")
     _check_dates(answered, found)
+    histories = _histories(by_user, found, task or OPEN)
+    read_as = read.read_as
+    is_said = any("task" in fields for _, fields in answered)
+    if task is None and not is_said and (told := _told_by(histories, name, found)) != OPEN:
+        histories, task = _histories(by_user, found, told), told
+        read_as = ", ".join(filter(None, (read_as, _told(told))))
     return History(
-        {whose: tuple(_interactions(theirs, found, task)) for whose, theirs in by_user.items()},
-        read.read_as,
+        histories,
+        read_as,
         found.columns,
         is_guess=bool(found.guessed),
         left_out=len(read.rows) - len(answered),
+        task=task or OPEN,
     )
+
+
+def _histories(
+    by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Found, task: Task
+) -> dict[str, tuple[Interaction, ...]]:
+    return {whose: tuple(_interactions(theirs, found, task)) for whose, theirs in by_user.items()}
+
+
+def _told_by(histories: Mapping[str, Sequence[Interaction]], name: str, found: Found) -> Task:
+    """Return the task that the answers are of; `open` if some are not known."""
+    read = [one for history in histories.values() for one in history]
+    answers = [one.ground_truth for one in read if one.ground_truth is not None]
+    if len(answers) < len(read):
+        return OPEN
+    return task_of(answers, Path(name).stem, found.columns)
+
+
+def _told(task: Task) -> str:
+    answers = "ratings from 1 to 5" if task.kind == "rating" else f"{len(task.labels)} labels"
+    return f"the answers are {answers} (task {task.name!r})"
 
 
 def _table(rows: Sequence[Record], name: str, task: Task, columns: Columns) -> _Table:

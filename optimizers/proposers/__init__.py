@@ -4,6 +4,15 @@ from .confusions import ProposeConfusions
 from .proposing import Case, Proposer, Seen
 from .rules import ProposeRules
 from .style import ProposeStyle
-from .weights import ProposeWeights
+from .weights import ProposeUnfittedWeights, ProposeWeights
 
-__all__ = ["Case", "ProposeConfusions", "ProposeRules", "ProposeStyle", "ProposeWeights", "Proposer", "Seen"]
+__all__ = [
+    "Case",
+    "ProposeConfusions",
+    "ProposeRules",
+    "ProposeStyle",
+    "ProposeUnfittedWeights",
+    "ProposeWeights",
+    "Proposer",
+    "Seen",
+]

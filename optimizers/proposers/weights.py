@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from ...data.answer_weights import AnswerWeights
+from ...data.answer_weights import AnswerWeights, uniform
 from ...data.change import Change
 from ...data.task import Task
+from ...programs.lm_here import model_here
+from ..calibration import PRIOR_BELIEF, leaning_of
 from .proposing import Case
 
 
@@ -32,6 +34,41 @@ class ProposeWeights:
         if not self.applies(case.task) or (live is not None and _purpose(live) == _purpose(self.weights)):
             return ()
         return (Change(kind="weights", action="weights", weights=self.weights),)
+
+
+class ProposeUnfittedWeights:
+    """Proposes answer weights of the user's own task, for which nothing was fitted yet.
+
+    LM and habits count alike, whatever the ground truths say (`PRIOR_BELIEF`); the LM's leaning is that of its answers
+    to the batch.
+
+    Args:
+        form: What the prompt holds, by name; see `AgentSettings.form`.
+    """
+
+    simulates = True
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def applies(self, task: Task) -> bool:
+        """Whether the answers are labels or ratings that say something of the user."""
+        return task.kind != "text" and not task.positional
+
+    def propose(self, case: Case) -> Sequence[Change]:
+        """Return the weights, if the LM said how probable its answers are."""
+        said = [one.lm_probabilities for one in case.seen if one.lm_probabilities]
+        if not said or not self.applies(case.task):
+            return ()
+        weights = AnswerWeights(
+            lm=model_here(),
+            task=case.task.name,
+            form=self._form,
+            leaning=leaning_of(said, case.task.labels),
+            base_rate=uniform(case.task.labels),
+            **dict(zip("abc", PRIOR_BELIEF, strict=True)),
+        )
+        return (Change(kind="weights", action="weights", weights=weights),)
 
 
 def _purpose(weights: AnswerWeights) -> tuple[str, str, str]:

@@ -1,8 +1,6 @@
 """Certificates: where they come from, and which one suits an LM, a task and a prompt form."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from threading import Condition
@@ -13,7 +11,7 @@ from pydantic import ValidationError
 
 from .data.answer_weights import AnswerWeights, prior_of, uniform
 from .data.call import as_written
-from .data.change import Certificate
+from .data.change import Certificate, ChangeKind
 from .data.errors import InputError
 from .data.interaction import Interaction
 from .data.store import Store, User
@@ -47,15 +45,16 @@ class Certificates:
         self._known = (*map(read_certificate, paths), *_of_the_package())
         self._fit = cached({}, condition=Condition())(self._fitted) if fit_once else self._fitted
 
-    def suiting(self, lm: str, task: Task, form: str) -> Certificate | None:
-        """Return the certificate for this LM, task and `AgentSettings.form`.
+    def kinds(self, lm: str, task: Task, form: str) -> frozenset[ChangeKind]:
+        """Return the kinds of change that are certified for this LM, task and `AgentSettings.form`."""
+        return frozenset[ChangeKind]().union(*(known.kinds_for(lm, task.name, form) for known in self._known))
 
-        If there is none, it is one that certifies nothing and has fitted weights.
-        """
+    def weights(self, lm: str, task: Task, form: str) -> AnswerWeights | None:
+        """Return the answer weights of a certificate, or else those that are fitted on this store's users."""
         suiting = (known for known in self._known if (known.lm, known.task, known.form) == (lm, task.name, form))
-        return next(suiting, None) or self._fit(lm, task, form)
+        return next((known.weights for known in suiting if known.weights), None) or self._fit(lm, task, form)
 
-    def _fitted(self, lm: str, task: Task, form: str) -> Certificate | None:
+    def _fitted(self, lm: str, task: Task, form: str) -> AnswerWeights | None:
         """Return weights fitted on this LM's answers to past interactions of all users; None if there are none yet."""
         if self._store is None or task.kind == "text" or task.positional:
             return None
@@ -70,16 +69,7 @@ class Certificates:
             _observation(user, interaction, probabilities, weights, task)
             for user, interaction, probabilities in answered
         ]
-        return Certificate(
-            lm=lm,
-            task=task.name,
-            form=form,
-            kinds={},
-            weights=fitted(weights, observations),
-            users=len({user.key for user, _, _ in answered}),
-            version=version("personaagent"),
-            made_at=datetime.now(UTC),
-        )
+        return fitted(weights, observations)
 
 
 def read_certificate(path: Path) -> Certificate:

@@ -129,7 +129,7 @@ class Home:
         Args:
             source: A file, an export, a dataset on the hub, or rows in memory; see `read_history`, as for the rest.
             user: Whose interactions these are.
-            task: What a row asks that names no task; a task of your own is stored too.
+            task: What a row asks that names no task, by default told from the answers; one of your own is stored too.
             columns: The columns that say what.
 
         Raises:
@@ -137,13 +137,13 @@ class Home:
         """
         from .data.history import read_history
         from .data.history.columns import Columns
-        from .data.task import OPEN, is_built_in, register
+        from .data.task import is_built_in, register
 
-        task = task or OPEN
-        register(task)
+        if task is not None:
+            register(task)
         read = read_history(source, user=user, task=task, columns=columns or Columns())
-        if not is_built_in(task.name):
-            self.store.add_task(task)
+        if not is_built_in(read.task.name):
+            self.store.add_task(read.task)
         return self.store.ingest(read.by_user)
 
     def agent(self, user: User, task: "Task | None" = None) -> "PersonaAgent":

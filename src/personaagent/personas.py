@@ -25,7 +25,7 @@ from .journal.tools import recorded_tool
 from .optimizers import EvidenceMode, PersonaAlignment, examples, initial_persona, latest
 from .optimizers.acceptance import EProcess
 from .optimizers.evidence import default_proposers
-from .optimizers.proposers import Proposer, ProposeRules, ProposeWeights
+from .optimizers.proposers import Proposer, ProposeRules, ProposeUnfittedWeights, ProposeWeights
 from .programs import AgentSettings, PersonaAgent
 from .programs.cancelling import cancellation_here
 from .programs.lm_here import model_here
@@ -180,7 +180,7 @@ def align(
         student = _student(user, optimizer, alignment_id, settings)
         certified = _certified(student, certificates or Certificates())
         history = user.interactions.all()
-        aligned = equipped(optimizer, certified).compile(student, trainset=examples(history))
+        aligned = equipped(optimizer, student, certified).compile(student, trainset=examples(history))
         cancellation_here().stop_if_cancelled()
         kept = _keep(user, _noting(aligned.alignment, certified), alignment_id)
         _catch_up(user, history)
@@ -223,18 +223,28 @@ async def align_all(
     return await asyncio.gather(*map(align_user, users))
 
 
-def equipped(optimizer: PersonaAlignment, certified: Certified) -> PersonaAlignment:
-    """Return the optimizer, if its mode is "evidence", with the proposers and acceptance that suit the context's LM."""
+def equipped(optimizer: PersonaAlignment, student: PersonaAgent, certified: Certified) -> PersonaAlignment:
+    """Return the optimizer, if its mode is "evidence", with the proposers and acceptance that suit student and LM."""
     if optimizer.mode != "evidence":
         return optimizer
     proposers: list[Proposer] = [*default_proposers()]
     if certified.weights is not None:
         proposers.insert(0, ProposeWeights(certified.weights))
+    elif _may_have_weights(student):
+        proposers.insert(0, ProposeUnfittedWeights(student.settings.form))
     if not model_here().startswith("embedded/"):
         proposers.append(ProposeRules(optimizer.loss_lm, optimizer.revision_lm))
     with_them = copy.copy(optimizer)
     with_them.mode = EvidenceMode(proposers, EProcess(certified.kinds))
     return with_them
+
+
+def _may_have_weights(student: PersonaAgent) -> bool:
+    """Whether a program's answers can be weighed, and nothing is known of weights for it yet."""
+    purpose = (model_here(), student.task.name, student.settings.form)
+    decided = (decision.change.weights for decision in student.decisions)
+    known = {(one.lm, one.task, one.form) for one in (student.persona.weights, *decided) if one}
+    return student.settings.preset == "lean" and student.settings.weights and purpose not in known
 
 
 def certified_of(alignment: Alignment) -> Certified:
@@ -281,8 +291,7 @@ def _holds_answers_of(user: User, batch: Sequence[Interaction], base: PersonaVer
 
 def _certified(student: PersonaAgent, certificates: Certificates) -> Certified:
     lm, task, form = model_here(), student.task, student.settings.form
-    found = certificates.suiting(lm, task, form)
-    return Certified() if found is None else Certified(found.kinds_for(lm, task.name, form), found.weights)
+    return Certified(certificates.kinds(lm, task, form), certificates.weights(lm, task, form))
 
 
 def _noting(alignment: Alignment, certified: Certified) -> Alignment:

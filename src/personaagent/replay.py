@@ -78,7 +78,6 @@ def _align(store: "Store", run: Run, open_: OpenRun, settings: Settings) -> tupl
             loss_lm=open_.lm(LOSS),
             revision_lm=open_.lm(REVISION),
         )
-        optimizer = equipped(optimizer, certified_of(alignment))
         before = known[: known.index(alignment)]
         with scratch_store(settings) as scratch, within(user_key=user.key):
             made.append(_aligned_again(user, before, alignment, optimizer, scratch))
@@ -97,7 +96,7 @@ def _aligned_again(
     task = task_named(latest(history, optimizer.n)[-1].task)
     student = program(copy, base, task, AgentSettings.model_validate(alignment.settings["agent"]))
     student.decisions = decisions_of(before)
-    return optimizer.compile(student, trainset=examples(history)).persona
+    return equipped(optimizer, student, certified_of(alignment)).compile(student, trainset=examples(history)).persona
 
 
 def _number(alignment: "Alignment", setting: str) -> int:

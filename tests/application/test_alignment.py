@@ -1,4 +1,4 @@
-"""What becomes of an alignment of a live persona that is cancelled."""
+"""What becomes of an alignment of a live persona that is cancelled, and of the first of one's own ratings."""
 
 import asyncio
 import threading
@@ -6,9 +6,11 @@ import threading
 import dspy
 import pytest
 
+from personaagent.certificates import Certificates
 from personaagent.data.interaction import Interaction
+from personaagent.data.task import Task
 from personaagent.optimizers import PersonaAlignment
-from personaagent.personas import aalign, live_persona
+from personaagent.personas import aalign, align, live_persona
 from personaagent.programs import AgentSettings
 from personaagent.testing import ScriptedLM, in_memory_store
 
@@ -50,3 +52,26 @@ async def test_an_alignment_that_is_cancelled_in_its_last_call_records_nothing()
             await work
         assert live_persona(user) == before
         assert user.alignments.all() == ()
+
+
+@pytest.mark.parametrize(("model", "outcome"), [("embedded/qwen2.5-coder-1.5b", "live"), ("embedded/smollm2", "shadow")])
+def test_the_first_alignment_of_ones_own_ratings_makes_answer_weights(model: str, outcome: str) -> None:
+    task = Task(name="own stars", kind="rating", labels=("1", "2", "3", "4", "5"))
+    lm = ScriptedLM({"response": "3"}, model=model)
+    with in_memory_store() as store, dspy.context(lm=lm):
+        store.add_task(task)
+        user = store.add_user("maya")
+        user.interactions.add(
+            [
+                Interaction(interaction_id=name, query=f"made-up film {name}", ground_truth="5", task=task.name)
+                for name in "123456"
+            ]
+        )
+        alignment, versions = align(user, PersonaAlignment(n=3), certificates=Certificates(store))
+        [decision] = alignment.decisions
+        assert (decision.change.kind, decision.outcome) == ("weights", outcome)
+        assert decision.evidence.mean > 0
+        assert len(versions) == (outcome == "live")
+        again, _ = align(user, PersonaAlignment(n=3), certificates=Certificates(store))
+        assert len(lm.requests) == 3, "what was simulated once is not simulated again"
+        assert [one.outcome for one in again.decisions] == [outcome]

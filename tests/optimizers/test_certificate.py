@@ -111,3 +111,5 @@ def test_a_certificate_speaks_for_its_own_lm_task_and_form() -> None:
     assert certificate.kinds_for("another", "made-up", "lean") == frozenset()
     assert certificate.kinds_for("made-up", "made-up", "rag:k=4") == frozenset()
     assert Certificate.from_json(certificate.to_json()) == certificate
+    of_any = certificate.model_copy(update={"task": ""})
+    assert of_any.kinds_for("made-up", "another", "lean") == {"weights"}

@@ -19,7 +19,7 @@ from personaagent.data.store import Store, User
 from personaagent.data.task import Task
 from personaagent.optimizers import EvidenceMode, PersonaAlignment, examples
 from personaagent.optimizers.acceptance import Always, EProcess, NoWorse
-from personaagent.optimizers.proposers import Case, ProposeConfusions, ProposeWeights
+from personaagent.optimizers.proposers import Case, ProposeConfusions, ProposeUnfittedWeights, ProposeWeights
 from personaagent.optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM, ScriptedRequest
@@ -257,3 +257,14 @@ def test_confusions_name_what_their_cases_share(agent: PersonaAgent, user: User,
         [line] = aligned.persona.lines
         assert "lighthouse" in line.text and '"calm"' in line.text
         assert set(line.causes) <= {one.interaction_id for one in mistakes} and len(line.causes) >= 2
+
+
+def test_weights_of_a_task_of_which_nothing_is_known_are_made_from_the_batch(agent: PersonaAgent, user: User) -> None:
+    lm = ScriptedLM(lambda _request: {"response": "tense"})
+    aligned = align(agent, lm, user, EvidenceMode([ProposeUnfittedWeights("lean:k=4")], Always()), n=3)
+    assert len(lm.requests) == 3, "one call for each simulation"
+    weights = aligned.persona.weights
+    assert weights is not None
+    assert (weights.a, weights.b, weights.c, weights.users) == (1.0, 1.0, 0.0, 0)
+    assert weights.base_rate == uniform(TASK.labels)
+    assert weights.leaning["tense"] > weights.leaning["calm"], "what the LM said, not what was true"

@@ -53,9 +53,7 @@ def ingest(
     user: Annotated[str | None, typer.Option("--user", help="Whose interactions FILE holds.")] = None,
     task: Annotated[
         str | None,
-        typer.Option(
-            help="Of FILE: a task.json of your own, or a name (default open). Of the LaMP folder: by default its name."
-        ),
+        typer.Option(help="A task.json of your own, or a name such as open; by default told from FILE's answers."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,12 +65,12 @@ def ingest(
         raise InputError("give either --user U FILE or --lamp DIR")
     read = None
     with open_home(context) as home:
-        asked = _task(task or (lamp.resolve().name if lamp else None))
         if lamp is not None:
+            asked = _task(task or lamp.resolve().name)
             histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, folder.users)
         else:
-            read = _read(str(file), user, asked, reading)
-            histories = read.by_user
+            read = _read(str(file), user, task and _task(task), reading)
+            asked, histories = read.task, read.by_user
         if not is_built_in(asked.name):
             home.store.add_task(asked)
         stored = home.store.ingest(histories)
@@ -84,12 +82,10 @@ def ingest(
     print_result({"users": len(histories), "stored": stored, **how}, lines, as_json=as_json)
 
 
-def _task(said: str | None) -> "Task":
+def _task(said: str) -> "Task":
     """Return the task that is said by its name or by its file, and know it from now on."""
-    from ..data.task import OPEN, read_task, register, task_named
+    from ..data.task import read_task, register, task_named
 
-    if said is None:
-        return OPEN
     if not said.endswith(".json"):
         return task_named(said)
     task = read_task(Path(said))
@@ -97,7 +93,7 @@ def _task(said: str | None) -> "Task":
     return task
 
 
-def _read(file: str, user: str | None, task: "Task", reading: Reading) -> "History":
+def _read(file: str, user: str | None, task: "Task | None", reading: Reading) -> "History":
     """Read a file of one's own, and say how it was read before anything is stored."""
     from ..data.history import read_history
     from ..data.history.columns import Columns

@@ -88,6 +88,7 @@ class PersonaAgentMethod(WeighedMethod):
             memory=has_memory,
             action=self.without != "action",
             lines=self.without not in {"lines", "persona"},
+            weights=self.is_weighed,
             votes=has_memory and self.without != "votes",
         )
 
@@ -113,7 +114,9 @@ class PersonaAgentMethod(WeighedMethod):
             loss_lm=resources.lm_of("loss"),
             revision_lm=resources.lm_of("revision"),
         )
-        return await equipped(optimizer, Certified(resources.certified)).acompile(agent, trainset=examples(history))
+        return await equipped(optimizer, agent, Certified(resources.certified)).acompile(
+            agent, trainset=examples(history)
+        )
 
     async def learn(self, program: dspy.Module, user: LampUser, resources: Resources) -> dspy.Module:
         """Remember the latest interaction; the persona stays."""
