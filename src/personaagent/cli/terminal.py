@@ -25,11 +25,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.call import as_written
+from ..data.change import DECISION_COLUMNS
 from ..data.persona import persona_diff
 
 if TYPE_CHECKING:
     from ..data.call import LedgerLine
-    from ..data.change import Certificate, Change, ChangeKind, Decision, Evidence
+    from ..data.change import Certificate, ChangeKind, Decision, Evidence
     from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
     from ..journal.plan import Plan
@@ -65,12 +66,9 @@ def diff_text(old: "Persona", new: "Persona") -> Text:
 
 def evaluation_table(evaluation: "Evaluation") -> Table:
     """Return one line for each method: its counts, its metrics by the official rules, and what it spent."""
-    rows = {name: summary.as_json() for name, summary in evaluation.methods.items()}
-    metrics = list(dict.fromkeys(metric for summary in evaluation.methods.values() for metric in summary.official))
-    columns = ["scored", "failed", "unparsed", *metrics, "calls", "prompt_tokens", "completion_tokens", "seconds"]
-    table = Table("method", *columns, title=f"{evaluation.task.name} (official rules)")
-    for name, row in rows.items():
-        table.add_row(name, *(_cell(row.get(column)) for column in columns))
+    table = Table(*evaluation.columns, title=evaluation.title)
+    for cells in evaluation.cells:
+        table.add_row(*cells)
     return table
 
 
@@ -84,18 +82,10 @@ def plan_table(plan: "Plan") -> Table:
 
 def decisions_table(decisions: "Sequence[Decision]") -> Table:
     """Return one line for each change of a persona: what it is, what became of it, why, and on what evidence."""
-    table = Table("kind", "change", "outcome", "reason", "n", "mean", "wealth")
+    table = Table(*DECISION_COLUMNS)
     for decision in decisions:
-        change, evidence = decision.change, decision.evidence
-        found = (str(evidence.n), f"{evidence.mean:+.3f}", f"{evidence.wealth:.2f}")
-        table.add_row(change.kind, _change(change), decision.outcome, decision.reason, *found)
+        table.add_row(*decision.cells)
     return table
-
-
-def _change(change: "Change") -> str:
-    if change.weights is not None:
-        return f"answer weights: LM {change.weights.a:g}, habits {change.weights.b:g}, memory {change.weights.c:g}"
-    return f"{change.action}: {change.line.text if change.line else f'line {change.replaces}'}"
 
 
 def certification_table(certificate: "Certificate", tested: "Mapping[ChangeKind, Evidence]") -> Table:
@@ -123,12 +113,6 @@ def ledger_table(lines: "Sequence[LedgerLine]") -> Table:
 def _dollars(amount: float | None) -> str:
     """Return an amount as it is printed; one that is not known is not zero."""
     return "unknown" if amount is None else f"{amount:.4f}"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def progress_bar() -> Progress:
