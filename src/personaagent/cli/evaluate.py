@@ -179,11 +179,15 @@ def report(
     """Report on the evaluations in OUT: numbers with intervals, differences, figures, personas; into OUT/report."""
     from ..evaluation.report import reading, write_report
     from ..evaluation.tracking import open_tracker
+    from ..home import open_journal_store
     from ..lms import open_embedder
 
     configured = settings(context)
     embedder = open_embedder(configured.embedder)
-    written = write_report(folder, embedder=embedder, baseline=baseline, numbers_only=numbers_only)
+    with open_journal_store(configured) as store:
+        written = write_report(
+            folder, embedder=embedder, baseline=baseline, numbers_only=numbers_only, journal=store.journal
+        )
     try:
         open_tracker(configured).mirror(written.analyses)
     except TrackingError as error:  # The report stands without MLflow.
