@@ -24,7 +24,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str
     """Return a table; without names of columns it has no head."""
     head = _row("th", columns) if any(columns) else ""
     body = "".join(_row("td", row) for row in rows)
-    title = f"<caption {_CELL}>{markup(caption)}</caption>" if caption else ""
+    style = "text-align: left; white-space: nowrap"
+    title = f'<caption style="{style}">{markup(caption)}</caption>' if caption else ""
     return Html(f"<table>{title}<thead>{head}</thead><tbody>{body}</tbody></table>")
 
 
@@ -49,8 +50,8 @@ def diff(text: str) -> Html:
 
 
 def _changed(line: str, name: str, colour: str) -> str:
-    style = f"text-decoration: none; padding-left: .5em; border-left: .3em solid {colour}"
-    return f'<div><{name} style="{style}">{markup(line)}</{name}></div>'
+    text = f'<{name} style="text-decoration: none">{markup(f"{line[:1]} {line[1:]}")}</{name}>'
+    return f'<div style="padding-left: .5em; border-left: .3em solid {colour}">{text}</div>'
 
 
 def _row(name: str, cells: Iterable[object]) -> str:
