@@ -159,8 +159,8 @@ def test_findings_are_what_was_run_what_won_and_what_is_not_certain() -> None:
 def test_findings_of_a_null_result_name_the_largest_difference() -> None:
     _, won, uncertain = findings(analysis_with(difference(0.03, 0.4), difference(-0.05, 0.6)))
     assert won == (
-        "No method differs from rag in accuracy beyond noise after Holm's correction; the largest difference is that of "
-        "majority, -0.050 [-0.150, +0.050]."
+        "No method differs from rag in accuracy beyond noise after Holm's correction; the largest difference is "
+        "that of majority, -0.050 [-0.150, +0.050]."
     )
     assert uncertain.startswith("Not certain: whether personaagent, majority differ from rag at all; ")
 

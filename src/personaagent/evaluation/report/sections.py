@@ -88,8 +88,8 @@ def _won(analysis: TaskAnalysis) -> str:
         return _clear(first, baseline).removesuffix(".") + (f"; {', '.join(more)}." if more else ".")
     widest = max(compared, key=lambda each: abs(each.difference.value))
     return (
-        f"No method differs from {baseline} in {metric} beyond noise after Holm's correction; the largest difference is "
-        f"that of {widest.method}, {_signed(widest.difference)}."
+        f"No method differs from {baseline} in {metric} beyond noise after Holm's correction; the largest difference "
+        f"is that of {widest.method}, {_signed(widest.difference)}."
     )
 
 
