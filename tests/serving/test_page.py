@@ -316,7 +316,7 @@ def test_what_was_asked_and_answered_alike_is_one_row_of_memory(site: Site, visi
     expect(rows.filter(has_text="Tea?")).to_contain_text("3 times")
     visit.page.get_by_role("button", name="Forget: Tea?").click()
     dialog = visit.page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Forget these 3 interactions?")
+    expect(dialog).to_contain_text("Forget 3 interactions?")
     dialog.get_by_role("button", name="Forget it").click()
     expect(rows).to_have_count(len(HISTORY))
     assert not [one for one in user.interactions.all() if one.query == "Tea?"]

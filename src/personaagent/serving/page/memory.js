@@ -130,7 +130,7 @@ export function exchange({ query, response, ground_truth: truth, at, task, perso
 
 async function forgetAll(ids) {
   const agreed = await confirmed({
-    title: ids.length === 1 ? "Forget this interaction?" : `Forget these ${ids.length} interactions?`,
+    title: `Forget ${count(ids.length, "interaction")}?`,
     text: "Removed for good, with all that your persona has learnt from it alone.",
     action: "Forget it",
   });
