@@ -20,7 +20,6 @@ const KINDS = {
   style: "How you write",
   rule: "A pattern in what you did",
   rewrite: "Rewritten after answers that you did not want",
-  weights: "Fitted on many users",
 };
 const STATES = { shadow: "On trial", retired: "Taken out again" };
 
@@ -88,10 +87,10 @@ function personaOf({ version, causes, blamed }) {
   return [meta(`Version ${version.number}`, time(version.at)), ...sections, empty].filter(Boolean);
 }
 
-function lineItem({ text, kind, state, because, causes: named, evidence }, known, weights) {
-  const isOfWeights = kind === "weights";
-  const why = meta(STATES[state], KINDS[kind], isOfWeights && because, evidence && tried(evidence));
-  if (isOfWeights) return el("li", {}, ...bars(weights), why);
+function lineItem({ text, kind, state, causes: named, evidence }, known, weights) {
+  const fitted = kind === "weights" && `Fitted on ${count(weights.users, "user")}`;
+  const why = meta(STATES[state], KINDS[kind], fitted, evidence && tried(evidence));
+  if (fitted) return el("li", {}, ...bars(weights), why);
   if (named.length === 0) return el("li", {}, text, why);
   const shown = el("ol", { class: "plain causes", tabindex: 0, "aria-label": "Causes" });
   const line = el(
