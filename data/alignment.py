@@ -5,10 +5,11 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from . import html
 from .answer_weights import Distribution
-from .change import Decision
+from .change import DECISION_COLUMNS, Decision
 from .nouns import Noun
-from .persona import Persona
+from .persona import Persona, persona_diff
 
 
 class Spend(Noun):
@@ -94,6 +95,22 @@ class Alignment(Noun):
     def losses(self) -> tuple[TextualLoss, ...]:
         """The losses of all iterations, in order."""
         return tuple(loss for step in self.iterations for loss in step.losses)
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: each change, what became of it and why, and what it did to the persona."""
+        steps = [(step.reason, "accepted" if step.accepted else "rejected") for step in self.iterations]
+        losses = [(loss.query, loss.response or "", loss.ground_truth, loss.critique) for loss in self.losses]
+        tables = (
+            ("Changes", DECISION_COLUMNS, [decision.cells for decision in self.decisions]),
+            ("Textual losses", ("query", "response", "the user", "textual loss"), losses),
+            ("Iterations", ("", ""), steps if losses else []),
+        )
+        shown = "".join(html.table(columns, rows, title) for title, columns, rows in tables if rows)
+        spend, stopped = self.spend, f". It ended early: {self.stopped}" if self.stopped else ""
+        tokens = spend.prompt_tokens + spend.completion_tokens
+        cost = html.markup(f"{spend.calls:,} calls, {tokens:,} tokens, {spend.seconds:,.0f} s{stopped}")
+        changed = html.diff(persona_diff(self.base, self.persona))
+        return f"{shown or '<p>No change was proposed.</p>'}{changed}<p>{cost}</p>"
 
 
 JobState = Literal["waiting", "running", "cancelling", "finished", "failed", "cancelled", "interrupted"]

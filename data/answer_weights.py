@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field
 
+from . import html
+from .call import as_written
 from .nouns import Noun
 
 Distribution = dict[str, float]
@@ -26,6 +28,7 @@ SMOOTHING_VOTES = 2.0
 """Votes cast by the prior, so that a memory of one answer is no certainty."""
 LEAST_BELIEF = 0.05
 """Least `a`. At 0, no multiplier of the LM's probabilities could stand for the prior."""
+MOST_BELIEF = 4.0
 _FLOOR = 1e-9
 
 
@@ -41,11 +44,11 @@ class AnswerWeights(Noun):
     """The LM's mean distribution over questions of the task."""
     base_rate: Distribution
     """How often users give each answer; a user's own answers are mixed with `PRIOR_STRENGTH` of these."""
-    a: float = Field(default=1.0, ge=LEAST_BELIEF, le=4)
+    a: float = Field(default=1.0, ge=LEAST_BELIEF, le=MOST_BELIEF)
     """How far the LM is believed."""
-    b: float = Field(default=1.0, ge=0, le=4)
+    b: float = Field(default=1.0, ge=0, le=MOST_BELIEF)
     """How far the user's prior is believed."""
-    c: float = Field(default=0.0, ge=0, le=4)
+    c: float = Field(default=0.0, ge=0, le=MOST_BELIEF)
     """How far the user's memory is believed."""
     users: int = Field(default=0, ge=0)
     """Users whose scored interactions a, b and c were fitted on."""
@@ -58,6 +61,13 @@ class AnswerWeights(Noun):
         inverse = {answer: 1 / max(share, _FLOOR) for answer, share in self.leaning.items()}
         total = sum(inverse.values())
         return {answer: value / total for answer, value in inverse.items()}
+
+    def as_html(self) -> str:
+        """Return a bar for each of those who have a say in an answer, for a notebook."""
+        named = ((as_written(self.lm), self.a), ("the user's habits", self.b), ("the user's memory", self.c))
+        rows = [(name, html.bar(weight / MOST_BELIEF, f"{weight:g}")) for name, weight in named]
+        caption = f"How answers are weighed, fitted on {self.interactions} interactions of {self.users} users"
+        return html.table((), rows, caption)
 
 
 class Experts(Noun):

@@ -15,6 +15,7 @@ ChangeKind = Literal["weights", "confusion", "style", "rule", "said", "rewrite"]
 """What proposed a change: `said` is the user, `rewrite` the paper's whole rewrite."""
 Action = Literal["add", "replace", "remove", "weights"]
 
+DECISION_COLUMNS = ("kind", "change", "outcome", "reason", "n", "mean", "wealth")
 _FIELDS: dict[Action, set[str]] = {
     "add": {"line"},
     "replace": {"line", "replaces"},
@@ -53,6 +54,13 @@ class Change(Noun):
             return None
         return self.model_copy(update={"causes": causes, "line": self.line and self.line.without_cause(interaction_id)})
 
+    @property
+    def text(self) -> str:
+        """What it does, in words."""
+        if self.weights is not None:
+            return f"answer weights: LM {self.weights.a:g}, habits {self.weights.b:g}, memory {self.weights.c:g}"
+        return f"{self.action}: {self.line.text if self.line else f'line {self.replaces}'}"
+
     @cached_property
     def change_id(self) -> str:
         """The same change has the same id, whatever it was made from.
@@ -76,6 +84,11 @@ class Evidence(Noun):
     wealth: float = Field(ge=0)
     """What betting on the change has made of 1; see `personaagent.optimizers.betting`."""
 
+    @property
+    def text(self) -> str:
+        """All of it, in words."""
+        return f"scored {self.n} times, mean difference {self.mean:+.3f}, wealth {self.wealth:.2f}"
+
 
 class Decision(Noun):
     """What became of a change, and why."""
@@ -88,6 +101,12 @@ class Decision(Noun):
     """In one sentence."""
     differences: dict[str, float] = Field(default_factory=dict)
     """Score with the change less without it, by interaction id, in the order in which they were scored."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What a table of `DECISION_COLUMNS` says of it."""
+        found = (str(self.evidence.n), f"{self.evidence.mean:+.3f}", f"{self.evidence.wealth:.2f}")
+        return (self.change.kind, self.change.text, self.outcome, self.reason, *found)
 
 
 class Certificate(Noun):

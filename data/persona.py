@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, JsonValue, field_validator
 
+from . import html
 from .answer_weights import AnswerWeights
 from .nouns import Noun
 
@@ -85,6 +86,14 @@ class PersonaLine(Noun):
     def line_id(self) -> str:
         """The same section and words have the same id, in every version and on every machine."""
         return hashlib.sha256(f"{self.section}\n{self.text}".encode()).hexdigest()[:12]
+
+    @property
+    def source(self) -> str:
+        """What it came from, in words."""
+        if self.kind == "said":
+            return "what the user said"
+        count = len(self.causes)
+        return f"{count} interaction{'' if count == 1 else 's'}" if count else "the template"
 
     def without_cause(self, interaction_id: str) -> "PersonaLine | None":
         """Return the line without one of its causes; None if too few are left."""
@@ -163,6 +172,18 @@ class Persona(Noun):
         """The lines of one section, in order."""
         return tuple(line for line in self.lines if line.section == name)
 
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: its lines by section, and how answers are weighed."""
+        lines = [
+            ("" if place else _HEADINGS[section], line.text, line.source)
+            for section in SECTIONS
+            for place, line in enumerate(self.section(section))
+        ]
+        if self.adopted:
+            lines.append(("What another optimizer wrote:", ", ".join(self.adopted.predictors), self.adopted.origin))
+        shown = html.table(("", "line", "from"), lines) if lines else "<p>It says nothing about the user yet.</p>"
+        return shown if self.weights is None else shown + self.weights.as_html()
+
     def _blocks(self, sections: Iterable[Section]) -> Iterator[str]:
         for section in sections:
             if lines := self.section(section):
@@ -203,11 +224,26 @@ class PersonaVersion(Noun):
     """Why it was made, accepted or rejected, in one sentence."""
     at: datetime
 
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        title = html.markup(f"Version {self.number}, {self.status}: {self.reason}")
+        return f"<p>{title}</p>{self.persona._repr_html_()}"
 
-def persona_diff(old: Persona, new: Persona) -> str:
-    """Return the change of a persona's text as a unified diff, empty if they read the same."""
+
+class PersonaDiff(str):
+    """The change of a persona's text as a unified diff, empty if they read the same."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return html.diff(self)
+
+
+def persona_diff(old: Persona, new: Persona) -> PersonaDiff:
+    """Return what changed from one persona to another."""
     lines = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), "old", "new", lineterm="", n=100)
-    return "\n".join(lines)
+    return PersonaDiff("\n".join(lines))
 
 
 def fingerprint_of(personas: Iterable[Persona]) -> str:

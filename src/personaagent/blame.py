@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
+from .data import html
 from .data.answer_weights import AnswerWeights
 from .data.call import as_written
 from .data.change import ChangeKind, Decision, Evidence
@@ -24,6 +25,11 @@ class Cause(Noun):
     at: datetime | None = None
     words: str | None = None
     """The first words of what was asked or stated; None if the interaction is not stored any more."""
+
+    @property
+    def text(self) -> str:
+        """When it was, and its first words."""
+        return f"{f'{self.at:%Y-%m-%d}' if self.at else '(undated)'}  {self.words or '(forgotten)'}"
 
 
 class Blamed(Noun):
@@ -46,7 +52,21 @@ class Blamed(Noun):
     """None of weights."""
 
 
-def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
+class Blame(tuple[Blamed, ...]):
+    """What is to be said of each line of a persona, of its weights, and of what is not in it."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        rows = (
+            (each.state, each.kind, each.text, _causes(each), each.evidence.text if each.evidence else "")
+            for each in self
+        )
+        return html.table(("state", "kind", "line", "because of", "evidence"), rows)
+
+
+def blame(user: User, version: int | None = None) -> Blame:
     """Return every line of a persona version in its order, its weights, then what waits in the shadow or was retired.
 
     By default it is the live version, or nothing if there is none.
@@ -56,14 +76,14 @@ def blame(user: User, version: int | None = None) -> tuple[Blamed, ...]:
     """
     shown = user.personas.live if version is None else user.personas.get(version)
     if shown is None:
-        return ()
+        return Blame()
     decisions = _decisions(user, shown)
     decided = [decision.change.line for decision in decisions if decision.change.line]
     causes = {cause for line in (*shown.persona.lines, *decided) for cause in line.causes}
     known = user.interactions.among(sorted(causes))
     lines = [_blamed(line, decisions, known) for line in shown.persona.lines]
     weights = [] if shown.persona.weights is None else [_weights(user, shown.persona.weights, decisions)]
-    return (*lines, *weights, *_elsewhere(shown, decisions, known))
+    return Blame((*lines, *weights, *_elsewhere(shown, decisions, known)))
 
 
 def _decisions(user: User, version: PersonaVersion) -> list[Decision]:
@@ -82,7 +102,7 @@ def _blamed(line: PersonaLine, decisions: Iterable[Decision], known: Mapping[str
         kind=line.kind,
         text=line.text,
         state="live",
-        because=_because(line),
+        because=line.source,
         causes=tuple(_cause(name, known) for name in line.causes),
         evidence=decision and _evidence(decision),
         line_id=line.line_id,
@@ -116,11 +136,8 @@ def _elsewhere(
         yield _blamed(line, [decision], known).model_copy(update={"state": decision.outcome})
 
 
-def _because(line: PersonaLine) -> str:
-    if line.kind == "said":
-        return "what the user said"
-    count = len(line.causes)
-    return f"{count} interaction{'' if count == 1 else 's'}" if count else "the template"
+def _causes(blamed: Blamed) -> str:
+    return html.fold(blamed.because, (cause.text for cause in blamed.causes)) if blamed.causes else blamed.because
 
 
 def _evidence(decision: Decision) -> Evidence | None:

@@ -160,8 +160,11 @@ class Home:
     ) -> "tuple[Alignment, tuple[PersonaVersion, ...]]":
         """Align a user's live persona, record the result and mirror it; see `personaagent.personas.align`."""
         from .personas import align
+        from .progress import following
 
-        aligned = align(user, optimizer, alignment_id, certificates=self.certificates_of(self.settings.certificate))
+        certificates = self.certificates_of(self.settings.certificate)
+        with following(optimizer) as followed:
+            aligned = align(user, followed, alignment_id, certificates=certificates)
         self.mirror(user)
         return aligned
 

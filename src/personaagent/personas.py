@@ -33,6 +33,7 @@ from .programs.module import in_thread
 from .programs.scope import within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
+from .progress import following
 
 _FIRST_BATCH = 3
 _WORTH_A_SUMMARY = 10
@@ -210,17 +211,18 @@ async def align_all(
     """Align several users as a part of a run, `concurrency` at once, and record each result as soon as it is there.
 
     An alignment that the run has recorded already is not done again. `aligned` is called, in a thread, with each user
-    whose alignment is recorded.
+    whose alignment is recorded. A progress bar is shown, see `personaagent.progress`.
     """
     turns = asyncio.Semaphore(concurrency)
 
     async def align_user(user: User) -> Aligned:
         async with turns:
-            result = await aalign(user, optimizer, f"{run_id}-{user.key}", certificates=certificates)
+            result = await aalign(user, followed, f"{run_id}-{user.key}", certificates=certificates)
         await asyncio.to_thread(aligned, user)
         return result
 
-    return await asyncio.gather(*map(align_user, users))
+    with following(optimizer, len(users)) as followed:
+        return await asyncio.gather(*map(align_user, users))
 
 
 def equipped(optimizer: PersonaAlignment, student: PersonaAgent, certified: Certified) -> PersonaAlignment:

@@ -4,7 +4,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from personaagent.cli.terminal import Terminal
+from personaagent.progress import Terminal
 
 ESCAPES = "a\x1b[2Jb\x1b]0;title\x07c\x9b31md\u202ee"
 

@@ -20,12 +20,14 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 import personaagent
+from personaagent.data.answer_weights import AnswerWeights
 from personaagent.data.interaction import Interaction
+from personaagent.data.persona import Persona, PersonaLine
 from personaagent.data.store import Store
 from personaagent.programs import AgentSettings
 from personaagent.serving.app import add_page
 from personaagent.serving.configuration import Serving
-from personaagent.testing import Script, ScriptedLM
+from personaagent.testing import Script, ScriptedLM, ScriptedRequest
 
 from .conftest import listening, serving
 
@@ -36,6 +38,7 @@ QUIET, LOUD = (
     "The Lighthouse Keeper's Spring, a quiet film with one actor.",
     "Meteor Squad 4: everything explodes, twice.",
 )
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 LIVES = "Likes films in which little happens."
 HISTORY = (
     ("A film for a rainy Sunday?", "The Slow Ferry: a crossing, two people, no music."),
@@ -152,7 +155,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    with browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-GB", timezone_id="UTC") as context:
+    with browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", timezone_id="UTC") as context:
         context.set_default_timeout(10_000)
         yield context
 
@@ -183,7 +186,7 @@ def _shot(page: Page, name: str) -> None:
 
 def _asks_and_corrects(page: Page, visit: Visit) -> None:
     visit.ask("A film for tonight?")
-    answer = page.get_by_role("article").first
+    answer = page.get_by_role("article").last
     expect(answer).to_contain_text(LOUD)
     expect(answer).to_contain_text("Answered under version 1")
     answer.get_by_role("button", name="Correct").click()
@@ -195,7 +198,7 @@ def _asks_and_corrects(page: Page, visit: Visit) -> None:
 def _is_answered_under_the_new_version(page: Page, visit: Visit) -> None:
     expect(page.locator("#pulse")).to_have_text("Version 2")
     visit.ask("And tomorrow?")
-    answer = page.get_by_role("article").first
+    answer = page.get_by_role("article").last
     expect(answer).to_contain_text(QUIET)
     expect(answer).to_contain_text("Answered under version 2")
     answer.get_by_role("button", name="Good").click()
@@ -276,18 +279,79 @@ def test_a_user_asks_corrects_looks_back_forgets_and_is_erased(site: Site, visit
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize("width", [360, 1400])
+def test_a_conversation_stays_and_is_sent_with_the_next_question(context: BrowserContext) -> None:
+    asked: list[ScriptedRequest] = []
+
+    def response(request: ScriptedRequest) -> str:
+        asked.append(request)
+        return f"Answer {len(asked)}."
+
+    with _up(ANSWERS | {"response": response}) as site:
+        visit = _visit(site, context)
+        visit.sign_in(site.maya())
+        turns = visit.page.get_by_role("log").get_by_role("article")
+        for number, question in enumerate(("A film for tonight?", "A shorter one?"), 1):
+            visit.ask(question)
+            expect(turns.last).to_contain_text("Answered under")
+            expect(turns).to_have_count(number)
+        expect(turns.first).to_contain_text("A film for tonight?")
+        expect(turns.last).to_contain_text("A shorter one?")
+        assert "assistant:\n| Answer 1." in asked[-1].text
+        visit.page.get_by_role("button", name="New conversation").click()
+        expect(turns).to_have_count(0)
+        visit.ask("A walk?")
+        expect(turns.last).to_contain_text("Answered under")
+        assert "assistant:" not in asked[-1].text
+        assert visit.complaints == []
+
+
+def test_what_was_asked_and_answered_alike_is_one_row_of_memory(site: Site, visit: Visit) -> None:
+    token, user = site.maya(), site.store.user("maya")
+    alike = [Interaction(interaction_id=f"alike-{n}", query="Tea?", ground_truth="Green.", at=NOW) for n in range(3)]
+    user.interactions.add(alike)
+    visit.sign_in(token)
+    visit.show("Memory")
+    rows = visit.page.locator("#interactions > li")
+    expect(rows).to_have_count(len(HISTORY) + 1)
+    expect(rows.filter(has_text="Tea?")).to_contain_text("3 times")
+    visit.page.get_by_role("button", name="Forget: Tea?").click()
+    dialog = visit.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Forget 3 interactions?")
+    dialog.get_by_role("button", name="Forget it").click()
+    expect(rows).to_have_count(len(HISTORY))
+    assert not [one for one in user.interactions.all() if one.query == "Tea?"]
+    assert visit.complaints == []
+
+
+def test_the_persona_says_in_plain_words_why_it_is_so_and_draws_its_weights(site: Site, visit: Visit) -> None:
+    token = site.maya()
+    line = PersonaLine(section="preferences", text=LIVES, causes=("made-up-0", "made-up-1"), kind="rule")
+    even = {"a": 1.0}
+    weights = AnswerWeights(lm="made-up", task="open", form="lean", leaning=even, base_rate=even, a=2, b=1, c=0.5)
+    persona = Persona(lines=(line,), weights=weights)
+    site.store.user("maya").personas.add(persona, reason="made up", status="live")
+    visit.sign_in(token)
+    visit.show("Persona")
+    shown = visit.page.locator("#persona")
+    expect(shown.get_by_role("listitem").filter(has_text=LIVES)).to_contain_text("A pattern in what you did")
+    values = shown.locator("meter").evaluate_all("all => all.map(one => one.value)")
+    assert values == [2, 1, 0.5]
+    expect(shown.get_by_label("Your habits")).to_be_visible()
+    assert visit.complaints == []
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
 def test_every_view_fits(site: Site, visit: Visit, width: int) -> None:
     page = visit.page
     page.set_viewport_size({"width": width, "height": 780})
     visit.sign_in(site.maya())
     for question in ("A film for tonight?", "Averylongwordwithoutanybreak" * 8):
         visit.ask(question)
-        page.get_by_role("article").first.get_by_role("button", name="Correct").click()
+        page.get_by_role("article").last.get_by_role("button", name="Correct").click()
         for view in VIEWS:
             visit.show(view)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
-            if width < 1400 and question.startswith("A film"):
+            if width == 390 and question.startswith("A film"):
                 page.emulate_media(color_scheme="dark" if view == "Memory" else "light")
                 _shot(page, f"phone-{view.lower().replace(' ', '-')}")
     assert visit.complaints == []

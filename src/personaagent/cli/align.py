@@ -64,7 +64,6 @@ def align(
     from ..journal import LOSS, REVISION, new_run
     from ..optimizers import PersonaAlignment
     from ..personas import align_all
-    from .terminal import progress_of_alignment
 
     if loop.mode == "evidence" and loop.iterations > 1:
         raise InputError("--iterations is of the paper's algorithm: add --mode paper, or leave it out")
@@ -73,12 +72,8 @@ def align(
         certificates = home.certificates_of(configured.certificate, fit_once=True)
         keys: JsonValue = [user.key for user in users]
         run = new_run("align", {"users": keys, **asdict(loop)}, spending.run)
-        with (
-            paying(home.store.journal, run, configured, spending) as opened,
-            progress_of_alignment(loop.mode, loop.n, loop.iterations, len(users)) as listener,
-        ):
-            loss_lm, revision_lm = opened.lm(LOSS), opened.lm(REVISION)
-            optimizer = PersonaAlignment(**asdict(loop), loss_lm=loss_lm, revision_lm=revision_lm, listener=listener)
+        with paying(home.store.journal, run, configured, spending) as opened:
+            optimizer = PersonaAlignment(**asdict(loop), loss_lm=opened.lm(LOSS), revision_lm=opened.lm(REVISION))
             mirror = _leave_no_trace if spending.dry_run else home.mirror
             work = align_all(
                 users, optimizer, run.run_id, certificates=certificates, concurrency=concurrency, aligned=mirror

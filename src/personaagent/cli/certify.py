@@ -92,7 +92,7 @@ def _certification(
     from ..evaluation.calibration import certify as certify_users
     from ..evaluation.resources import Resources
     from ..programs.scope import within
-    from .terminal import progress_bar
+    from ..progress import progress_bar
 
     [task] = job.tasks
     data = job.data(task)

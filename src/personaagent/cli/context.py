@@ -278,7 +278,7 @@ def echo(shown: Any) -> None:
 
 def warn(message: str, style: str = "yellow") -> None:
     """Print one line on standard error."""
-    from .terminal import err
+    from ..progress import err
 
     err.print(message, style=style, soft_wrap=True)
 

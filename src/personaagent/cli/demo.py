@@ -57,7 +57,8 @@ def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) 
     from ..journal import LOSS, REVISION
     from ..optimizers import PersonaAlignment
     from ..personas import live_persona, program
-    from .terminal import decisions_table, diff_text, progress_bar, progress_of_alignment
+    from ..progress import progress_bar
+    from .terminal import decisions_table, diff_text
 
     made_up = made_up_user(home.folder / "LaMP-2M")
     home.store.ingest({made_up.user_id: made_up.history})
@@ -67,11 +68,9 @@ def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) 
     first = program(user, next(iter(user.personas.versions()), None) or live_persona(user))
     show(_heading(f"\n2. Persona v{first.persona_version}", ", from what is older than the latest interactions\n"))
     show(first.persona.text)
-    with progress_of_alignment("evidence", _BATCH) as listener:
-        loss_lm, revision_lm = opened.lm(LOSS), opened.lm(REVISION)
-        optimizer = PersonaAlignment(n=_BATCH, loss_lm=loss_lm, revision_lm=revision_lm, listener=listener)
-        alignment, _ = home.align(user, optimizer, f"demo-{user.key}")
-        opened.stopped = alignment.stopped
+    optimizer = PersonaAlignment(n=_BATCH, loss_lm=opened.lm(LOSS), revision_lm=opened.lm(REVISION))
+    alignment, _ = home.align(user, optimizer, f"demo-{user.key}")
+    opened.stopped = alignment.stopped
     aligned = home.agent(user)
     show(_heading("\n3. Alignment", f" with the latest {_BATCH} interactions: {_outcome(alignment)}\n"))
     show(decisions_table(alignment.decisions) if alignment.decisions else "no change was proposed")

@@ -1,7 +1,7 @@
 """`personaagent evaluate` and `personaagent report`: methods against questions, and what came of it."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,10 @@ from .context import AskingCertified, Json, Spending, grouped, paying, print_res
 
 if TYPE_CHECKING:
     import dspy
-    from rich.progress import Progress
 
-    from ..data.alignment import Spend
     from ..data.call import Run
     from ..evaluation.ray_engine import RayEngine
-    from ..evaluation.run import EvaluationJob, Event
+    from ..evaluation.run import EvaluationJob
     from ..evaluation.summary import Evaluation
     from ..journal import OpenRun
     from ..journal.plan import Plan
@@ -84,7 +82,7 @@ def evaluate(
     from ..evaluation.run import run_job, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
-    from .terminal import evaluation_table, progress_bar
+    from .terminal import evaluation_table
 
     configured = settings(context, asking)
     job = _job(selection, methods)
@@ -92,7 +90,7 @@ def evaluate(
     _check(execution, configured, spending)
     run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(execution.out))
     kept = execution.out or configured.home / "evaluations" / run.run_id
-    with _run_and_engine(job.methods, run, execution, configured, spending) as (opened, engine), progress_bar() as bars:
+    with _run_and_engine(job.methods, run, execution, configured, spending) as (opened, engine):
         at_once = execution.concurrency or (engine.cpus if engine else 1)
         lms: Mapping[str, dspy.LM] = opened.lms if opened else {}
         results = asyncio.run(
@@ -101,7 +99,6 @@ def evaluate(
                 configured,
                 out=None if spending.dry_run else kept,
                 concurrency=at_once,
-                listen=_shown_on(bars),
                 lm_of=lms.get,
                 engine=engine,
             )
@@ -168,32 +165,6 @@ def _run_and_engine(
         yield opened, engine
 
 
-def _shown_on(progress: "Progress") -> "Callable[[Event], None]":
-    """Return what shows the events of evaluations: a bar for each task, and the calls and tokens until now."""
-    from ..evaluation.answering import UserPrepared
-    from ..evaluation.run import EvaluationStarted, QuestionAnswered
-
-    calls = tokens = 0
-
-    def add(method: str, spend: "Spend") -> None:
-        nonlocal calls, tokens
-        calls += spend.calls
-        tokens += spend.prompt_tokens + spend.completion_tokens
-        progress.update(progress.task_ids[-1], description=f"{method} ({calls:,} calls, {tokens:,} tokens)")
-
-    def show(event: "Event") -> None:
-        match event:
-            case EvaluationStarted(methods, _, questions):
-                progress.add_task("evaluating", total=len(methods) * questions)
-            case UserPrepared(method, _, spend):
-                add(method, spend)
-            case QuestionAnswered(row):
-                add(row.method, row.spend)
-                progress.advance(progress.task_ids[-1])
-
-    return show
-
-
 def report(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where `evaluate --out` kept its rows.")],
@@ -208,11 +179,15 @@ def report(
     """Report on the evaluations in OUT: numbers with intervals, differences, figures, personas; into OUT/report."""
     from ..evaluation.report import reading, write_report
     from ..evaluation.tracking import open_tracker
+    from ..home import open_journal_store
     from ..lms import open_embedder
 
     configured = settings(context)
     embedder = open_embedder(configured.embedder)
-    written = write_report(folder, embedder=embedder, baseline=baseline, numbers_only=numbers_only)
+    with open_journal_store(configured) as store:
+        written = write_report(
+            folder, embedder=embedder, baseline=baseline, numbers_only=numbers_only, journal=store.journal
+        )
     try:
         open_tracker(configured).mirror(written.analyses)
     except TrackingError as error:  # The report stands without MLflow.

@@ -100,14 +100,11 @@ def blame_(context: typer.Context, user: UserId, version: Number = None, as_json
 
 
 def _lines(blamed: "Blamed") -> Iterator[str]:
-    found = ""
-    if evidence := blamed.evidence:
-        found = f"; scored {evidence.n} times, mean difference {evidence.mean:+.3f}, wealth {evidence.wealth:.2f}"
+    found = f"; {blamed.evidence.text}" if blamed.evidence else ""
     yield f"{blamed.state}  {blamed.kind}  {blamed.text}"
     yield f"    because of {blamed.because}{found}"
     for cause in blamed.causes[:_CAUSES]:
-        date = f"{cause.at:%Y-%m-%d}" if cause.at else "(undated)"
-        yield f"    {cause.interaction_id}  {date}  {cause.words or '(forgotten)'}"
+        yield f"    {cause.interaction_id}  {cause.text}"
     if len(blamed.causes) > _CAUSES:
         yield f"    and {len(blamed.causes) - _CAUSES} more: see --json"
 

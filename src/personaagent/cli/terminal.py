@@ -1,58 +1,32 @@
-"""How texts, tables and progress look in a terminal."""
+"""How texts, tables and downloads look in a terminal."""
 
-import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.segment import Segment
+from rich.progress import BarColumn, DownloadColumn, TaskID, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..data.call import as_written
+from ..data.change import DECISION_COLUMNS
 from ..data.persona import persona_diff
+from ..progress import Terminal, described, progress_bar
 
 if TYPE_CHECKING:
     from ..data.call import LedgerLine
-    from ..data.change import Certificate, Change, ChangeKind, Decision, Evidence
+    from ..data.change import Certificate, ChangeKind, Decision, Evidence
     from ..data.persona import Persona
     from ..evaluation.summary import Evaluation
     from ..journal.plan import Plan
-    from ..optimizers.events import AlignmentEvent
 
 _WIDE = 160
 """Columns where their number is not known: a table in a file or a pipe is not cut."""
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""All but tabs and line breaks, and what turns the direction of writing round."""
 _STYLES = {"+": "green", "-": "red"}
 
 
-class Terminal(Console):
-    """A console on which text cannot act: users and LMs may have written it, and terminals obey control characters."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is to be shown, without control characters in it."""
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else _CONTROLS.sub("", text), style, control)
-
-
 out = Terminal(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
-err = Terminal(highlight=False, markup=False, emoji=False, stderr=True)
 
 
 def diff_text(old: "Persona", new: "Persona") -> Text:
@@ -65,12 +39,9 @@ def diff_text(old: "Persona", new: "Persona") -> Text:
 
 def evaluation_table(evaluation: "Evaluation") -> Table:
     """Return one line for each method: its counts, its metrics by the official rules, and what it spent."""
-    rows = {name: summary.as_json() for name, summary in evaluation.methods.items()}
-    metrics = list(dict.fromkeys(metric for summary in evaluation.methods.values() for metric in summary.official))
-    columns = ["scored", "failed", "unparsed", *metrics, "calls", "prompt_tokens", "completion_tokens", "seconds"]
-    table = Table("method", *columns, title=f"{evaluation.task.name} (official rules)")
-    for name, row in rows.items():
-        table.add_row(name, *(_cell(row.get(column)) for column in columns))
+    table = Table(*evaluation.columns, title=evaluation.title)
+    for cells in evaluation.cells:
+        table.add_row(*cells)
     return table
 
 
@@ -84,18 +55,10 @@ def plan_table(plan: "Plan") -> Table:
 
 def decisions_table(decisions: "Sequence[Decision]") -> Table:
     """Return one line for each change of a persona: what it is, what became of it, why, and on what evidence."""
-    table = Table("kind", "change", "outcome", "reason", "n", "mean", "wealth")
+    table = Table(*DECISION_COLUMNS)
     for decision in decisions:
-        change, evidence = decision.change, decision.evidence
-        found = (str(evidence.n), f"{evidence.mean:+.3f}", f"{evidence.wealth:.2f}")
-        table.add_row(change.kind, _change(change), decision.outcome, decision.reason, *found)
+        table.add_row(*decision.cells)
     return table
-
-
-def _change(change: "Change") -> str:
-    if change.weights is not None:
-        return f"answer weights: LM {change.weights.a:g}, habits {change.weights.b:g}, memory {change.weights.c:g}"
-    return f"{change.action}: {change.line.text if change.line else f'line {change.replaces}'}"
 
 
 def certification_table(certificate: "Certificate", tested: "Mapping[ChangeKind, Evidence]") -> Table:
@@ -125,22 +88,10 @@ def _dollars(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:.4f}"
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def progress_bar() -> Progress:
-    """Return a progress bar for long work, drawn on standard error if that is a terminal."""
-    columns = (SpinnerColumn(), _text(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return _progress(*columns)
-
-
 @contextmanager
 def bytes_bar() -> Generator[Callable[[str, int, int | None], None]]:
     """Show downloads: what is yielded is told a file's name, the bytes that have come, and the bytes that will."""
-    with _progress(_text(), BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
+    with progress_bar(described(), BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
         bars: dict[str, TaskID] = {}
 
         def show(name: str, done: int, total: int | None) -> None:
@@ -149,26 +100,3 @@ def bytes_bar() -> Generator[Callable[[str, int, int | None], None]]:
             progress.update(bars[name], completed=done, total=total)
 
         yield show
-
-
-@contextmanager
-def progress_of_alignment(
-    mode: Literal["evidence", "paper"], n: int, iterations: int = 1, users: int = 1
-) -> "Generator[Callable[[AlignmentEvent], None]]":
-    """Show the steps of alignments: n simulations and the end; in the paper, n critiques too, in each iteration."""
-    steps = 2 * n + 1 if mode == "paper" else n + 1
-    with progress_bar() as progress:
-        bar = progress.add_task("simulating", total=users * iterations * steps)
-
-        def advance(event: "AlignmentEvent") -> None:
-            progress.update(bar, advance=1, description=type(event).__name__)
-
-        yield advance
-
-
-def _progress(*columns: ProgressColumn) -> Progress:
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-
-
-def _text() -> TextColumn:
-    return TextColumn("{task.description}")

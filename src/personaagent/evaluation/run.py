@@ -2,8 +2,9 @@
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import AfterValidator
 
+from ..data.alignment import Spend
 from ..data.call import as_written
 from ..data.errors import InputError
 from ..data.lamp import LampData, load
@@ -22,6 +24,7 @@ from ..data.task import Task, task_named
 from ..journal.recorder import recorder_here
 from ..programs.decision_lm import sharing_decisions
 from ..programs.scope import within
+from ..progress import progress_bar
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
 from .data import history_files, label_histories, load_histories, own_task, select, shuffle_users
@@ -95,7 +98,7 @@ async def evaluate(
     concurrency: int = 4,
     online: bool = False,
     engine: Engine | None = None,
-    listen: Listener = lambda _event: None,
+    listen: Listener | None = None,
 ) -> Evaluation:
     """Let each method answer each question, and score the answers.
 
@@ -111,7 +114,7 @@ async def evaluate(
         concurrency: Users answered at once, at least 1.
         online: Whether each answered question joins its user's history before the next one is asked.
         engine: Where users are answered; by default in this process, see `LocalEngine`.
-        listen: Is called with each event.
+        listen: Is called with each event; by default a progress bar is shown, see `personaagent.progress`.
 
     Returns:
         The rows and their totals. A question that a method could not answer is a row too, with the error in it.
@@ -121,15 +124,36 @@ async def evaluate(
         StorageError: The rows cannot be written.
     """
     _check(methods, data, concurrency)
-    listen(EvaluationStarted(tuple(method.name for method in methods), len(data.users), len(data.questions)))
     recorder = recorder_here.get()
-    log = _Log(EvaluationWriter(out, recorder and recorder.run_id), listen, len(methods) * len(data.questions))
-    engine = engine or LocalEngine()
-    with sharing_decisions():
+    writer, engine = EvaluationWriter(out, recorder and recorder.run_id), engine or LocalEngine()
+    with sharing_decisions(), _progress() if listen is None else nullcontext(listen) as told:
+        told(EvaluationStarted(tuple(method.name for method in methods), len(data.users), len(data.questions)))
+        log = _Log(writer, told, len(methods) * len(data.questions))
         for method in methods:
             job = MethodJob(method, data.task, data.users, online, data.metric, concurrency=concurrency)
             await engine.answer(job, log.add)
     return summarise(data.task, log.rows)
+
+
+@contextmanager
+def _progress() -> Generator[Listener]:
+    """Show the events on a progress bar: the questions of all methods, and the calls and tokens until now."""
+    spend = Spend()
+    with progress_bar() as progress:
+        bar = progress.add_task("evaluating")
+
+        def show(event: Event) -> None:
+            nonlocal spend
+            if isinstance(event, EvaluationStarted):
+                progress.update(bar, total=len(event.methods) * event.questions)
+                return
+            of = event.row if isinstance(event, QuestionAnswered) else event
+            spend += of.spend
+            tokens = spend.prompt_tokens + spend.completion_tokens
+            done = f"{of.method} ({spend.calls:,} calls, {tokens:,} tokens)"
+            progress.update(bar, advance=isinstance(event, QuestionAnswered), description=done)
+
+        yield show
 
 
 class _Log:
@@ -210,7 +234,7 @@ async def run_job(
     *,
     out: Path | None = None,
     concurrency: int = 1,
-    listen: Listener = lambda _event: None,
+    listen: Listener | None = None,
     lm_of: LmOf = lambda _role: None,
     engine: Engine | None = None,
 ) -> dict[str, Evaluation]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from ..data import html
 from ..data.alignment import Spend
 from ..data.task import Task
 from .intervals import averaged, scored
 from .metrics import Metrics, finite, metrics, scorer
 from .record import Row, fingerprint
+
+_SPENT = ("calls", "prompt_tokens", "completion_tokens", "seconds")
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,14 @@ class MethodSummary:
             **_finite(self.official),
             "per_user": _finite(self.per_user),
             "scored_only": _finite(self.scored_only),
-            **{name: getattr(self.spend, name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds")},
+            **{name: getattr(self.spend, name) for name in _SPENT},
         }
+
+
+def _cell(value: JsonValue) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _finite(metrics: Metrics) -> dict[str, JsonValue]:
@@ -59,6 +68,27 @@ class Evaluation:
     """In the order in which they were finished."""
     methods: dict[str, MethodSummary]
     """By method name, in the order in which the methods ran."""
+
+    @property
+    def title(self) -> str:
+        """Of its table."""
+        return f"{self.task.name} (official rules)"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of its table: counts, metrics by the official rules, and what was spent."""
+        metrics = dict.fromkeys(metric for summary in self.methods.values() for metric in summary.official)
+        return ("method", "scored", "failed", "unparsed", *metrics, *_SPENT)
+
+    @property
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """Of its table, a row for each method."""
+        rows = {name: summary.as_json() for name, summary in self.methods.items()}
+        return tuple((name, *(_cell(row.get(column)) for column in self.columns[1:])) for name, row in rows.items())
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return html.table(self.columns, self.cells, self.title)
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return task, scorers, counts and the summary of each method as a JSON object."""

@@ -1,10 +1,12 @@
 """A small evaluation of made-up users: what each method answers is decided by a rule, and every text is invented."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from personaagent.data.alignment import Spend
+from personaagent.data.call import Call, Cost
 from personaagent.data.persona import Persona, PersonaLine
 from personaagent.data.task import Task
 from personaagent.evaluation.record import (
@@ -97,6 +99,24 @@ def rows(of: EvaluationProtocol) -> list[Row]:
         for user in of.question_ids
         for number in range(QUESTIONS)
     ]
+
+
+def call(of: EvaluationProtocol, method: str, prompt: str) -> Call:
+    """Return the call that a method made for the first question of the first user."""
+    message = {"role": "user", "parts": [{"type": "text", "text": prompt}]}
+    return Call(
+        run_id=of.run_id,
+        key=method,
+        user_key=USERS[0],
+        role="agent",
+        place=f"{of.task.name}/{method}/question {asked(USERS[0])[0]}",
+        endpoint="http://made-up.example",
+        model="openai/made-up",
+        ordinal=1,
+        request=json.dumps({"model": "made-up", "system": "You are made up.", "messages": [message]}),
+        worst=Cost(),
+        at=of.started,
+    )
 
 
 def persona(*texts: str) -> Persona:

@@ -10,6 +10,7 @@ from personaagent.evaluation.metrics import official_metrics
 from personaagent.evaluation.paired import Difference, holm
 from personaagent.evaluation.record import FinishedEvaluation
 from personaagent.evaluation.report import Compared, TaskAnalysis, analyse, reading
+from personaagent.evaluation.report.sections import findings
 
 from . import made_up
 
@@ -139,6 +140,37 @@ def test_a_clear_difference_is_named_with_its_direction() -> None:
         "personaagent does better than rag: accuracy +0.300 [+0.200, +0.400], p < 0.001 after Holm's correction."
     )
     assert rest == "Beyond that, the other method does not differ from rag beyond noise with 6 users."
+
+
+def test_findings_are_what_was_run_what_won_and_what_is_not_certain() -> None:
+    ran, won, uncertain = findings(analysis_with(difference(-0.2, 0.0001), difference(0.3, 0.0001)))
+    assert ran == (
+        "3 methods (majority, rag, personaagent) answered 24 questions of 6 users (made-up) with openai/made-up."
+    )
+    assert won == (
+        "majority does better than rag: accuracy +0.300 [+0.200, +0.400], p < 0.001 after Holm's correction; 1 worse."
+    )
+    assert uncertain == (
+        "Not certain: how users unlike these 6 would fare; what the 2 answers that failed, or were not in the task's "
+        "form, would have been."
+    )
+
+
+def test_findings_of_a_null_result_name_the_largest_difference() -> None:
+    _, won, uncertain = findings(analysis_with(difference(0.03, 0.4), difference(-0.05, 0.6)))
+    assert won == (
+        "No method differs from rag in accuracy beyond noise after Holm's correction; the largest difference is "
+        "that of majority, -0.050 [-0.150, +0.050]."
+    )
+    assert uncertain.startswith("Not certain: whether personaagent, majority differ from rag at all; ")
+
+
+def test_findings_of_one_method_and_one_user_claim_little() -> None:
+    protocol = made_up.protocol(methods=["rag"], users=made_up.USERS[:1])
+    ran, won, uncertain = findings(TaskAnalysis(FinishedEvaluation(protocol, tuple(made_up.rows(protocol)), ()), "rag"))
+    assert ran == "rag answered 4 questions of 1 user (made-up) with openai/made-up."
+    assert won == "rag came to accuracy 0.750."
+    assert "with 1 user there are no intervals" in uncertain
 
 
 def test_less_of_an_error_is_better() -> None:

@@ -1,10 +1,21 @@
 """Markdown and HTML show whatever a text says, and do nothing that it says."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
 
-from personaagent.evaluation.report.document import Block, Comparison, Figure, Report, Table, html, markdown
+from personaagent.evaluation.report.document import (
+    Block,
+    Comparison,
+    Figure,
+    Question,
+    Report,
+    Table,
+    fitting,
+    html,
+    markdown,
+)
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil.example/x.png) [y](javascript:1) | `z` <img src=x>"
 FIGURE = Figure("drawn", "A circle.", '<svg viewBox="0 0 1 1" role="img"><circle r="1"/></svg>')
@@ -29,15 +40,16 @@ def hostile_report() -> Report:
         Table((HOSTILE, "n"), ((HOSTILE, "1"),), HOSTILE),
         FIGURE,
         Comparison(HOSTILE, {"first": (HOSTILE,), HOSTILE: ("Be brief.", HOSTILE)}),
+        Question(HOSTILE, Table((HOSTILE,), ((HOSTILE,),)), {HOSTILE: HOSTILE}),
     ]
-    return Report(HOSTILE, {HOSTILE: {HOSTILE: blocks}})
+    return Report(HOSTILE, {"Findings": {"p": ["One."]}, HOSTILE: {HOSTILE: blocks}})
 
 
 def test_html_holds_no_tag_of_a_text() -> None:
     tags = Tags()
     tags.feed(html(hostile_report()))
     assert {"script", "img", "iframe", "link"}.isdisjoint(tags.names)
-    assert tags.links == []
+    assert tags.links == ["#part-2"], "the contents lead to places in the page, and nothing else is a link"
     assert tags.names.count("svg") == 1
 
 
@@ -49,7 +61,9 @@ def test_markdown_holds_no_tag_link_or_picture_of_a_text() -> None:
     text = markdown(hostile_report())
     assert "<script" not in text
     assert "<img" not in text
-    assert text.count("](") - text.count("\\](") == 1, "the figure is the only link"
+    links = re.findall(r"(?<!\\)\]\(([^)]*)\)", text)
+    assert [link for link in links if not re.fullmatch(r"#[\w-]+", link)] == ["figures/drawn.svg"]
+    assert len(links) == 2, "the other is that of the contents"
 
 
 def one_part(*blocks: Block) -> Report:
@@ -73,6 +87,22 @@ def test_markdown_is_readable_as_it_is() -> None:
 @pytest.mark.parametrize("needed", ["prefers-color-scheme", "color-scheme: light dark"])
 def test_drawings_and_page_follow_light_and_dark(needed: str) -> None:
     assert needed in FIGURE.alone + html(hostile_report())
+
+
+def test_a_page_has_as_many_folds_as_there_is_room_for() -> None:
+    folds = [Comparison(f"User {number}", {"persona": ("x" * 100,)}) for number in range(9)]
+    assert fitting(folds, 10_000) == folds
+    assert fitting(folds, 500) == folds[:2]
+    assert fitting([Comparison("<" * 100, {})], 300) == [], "a character may take several in a page"
+
+
+def test_contents_come_after_the_findings() -> None:
+    sections: dict[str, dict[str, list[Block]]] = {
+        name: {"p": ["x"]} for name in ("Findings", "What was run", "Results")
+    }
+    page, text = html(Report("r", sections)), markdown(Report("r", sections))
+    assert page.index("Findings") < page.index('<a href="#part-2">What was run</a>') < page.index('id="part-2"')
+    assert text.index("## Findings") < text.index("- [Results](#results)") < text.index("## What was run")
 
 
 def test_a_page_asks_nobody_for_anything() -> None:

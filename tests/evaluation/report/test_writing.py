@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from personaagent.data.call import Run
 from personaagent.data.errors import InputError, ModelFileError, StorageError
 from personaagent.data.task import Task
 from personaagent.evaluation.record import PersonaRecord, Row
 from personaagent.evaluation.report import WrittenReport, write_report
-from personaagent.testing import HashEmbedder
+from personaagent.testing import HashEmbedder, in_memory_store
 
 from . import made_up
 from .conftest import SWEPT, write_both
@@ -27,6 +28,10 @@ def texts(folder: Path) -> dict[str, bytes]:
 
 def folder_of(written: WrittenReport) -> Path:
     return written.files[0].parent
+
+
+def page_of(written: WrittenReport) -> str:
+    return (folder_of(written) / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_same_evaluation_gives_the_same_bytes(
@@ -43,11 +48,13 @@ def test_a_report_has_all_its_sections_in_order(reported: WrittenReport) -> None
     tasks = ["### LaMP-2M", "### LaMP-3"]
     assert [line for line in lines if line.startswith("#")] == [
         "# Evaluation of LaMP-2M, LaMP-3",
+        *("## Findings", *tasks),
         *("## What was run", "### All tasks"),
         *("## Results", "### All tasks", *tasks),
         *("## Differences", *tasks),
         *("## Effects, ablations, scaling and cost", *tasks),
         *("## Personas", "### LaMP-2M"),
+        *("## Questions", *tasks),
     ]
     for line in (
         "| LM (agent) | openai/made-up |",
@@ -78,6 +85,39 @@ def test_methods_stand_beside_each_other_in_all_tasks(reported: WrittenReport) -
     assert rows["rag"].startswith(f"{value:.3f} [")
     assert f" | {other:.3f} [" in rows["rag"]
     assert "|  |" in table[2 + list(rows).index("personaagent:without=persona")], "no such method there"
+
+
+def test_a_question_has_its_answers_and_prompts_behind_a_fold(tmp_path: Path, embedder: HashEmbedder) -> None:
+    films = made_up.protocol()
+    made_up.write(tmp_path, films)
+    calls = [made_up.call(films, method, f"Which tag, {method}? <b>Rain.</b>") for method in ("rag", "personaagent")]
+    with in_memory_store() as store:
+        store.journal.begin(Run(run_id=films.run_id, command="evaluate", started_at=films.started))
+        store.journal.append(calls)
+        page = page_of(write_report(tmp_path, embedder=embedder, journal=store.journal))
+        bare = page_of(write_report(tmp_path, embedder=embedder, journal=store.journal, numbers_only=True))
+    assert "All 24 questions" in page
+    assert page.count("<summary>Question ") == 24
+    first = page[page.index("Question a1-0 of user a1a1a1: comedy</summary>") :].partition("<summary>Question")[0]
+    assert first.index("<summary>Prompt of rag</summary>") < first.index("<summary>Prompt of personaagent</summary>")
+    assert "[system]\nYou are made up.\n\n[user]\nWhich tag, rag? &lt;b&gt;Rain.&lt;/b&gt;" in first
+    assert "Prompt of majority" not in page
+    assert "Question a1-0" not in bare
+    assert "Rain." not in bare
+
+
+def test_a_report_of_many_questions_is_a_small_page_that_says_so(tmp_path: Path, embedder: HashEmbedder) -> None:
+    many = made_up.protocol(made_up.HEADLINES, methods=["rag"])
+    made_up.write(tmp_path, many)
+    rows = tmp_path / "rows.jsonl"
+    read = [Row.from_json(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    longer = [row.model_copy(update={"message": None, "prediction": "<word> " * 9_000, "parsed": None}) for row in read]
+    rows.write_text("".join(row.to_json() + "\n" for row in longer), encoding="utf-8")
+    page = page_of(write_report(tmp_path, embedder=embedder))
+    shown = page.count("<summary>Question ")
+    assert len(page.encode()) < 2_000_000
+    assert 0 < shown < 24
+    assert f"The first {shown} of 24 questions" in page
 
 
 def test_every_figure_that_is_named_is_there(reported: WrittenReport) -> None:
@@ -125,8 +165,9 @@ def test_log_loss_and_calibration_error_are_shown_of_methods_that_have_them(
     table = next(number for number, line in enumerate(lines) if line.startswith("| method | questions"))
     names, _, *of_methods = ([cell.strip() for cell in line.split("|")] for line in lines[table : table + 5])
     column = names.index("log_loss")
-    assert "log_loss per user" in names
-    assert "calibration_error per user" not in names
+    beside = next(line for line in lines if line.startswith("| method | accuracy per user"))
+    assert "log_loss per user" in beside
+    assert "calibration_error per user" not in beside
     assert {cells[1]: cells[column] == "-" for cells in of_methods} == {
         "majority": True,
         "rag": False,
@@ -160,7 +201,9 @@ def test_one_user_and_one_method_are_enough(tmp_path: Path, embedder: HashEmbedd
     made_up.write(tmp_path, alone, made_up.records(alone))
     write_report(tmp_path, embedder=embedder)
     lines = (tmp_path / "report" / "report.md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.startswith("## ")] == ["## What was run", "## Results", "## Personas"]
+    assert [line for line in lines if line.startswith("## ")] == [
+        *("## Findings", "## What was run", "## Results", "## Personas", "## Questions")
+    ]
 
 
 def test_three_personas_have_an_overlap_and_no_map(tmp_path: Path, embedder: HashEmbedder) -> None:

@@ -14,10 +14,12 @@ from ...data.errors import writing
 from ..record import Row, read_evaluations
 from .analysis import Compared, MethodResult, TaskAnalysis, analyse
 from .document import Report, html, markdown
+from .questions import prompts_of
 from .sections import reading, report_of
 
 if TYPE_CHECKING:
     from ...data.memory.embedder import Embedder
+    from ...data.store.journal import Journal
 
 
 __all__ = [
@@ -43,7 +45,12 @@ class WrittenReport:
 
 
 def write_report(
-    folder: Path, *, embedder: "Embedder", baseline: str | None = None, numbers_only: bool = False
+    folder: Path,
+    *,
+    embedder: "Embedder",
+    baseline: str | None = None,
+    numbers_only: bool = False,
+    journal: "Journal | None" = None,
 ) -> WrittenReport:
     """Write the report of the evaluations under a folder into its `report` folder, over an earlier one.
 
@@ -53,8 +60,9 @@ def write_report(
         folder: Holds one finished evaluation, or a folder for each.
         embedder: Places personas on the map.
         baseline: The method that the others are compared with; see `analyse`.
-        numbers_only: Whether every text about or by users is left out: personas, and rows with their answers. Rows of
-            an earlier report are removed, so that the folder can be published.
+        numbers_only: Whether every text about or by users is left out: personas, questions, and rows with their
+            answers. Rows of an earlier report are removed, so that the folder can be published.
+        journal: Has the prompts of the questions, if their run was recorded in it.
 
     Raises:
         InputError: There is nothing finished, or it cannot be read.
@@ -62,7 +70,9 @@ def write_report(
         StorageError: The report cannot be written.
     """
     analyses = analyse(read_evaluations(folder), baseline)
-    report = report_of(analyses, embedder, texts=not numbers_only)
+    runs = {analysis.evaluation.protocol.run_id for analysis in analyses} if journal and not numbers_only else set()
+    prompts = prompts_of(call for run in sorted(runs) for call in journal.calls(run)) if journal else {}
+    report = report_of(analyses, embedder, texts=not numbers_only, prompts=prompts)
     rows = [] if numbers_only else [row for analysis in analyses for row in analysis.evaluation.rows]
     target = folder / "report"
     with writing(target):

@@ -1,9 +1,10 @@
 """A report before it has a format, and the two formats: a Markdown text and an HTML page, each by a template."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ...data.extras import needing
 
@@ -44,8 +45,18 @@ class Comparison(NamedTuple):
     """The lines of each column, from top to bottom, by its heading."""
 
 
-Block = str | Table | Figure | Comparison
+class Question(NamedTuple):
+    """A question and what each method made of it; in the page alone."""
+
+    title: str
+    answers: Table
+    prompts: dict[str, str]
+    """By method."""
+
+
+Block = str | Table | Figure | Comparison | Question
 """A string is a paragraph."""
+FoldType = TypeVar("FoldType", Comparison, Question)
 
 
 class Report(NamedTuple):
@@ -60,6 +71,17 @@ class Report(NamedTuple):
         """Its drawings, in order."""
         parts = (blocks for section in self.sections.values() for blocks in section.values())
         return [block for blocks in parts for block in blocks if isinstance(block, Figure)]
+
+
+def fitting(folds: Iterable[FoldType], room: int) -> list[FoldType]:
+    """Return the first folds, as many as take about so many bytes of a page."""
+    shown: list[FoldType] = []
+    for fold in folds:
+        room -= len(escape(repr(fold)).encode())
+        if room < 0:
+            break
+        shown.append(fold)
+    return shown
 
 
 def html(report: Report) -> str:
@@ -84,7 +106,13 @@ def _rendered(template: str, report: Report, finalize: Callable[[str], str] | No
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["anchor"] = _anchor
     return environment.get_template(template).render(report=report)
+
+
+def _anchor(title: str) -> str:
+    """Return how GitHub names the place of a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _plain(text: str) -> str:

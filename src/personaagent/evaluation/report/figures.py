@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from ...data.extras import needing
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-COLOURS = ("#3b82c4", "#d9822b", "#5f9e3c", "#b0589b", "#8a7f3d", "#3f9d9a", "#c9504a", "#7a6bc2")
-"""Can be told apart on light and on dark paper."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of Okabe and Ito: the colour-blind can tell them apart, on light and on dark paper."""
+MARKERS = "osD^vP"
+"""Of lines, beside their colours."""
 
-BETTER, WORSE, BASE = COLOURS[2], COLOURS[6], "#888888"
+BETTER, WORSE, BASE = COLOURS[0], COLOURS[1], "#888888"
 
 _LEAST_TOKENS = 100
 """Below it the axis of tokens is linear, so that methods without an LM have a place."""
@@ -111,10 +114,12 @@ def scaling(analysis: TaskAnalysis, series: Sequence[Series]) -> Figure:
     option = series[0].option
 
     def draw(axes: "Axes") -> None:
-        for line, colour in zip(series, COLOURS * len(series), strict=False):
+        for line, colour, marker in zip(series, cycle(COLOURS), cycle(MARKERS), strict=False):
             values, below, above = _points(analysis, [name for _, name in line.points])
             numbers = [value for value, _ in line.points]
-            axes.errorbar(numbers, values, yerr=[below, above], fmt="o-", capsize=3, color=colour, label=line.fixed)
+            axes.errorbar(
+                numbers, values, yerr=[below, above], fmt=f"{marker}-", capsize=3, color=colour, label=line.fixed
+            )
         axes.set_xticks(sorted({value for line in series for value, _ in line.points}))
         axes.set_xlabel(option)
         axes.set_ylabel(_axis(analysis.main_metric))

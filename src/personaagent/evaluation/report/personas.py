@@ -14,7 +14,7 @@ from ..names import WHOLE
 from ..record import PersonaRecord
 from . import figures
 from .analysis import TaskAnalysis
-from .document import Block, Comparison, Table
+from .document import Block, Comparison, Table, fitting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,10 +104,10 @@ def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0
     return TSNE(perplexity=perplexity, init="random", method="exact", random_state=seed).fit_transform(vectors)
 
 
-def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", *, texts: bool) -> list[Block]:
+def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", room: int) -> list[Block]:
     """Tell of the personas of one method: the whole system, or else the first method that made any.
 
-    The embedder places them on a map; with `texts`, they are shown themselves.
+    The embedder places them on a map; as many as take `room` bytes of a page are shown themselves.
     """
     personas = analysis.evaluation.personas
     methods = [record.method for record in personas]
@@ -126,9 +126,10 @@ def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", *, texts: bool)
     columns = ("section", "lines of the first persona", "lines of the last", "the same in both")
     rows = [(name, *(f"{lines:,.1f}" for lines in counts)) for name, *counts in section_changes(first, last)]
     blocks.append(Table(columns, tuple(rows), "Lines of a persona by section, averaged over users"))
-    if texts:
-        blocks += map(_side_by_side, records)
-    return blocks
+    shown = fitting(map(_side_by_side, records), room)
+    if 0 < len(shown) < len(records):
+        blocks.append(f"The first {len(shown)} of {len(records)} personas; all of them are in personas.jsonl.")
+    return [*blocks, *shown]
 
 
 def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder: "Embedder") -> Block:

@@ -15,6 +15,7 @@ from . import figures
 from .analysis import Compared, MethodResult, TaskAnalysis
 from .document import Block, Report, Table
 from .personas import persona_blocks
+from .questions import Prompts, question_blocks
 
 if TYPE_CHECKING:
     from ...data.memory.embedder import Embedder
@@ -26,10 +27,19 @@ _CALIBRATION = (
     f"answer is from how often it is right, over {BINS} bins. A question without an answer counts as certain and wrong."
 )
 _UNKNOWN = "-"
+_MOST_NAMES = 4
+_ROOM = 1_000_000
+"""Bytes of a page for questions; a third of it for personas. With the figures it stays below 2 MB."""
 
 
-def report_of(analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: bool) -> Report:
-    """Return the report; with `texts`, the personas themselves are in it. The embedder places personas on a map."""
+def report_of(
+    analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: bool, prompts: Prompts | None = None
+) -> Report:
+    """Return the report. The embedder places personas on a map.
+
+    With `texts`, personas and questions themselves are in it, as many as there is room for.
+    """
+    room = _ROOM // len(analyses) if texts else 0
 
     def by_task(blocks_of: Callable[[TaskAnalysis], list[Block]]) -> dict[str, list[Block]]:
         parts = {analysis.task.name: blocks_of(analysis) for analysis in analyses}
@@ -37,14 +47,76 @@ def report_of(analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: 
 
     overview: dict[str, list[Block]] = {_ALL_TASKS: [_main_metrics(analyses)]} if len(analyses) > 1 else {}
     sections = {
+        "Findings": by_task(lambda analysis: [*findings(analysis)]),
         "What was run": {_ALL_TASKS if len(analyses) > 1 else analyses[0].task.name: _what_was_run(analyses)},
         "Results": overview | by_task(_results),
         "Differences": by_task(_differences),
         "Effects, ablations, scaling and cost": by_task(_drawings),
-        "Personas": by_task(partial(persona_blocks, embedder=embedder, texts=texts)),
+        "Personas": by_task(partial(persona_blocks, embedder=embedder, room=room // 3)),
     }
+    if texts:
+        sections["Questions"] = by_task(partial(question_blocks, prompts=prompts or {}, room=room))
     tasks = ", ".join(analysis.task.name for analysis in analyses)
     return Report(f"Evaluation of {tasks}", {title: parts for title, parts in sections.items() if parts})
+
+
+def findings(analysis: TaskAnalysis) -> list[str]:
+    """Say what was run, what won over what, and what is not certain, in a sentence each."""
+    return [_ran(analysis), _won(analysis), _uncertain(analysis)]
+
+
+def _ran(analysis: TaskAnalysis) -> str:
+    protocol, names = analysis.evaluation.protocol, _named([*analysis.methods])
+    lm = protocol.lms.get("agent")
+    methods = f"{len(analysis.methods)} methods ({names})" if len(analysis.methods) > 1 else names
+    asked = f"{protocol.n_questions:,} questions of {_count(protocol.n_users, 'user')}"
+    return f"{methods} answered {asked} ({protocol.split}){f' with {lm}' if lm else ''}."
+
+
+def _won(analysis: TaskAnalysis) -> str:
+    metric, baseline = analysis.main_metric, analysis.baseline
+    compared = sorted(
+        (each for each in analysis.compared if each.metric == metric),
+        key=lambda each: each.difference.value * (1 if metric in ERRORS else -1),
+    )
+    if not compared:
+        return f"{baseline} came to {metric} {_with_interval(analysis.methods[baseline].pooled[metric])}."
+    if any(each.is_significant for each in compared):
+        first, *others = [each for each in compared if each.is_significant]
+        better = sum(each.is_better for each in others)
+        more = [f"{better} more do better"] * (better > 0) + [f"{len(others) - better} worse"] * (better < len(others))
+        return _clear(first, baseline).removesuffix(".") + (f"; {', '.join(more)}." if more else ".")
+    widest = max(compared, key=lambda each: abs(each.difference.value))
+    return (
+        f"No method differs from {baseline} in {metric} beyond noise after Holm's correction; the largest difference "
+        f"is that of {widest.method}, {_signed(widest.difference)}."
+    )
+
+
+def _uncertain(analysis: TaskAnalysis) -> str:
+    protocol, metric = analysis.evaluation.protocol, analysis.main_metric
+    unclear = [each.method for each in analysis.compared if each.metric == metric and not each.is_significant]
+    unanswered = sum(row.status != "scored" for row in analysis.evaluation.rows)
+    doubts: list[str] = []
+    if unclear:
+        differ = "differs" if len(unclear) == 1 else "differ"
+        doubts.append(f"whether {_named(unclear)} {differ} from {analysis.baseline} at all")
+    if protocol.n_users == 1:
+        doubts.append("how any other user would fare: with 1 user there are no intervals")
+    else:
+        doubts.append(f"how users unlike these {protocol.n_users} would fare")
+    if unanswered:
+        doubts.append(f"what the {unanswered} answers that failed, or were not in the task's form, would have been")
+    return f"Not certain: {'; '.join(doubts)}."
+
+
+def _named(names: Sequence[str]) -> str:
+    others = len(names) - _MOST_NAMES
+    return f"{', '.join(names[:_MOST_NAMES])} and {others} more" if others > 0 else ", ".join(names)
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def reading(analysis: TaskAnalysis) -> tuple[str, ...]:
@@ -131,7 +203,7 @@ def _results(analysis: TaskAnalysis) -> list[Block]:
     metrics = list(dict.fromkeys(metric for method in methods for metric in method.pooled))
     errors = [metric for metric in metrics if metric in ERRORS]
     blocks: list[Block] = [
-        _scores(methods, metrics),
+        *_scores(methods, metrics),
         "Official rules over all questions: no answer counts as a wrong answer. Brackets: 95 % intervals over users. "
         "Per user: the metric of each user, averaged. Scored only: over the questions with an answer in the form of "
         "the task. " + (f"Of {', '.join(errors)} less is better." if errors else "More is better."),
@@ -173,21 +245,30 @@ def _drawings(analysis: TaskAnalysis) -> list[Block]:
     return blocks
 
 
-def _scores(methods: Sequence[MethodResult], metrics: Sequence[str]) -> Table:
+def _scores(methods: Sequence[MethodResult], metrics: Sequence[str]) -> tuple[Table, Table]:
     of_users = [metric for metric in metrics if any(metric in method.per_user for method in methods)]
-    columns = ("method", "questions", "scored", "failed", "unparsed", *metrics)
-    beside = (*(f"{metric} per user" for metric in of_users), *(f"{metric} scored only" for metric in metrics))
-    rows = (
+    counts = ("n", "scored", "failed", "unparsed")
+    over_all = (
         (
             method.name,
-            *(str(getattr(method.summary, count)) for count in ("n", "scored", "failed", "unparsed")),
+            *(str(getattr(method.summary, count)) for count in counts),
             *(_with_interval(method.pooled.get(metric)) for metric in metrics),
+        )
+        for method in methods
+    )
+    beside = (
+        (
+            method.name,
             *(_with_interval(method.per_user.get(metric)) for metric in of_users),
             *(number(method.summary.scored_only.get(metric)) for metric in metrics),
         )
         for method in methods
     )
-    return Table((*columns, *beside), tuple(rows), "Scores")
+    names = (*(f"{metric} per user" for metric in of_users), *(f"{metric} scored only" for metric in metrics))
+    return (
+        Table(("method", "questions", *counts[1:], *metrics), tuple(over_all), "Scores"),
+        Table(("method", *names), tuple(beside), "Scores per user, and of scored questions only"),
+    )
 
 
 def _spends(methods: Sequence[MethodResult]) -> Table:

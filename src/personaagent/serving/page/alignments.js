@@ -81,7 +81,7 @@ function jobItem(job) {
     meta(
       time(at),
       `latest ${count(n, "interaction")}`,
-      losses > 0 && count(losses, "textual loss", "textual losses"),
+      losses > 0 && count(losses, "answer criticised", "answers criticised"),
       ...made,
     ),
     isGoingOn(job) && button("Cancel", cancel, { class: "quiet" }),

@@ -3,14 +3,13 @@
 import { showAccount, startAccount } from "./account.js";
 import { showLearning, startAlignments, unwatch, watch } from "./alignments.js";
 import { json, Problem, session } from "./api.js";
-import { startAsking } from "./ask.js";
+import { forgetConversation, startAsking } from "./ask.js";
 import { byId, complain, on } from "./dom.js";
 import { showMemory, startMemory } from "./memory.js";
 import { forgetPersona, showPersona, startPersona } from "./persona.js";
 
 const VIEWS = ["ask", "persona", "memory", "data"];
 const OF_THE_USER = ["persona", "versions", "diff", "alignments", "interactions", "statements", "stated", "facts", "said"];
-const unasked = [...byId("answers").children];
 
 function start() {
   startAsking(changed);
@@ -67,7 +66,7 @@ function shut() {
   byId("question").reset();
   byId("search").reset();
   byId("tell").reset();
-  byId("answers").replaceChildren(...unasked);
+  forgetConversation();
   OF_THE_USER.forEach((id) => byId(id).replaceChildren());
   show(false);
   byId("key").focus();

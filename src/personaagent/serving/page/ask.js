@@ -1,13 +1,19 @@
-/* Asking: the answer appears as it is written, and the user says whether it was right. */
+/* A conversation: answers appear as they are written, and the user says whether they were right. */
 
 import { chunks, json, request, session } from "./api.js";
 import { button, byId, el, meta, on } from "./dom.js";
 
+const unasked = [...byId("answers").children];
+const turns = [];
 let changed;
 
 /** Begin; `tell` is called when something was answered or corrected. */
 export function startAsking(tell) {
   changed = tell;
+  on(byId("anew"), "click", () => {
+    forgetConversation();
+    byId("query").focus();
+  });
   const [form, query] = ["question", "query"].map(byId);
   on(form, "submit", async () => {
     const asked = query.value.trim();
@@ -27,13 +33,23 @@ export function startAsking(tell) {
   });
 }
 
+export function forgetConversation() {
+  turns.length = 0;
+  byId("answers").replaceChildren(...unasked);
+  byId("anew").hidden = true;
+}
+
 async function ask(query) {
   const said = el("p", { class: "response" });
   const answer = el("article", { class: "answer", "aria-busy": "true" }, el("p", { class: "query" }, query), said);
   byId("answers").querySelector(".empty")?.remove();
-  byId("answers").prepend(answer);
+  byId("answers").append(answer);
+  byId("question").scrollIntoView({ block: "end" });
+  const asked = { role: "user", content: query };
   try {
-    const { id, version } = await written(query, said);
+    const { id, version } = await written([...turns, asked], said);
+    turns.push(asked, { role: "assistant", content: said.textContent });
+    byId("anew").hidden = false;
     answer.append(meta(version !== null && `Answered under version ${version}`), verdict(id));
   } finally {
     answer.ariaBusy = null;
@@ -43,8 +59,8 @@ async function ask(query) {
 }
 
 /** Write the answer into `place` as it comes; return its interaction and the persona version that gave it. */
-async function written(query, place) {
-  const body = { model: "personaagent", stream: true, messages: [{ role: "user", content: query }] };
+async function written(messages, place) {
+  const body = { model: "personaagent", stream: true, messages };
   const response = await request("POST", "v1/chat/completions", { body });
   const told = { id: "", version: null };
   for await (const { id, choices, personaagent } of chunks(response)) {

@@ -46,7 +46,7 @@ export function time(at) {
 
 /** Join what there is with dots between: `21 Nov 2026 · version 3`. */
 export function meta(...parts) {
-  const known = parts.filter((part) => part !== null && part !== false && part !== "");
+  const known = parts.filter((part) => part != null && part !== false && part !== "");
   return el("p", { class: "meta" }, ...known.flatMap((part, place) => (place ? [" · ", part] : [part])));
 }
 

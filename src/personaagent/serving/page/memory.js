@@ -7,6 +7,7 @@ const PAGE = 20;
 const FOUND = 8;
 
 let next = null;
+let shown = [];
 let changed;
 
 /** Begin; `heard` is called when something was told or forgotten. */
@@ -22,7 +23,7 @@ export function startMemory(heard) {
 export async function showMemory() {
   byId("search").reset();
   byId("newest").hidden = true;
-  byId("interactions").replaceChildren();
+  shown = [];
   await showStated();
   await showPage(null);
 }
@@ -32,9 +33,7 @@ async function showPage(before) {
     "GET",
     `v1/memory?${new URLSearchParams({ limit: PAGE, ...(before !== null && { before }) })}`,
   );
-  const asked = page.interactions.filter(({ task }) => task !== "said");
-  const first = before === null && page.interactions.length === 0;
-  byId("interactions").append(...(first ? [nothing()] : asked.map((one) => item(one))));
+  show([...shown, ...page.interactions.map((interaction) => ({ interaction }))]);
   next = page.next;
   byId("more").hidden = next === null;
   if (before === null) showStatements(page.statements);
@@ -42,10 +41,18 @@ async function showPage(before) {
 
 async function search() {
   const { episodes } = await json("POST", "v1/memory/search", { query: byId("words").value, k: FOUND });
-  const found = episodes.map(({ interaction, similarity }) => item(interaction, `similarity ${similarity.toFixed(2)}`));
-  byId("interactions").replaceChildren(...(found.length ? found : [nothing()]));
+  show(episodes);
   byId("more").hidden = true;
   byId("newest").hidden = false;
+}
+
+/** Show interactions, each once however often it was. */
+function show(found) {
+  shown = found;
+  const asked = found.filter(({ interaction }) => interaction.task !== "said");
+  const alike = Map.groupBy(asked, ({ interaction: one }) => JSON.stringify([one.query, one.ground_truth ?? one.response]));
+  const items = [...alike.values()].map(item);
+  byId("interactions").replaceChildren(...(items.length ? items : [nothing()]));
 }
 
 async function tell() {
@@ -98,13 +105,15 @@ function showStatements(statements) {
 const nothing = () =>
   el("li", { class: "empty" }, "Nothing is remembered yet. Ask something, and say what you would have wanted.");
 
-function item(interaction, ...more) {
-  const { interaction_id: id, query } = interaction;
-  const forget = button("Forget…", () => forgetOne(id), {
+function item(alike) {
+  const [{ interaction, similarity }] = alike;
+  const forget = button("Forget…", () => forgetAll(alike.map((one) => one.interaction.interaction_id)), {
     class: "quiet",
-    "aria-label": `Forget: ${query.slice(0, 80)}`,
+    "aria-label": `Forget: ${interaction.query.slice(0, 80)}`,
   });
-  return el("li", { class: "interaction" }, ...exchange(interaction, ...more), forget);
+  const times = alike.length > 1 && count(alike.length, "time");
+  const near = similarity !== undefined && `similarity ${similarity.toFixed(2)}`;
+  return el("li", { class: "interaction" }, ...exchange(interaction, times, near), forget);
 }
 
 /** Show one interaction: what was asked, what was said, what the user really wanted. */
@@ -119,14 +128,14 @@ export function exchange({ query, response, ground_truth: truth, at, task, perso
   ].filter(Boolean);
 }
 
-async function forgetOne(id) {
+async function forgetAll(ids) {
   const agreed = await confirmed({
-    title: "Forget this interaction?",
-    text: "It is removed from memory for good, with all that your persona has learnt from it alone.",
+    title: `Forget ${count(ids.length, "interaction")}?`,
+    text: "Removed for good, with all that your persona has learnt from it alone.",
     action: "Forget it",
   });
   if (!agreed) return;
-  await request("DELETE", path`v1/memory/${id}`);
+  for (const id of ids) await request("DELETE", path`v1/memory/${id}`);
   await showMemory();
   byId("interactions").focus();
   say("Forgotten.");

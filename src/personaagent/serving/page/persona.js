@@ -11,6 +11,18 @@ const SECTIONS = {
   style: "How you are answered",
 };
 
+/** How a line came about, in words. */
+const KINDS = {
+  template: "Every persona begins with it",
+  statement: "Gathered from what you did",
+  said: "You said so",
+  confusion: "Two answers were mixed up",
+  style: "How you write",
+  rule: "A pattern in what you did",
+  rewrite: "Rewritten after answers that you did not want",
+};
+const STATES = { shadow: "On trial", retired: "Taken out again" };
+
 /** What was last read: every version, oldest first, and the tag of the live one. */
 const unread = { shown: "", versions: [], etag: null };
 const read = { ...unread };
@@ -62,12 +74,12 @@ function personaOf({ version, causes, blamed }) {
   const live = blamed.filter(({ state }) => state === "live");
   const of = (name) => live.filter(({ section }) => section === name);
   const lines = Object.entries(SECTIONS).map(([name, title]) => [title, of(name)]);
-  const weights = ["How answers are weighed", live.filter(({ kind }) => kind === "weights")];
+  const weights = ["How far each is believed", live.filter(({ kind }) => kind === "weights")];
   const waiting = ["Not in it: on trial, or taken out", blamed.filter(({ state }) => state !== "live")];
   const sections = [...lines, weights, waiting].map(
     ([title, own]) =>
       own.length > 0 &&
-      el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((one) => lineItem(one, causes)))),
+      el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((one) => lineItem(one, causes, version.persona.weights)))),
   );
   const empty =
     live.length === 0 &&
@@ -75,13 +87,10 @@ function personaOf({ version, causes, blamed }) {
   return [meta(`Version ${version.number}`, time(version.at)), ...sections, empty].filter(Boolean);
 }
 
-function lineItem({ text, kind, state, because, causes: named, evidence }, known) {
-  const why = meta(
-    state !== "live" && state,
-    kind,
-    kind === "weights" && because,
-    evidence && `scored ${count(evidence.n, "time")}, mean ${evidence.mean < 0 ? "" : "+"}${evidence.mean.toFixed(3)}`,
-  );
+function lineItem({ text, kind, state, causes: named, evidence }, known, weights) {
+  const fitted = kind === "weights" && `Fitted on ${count(weights.users, "user")}`;
+  const why = meta(STATES[state], KINDS[kind], fitted, evidence && tried(evidence));
+  if (fitted) return el("li", {}, ...bars(weights), why);
   if (named.length === 0) return el("li", {}, text, why);
   const shown = el("ol", { class: "plain causes", tabindex: 0, "aria-label": "Causes" });
   const line = el(
@@ -97,6 +106,16 @@ function lineItem({ text, kind, state, because, causes: named, evidence }, known
   );
   return el("li", {}, line, why);
 }
+
+function tried({ n, mean }) {
+  const came = mean > 0 ? "better" : mean < 0 ? "worse" : "as good";
+  return `tried on ${count(n, "question")}: answers were ${came} (${mean.toFixed(3)})`;
+}
+
+const bars = ({ a, b, c }) =>
+  [["The language model", a], ["Your habits", b], ["Your memory", c]].map(([name, value]) =>
+    el("label", { class: "bar" }, name, el("meter", { max: 4, value }), value.toLocaleString("en-GB")),
+  );
 
 const causeOf = (interaction, words) =>
   interaction ? exchange(interaction) : [meta(words ?? "An interaction that was forgotten.")];
