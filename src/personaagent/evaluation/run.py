@@ -125,7 +125,7 @@ async def evaluate(
     recorder = recorder_here.get()
     log = _Log(EvaluationWriter(out, recorder and recorder.run_id), listen, len(methods) * len(data.questions))
     engine = engine or LocalEngine()
-    with sharing_decisions():
+    with sharing_decisions(), within(is_stored=False):
         for method in methods:
             job = MethodJob(method, data.task, data.users, online, data.metric, concurrency=concurrency)
             await engine.answer(job, log.add)
