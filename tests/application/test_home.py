@@ -180,5 +180,8 @@ async def test_an_evaluation_in_the_run_of_a_home_is_journalled_and_its_users_ar
 
 def test_the_run_of_a_home_still_writes_nothing_of_a_user_who_is_not_stored(tmp_path: Path, server: Loopback) -> None:
     settings = Settings(home=tmp_path, lm="openai/made-up", api_base=server.url)
-    with Home(settings) as home, home.run(), within(user_key="0" * 16), pytest.raises(ErasedUserError):
-        dspy.Predict("query -> response")(query="A film?")
+    with Home(settings) as home, home.run() as run, within(user_key="0" * 16):
+        with pytest.raises(dspy.LMError) as refused:
+            dspy.Predict("query -> response")(query="A film?")
+        assert isinstance(refused.value.__cause__, ErasedUserError)
+        assert home.store.journal.calls(run.run_id) == ()

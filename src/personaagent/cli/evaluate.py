@@ -39,7 +39,7 @@ class Selection:
     users: Annotated[int | None, typer.Option(help="Draw N users of each task.", min=1)] = None
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions, in turns.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
-    metric: Annotated[str | None, typer.Option(help="Of your own: MODULE:FUNCTION, as for dspy.Evaluate.")] = None
+    metric: Annotated[str | None, typer.Option(help="Of your own: my_module:my_metric, as for dspy.Evaluate.")] = None
     shuffle_users: Annotated[bool, typer.Option("--shuffle-users", help="Give each user another's history.")] = False
     online: Annotated[bool, typer.Option("--online", help="Each answered question joins the memory.")] = False
 
@@ -50,7 +50,7 @@ class Methods:
 
     method: Annotated[
         list[str] | None,
-        typer.Option(help="majority, prompt, rag, rag:k=8,retriever=dense, personaagent:n=5, ...; repeatable."),
+        typer.Option(help="rag, rag:k=8, personaagent:n=5, ..., my_module:MyMethod, program.json; repeatable."),
     ] = None
     ablations: Annotated[bool, typer.Option("--ablations", help="PersonaAgent without each of its parts.")] = False
     sweep: Annotated[list[str] | None, typer.Option(help="PersonaAgent for each value: n=1,3,5; repeatable.")] = None

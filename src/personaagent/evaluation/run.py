@@ -260,7 +260,7 @@ def _protocol(
     }
     return EvaluationProtocol(
         task=data.task,
-        methods=job.methods,
+        methods=tuple(method.name for method in methods_named(job.methods, data.task)),
         split=job.folder.name,
         online=job.online,
         users=job.users,
