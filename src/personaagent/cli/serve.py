@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, Limits, freeze_garbage, grouped, settings
+from .context import AskingCertified, Equipment, Limits, freeze_garbage, grouped, settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -63,7 +63,12 @@ class Service:
 
 @grouped
 def serve(
-    context: typer.Context, listening: Listening, service: Service, limits: Limits, asking: AskingCertified
+    context: typer.Context,
+    listening: Listening,
+    service: Service,
+    equipment: Equipment,
+    limits: Limits,
+    asking: AskingCertified,
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     from ..data.extras import needing
@@ -76,6 +81,7 @@ def serve(
     from ..serving.connections import HEAD_BYTES, MOST_CONNECTIONS, BoundedProtocol
 
     configured = settings(context, asking)
+    equipment.tools()
     several = listening.workers > 1
     shared = is_shared(configured)
     if several and not shared:
@@ -88,6 +94,7 @@ def serve(
         Home(configured).close()  # What is wrong is said once here, and not by every worker.
     with ExitStack() as stack:
         serving = _serving(service, limits, shared=shared, answer_seconds=2 * configured.lm_timeout)
+        serving = serving.model_copy(update={"tools": tuple(equipment.tool or ())})
         _tell_workers(configured, serving, stack if several else None)
         uvicorn.run(
             f"{__name__}:application",
@@ -129,13 +136,15 @@ def application() -> "FastAPI":
 def _deployed(serving: "Serving") -> "Generator[Deployment]":
     from ..home import Home
     from ..lms import open_embedder
+    from ..programs.tools.own import tools_named
     from ..serving.deployment import deployed
     from ..settings import Settings
 
     settings = Settings()
     embedder = open_embedder(settings.embedder)
     _ = embedder.fingerprint  # A file that is missing is said now, and not at the first question.
-    with Home(settings, embedder, guest=False) as home, deployed(home, serving) as deployment:
+    tools = tools_named(serving.tools)
+    with Home(settings, embedder, tools=tools, guest=False) as home, deployed(home, serving) as deployment:
         yield deployment
 
 
