@@ -91,7 +91,7 @@ def totals_of(task: Task, rows: Sequence[Row], *, with_probabilities: bool) -> A
     if task.metric:
         answers = np.array([len(rows), sum(row.score or 0.0 for row in rows)], dtype=np.float64)
     else:
-        answers = official_totals(task, [row.prediction for row in rows], [row.gold for row in rows])
+        answers = official_totals(task, [row.prediction for row in rows], [row.gold or "" for row in rows])
     return np.concatenate([answers, _calibration_totals(task, rows)]) if with_probabilities else answers
 
 
@@ -169,7 +169,7 @@ def _calibration_totals(task: Task, rows: Sequence[Row]) -> Array:
     totals = np.zeros(_CALIBRATION_COLUMNS)
     bins = totals[1:].reshape(3, BINS)
     for row in rows:
-        gold = task.parse(row.gold) or row.gold.strip()
+        gold = task.parse(row.gold or "") or (row.gold or "").strip()
         probabilities = row.probabilities or {"": 1.0}
         answer = max(probabilities, key=probabilities.__getitem__)
         confidence = probabilities[answer]

@@ -29,6 +29,7 @@ from .methods import Method
 from .names import methods_named
 from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
 from .resources import LmOf, Resources
+from .submission import write_submissions
 from .summary import Evaluation, summarise
 
 if TYPE_CHECKING:
@@ -114,10 +115,11 @@ async def evaluate(
         listen: Is called with each event.
 
     Returns:
-        The rows and their totals. A question that a method could not answer is a row too, with the error in it.
+        The rows and their totals. A question that a method could not answer is a row too, with the error in it. Where
+        no question has a gold, nothing is scored.
 
     Raises:
-        InputError: There is nothing to score, or `out` already holds rows.
+        InputError: There is no question, some have golds and others none, or `out` already holds rows.
         StorageError: The rows cannot be written.
     """
     _check(methods, data, concurrency)
@@ -161,9 +163,12 @@ def _check(methods: Sequence[Method], data: LampData, concurrency: int) -> None:
         raise InputError(f"concurrency is {concurrency}: at least 1 thing must be done at once")
     if not data.questions:
         raise InputError("there are no questions to evaluate")
-    for question in data.questions:
-        if question.ground_truth is None:
-            raise InputError(f"question {question.interaction_id} has no gold: evaluation needs the outputs file")
+    without = [question.interaction_id for question in data.questions if question.ground_truth is None]
+    if without and (len(without) < len(data.questions) or data.metric is not None):
+        raise InputError(
+            f"{len(without)} of {len(data.questions)} questions have no gold, the first is {without[0]!r}: answers are "
+            "scored where all questions have golds, and only predicted where none has"
+        )
 
 
 class EvaluationJob(Noun):
@@ -173,6 +178,9 @@ class EvaluationJob(Noun):
     """LaMP's files, OPPU's, or JSON lines of one's own; with several tasks, each in a folder of its name."""
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
+    """Names, see `methods_named`."""
+    split: str | None = None
+    """`train`, `dev` or `test`, if the folder holds several of LaMP's splits."""
     users: int | None = None
     """Users drawn, of each task."""
     questions: int | None = None
@@ -188,11 +196,14 @@ class EvaluationJob(Noun):
         """Load the part of a task's data that is drawn."""
         folder = self.folder / task if (self.folder / task).is_dir() else self.folder
         own = history_files(folder)
-        data = load_histories(own, own_task(folder, task)) if own else label_histories(load(folder, task_named(task)))
+        data = load_histories(own, own_task(folder, task)) if own else self._lamp(folder, task)
         if self.metric is not None:
             data = scored_by(data, metric_named(self.metric))
         data = select(data, users=self.users, questions=self.questions, seed=self.seed)
         return shuffle_users(data, seed=self.seed) if self.shuffle_users else data
+
+    def _lamp(self, folder: Path, task: str) -> LampData:
+        return label_histories(load(folder, task_named(task), self.split))
 
     def check(self) -> None:
         """Refuse what cannot be evaluated before anything is paid.
@@ -240,6 +251,8 @@ async def run_job(
                 methods, data, out=folder, concurrency=concurrency, online=online, engine=engine, listen=listen
             )
         if folder is not None:
+            if not evaluations[task].has_golds:
+                write_submissions(folder, evaluations[task])
             took = time.perf_counter() - began
             write_protocol(folder, _protocol(job, data, settings, lm_of, run_of(folder), started, took))
     return evaluations
@@ -261,7 +274,7 @@ def _protocol(
     return EvaluationProtocol(
         task=data.task,
         methods=tuple(method.name for method in methods_named(job.methods, data.task)),
-        split=job.folder.name,
+        split=job.split or job.folder.name,
         online=job.online,
         users=job.users,
         questions=job.questions,

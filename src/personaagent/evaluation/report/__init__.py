@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...data.alignment import Spend
-from ...data.errors import writing
+from ...data.errors import InputError, writing
 from ..record import Row, read_evaluations
 from .analysis import Compared, MethodResult, TaskAnalysis, analyse
 from .document import Report, html, markdown
@@ -61,7 +61,14 @@ def write_report(
         UnknownNameError: No evaluation has the baseline.
         StorageError: The report cannot be written.
     """
-    analyses = analyse(read_evaluations(folder), baseline)
+    evaluations = read_evaluations(folder)
+    for evaluation in evaluations:
+        if all(row.gold is None for row in evaluation.rows):
+            raise InputError(
+                f"{folder}: the questions of {evaluation.protocol.task.name} have no golds, so there is nothing to "
+                "report: hand in submission-METHOD.json there"
+            )
+    analyses = analyse(evaluations, baseline)
     report = report_of(analyses, embedder, texts=not numbers_only)
     rows = [] if numbers_only else [row for analysis in analyses for row in analysis.evaluation.rows]
     target = folder / "report"
