@@ -1,5 +1,6 @@
 """Tools and embedders of one's own, in Python and on the command line."""
 
+import sys
 from pathlib import Path
 
 import dspy
@@ -133,3 +134,41 @@ def test_a_hosted_embedder_is_named_on_the_command_line(
     assert {request.path.rpartition("/")[2] for request in personaagent.server.asked} == {"embeddings"}
     refused = personaagent("--embedder", "word2vec", "memory", "search", "--user", "maya", "walk")
     assert (refused.code, "unknown embedder 'word2vec'" in refused.err) == (2, True)
+
+
+MCP_SERVER = '''
+from mcp.server import MCPServer
+
+server = MCPServer("made up")
+
+
+@server.tool()
+def opening_hours(place: str) -> str:
+    """Look up when a made-up place is open."""
+    return f"{place} is open from 9"
+
+
+server.run()
+'''
+
+
+@pytest.mark.slow
+def test_the_tools_of_an_mcp_server_are_used_by_ask(tmp_path: Path, wants_hours: Loopback) -> None:
+    (tmp_path / "server.py").write_text(MCP_SERVER)
+    (tmp_path / "maya.jsonl").write_text('{"query": "A walk?", "ground_truth": "Yes", "at": "2024-01-01"}')
+    personaagent = CommandLine(tmp_path / "home", wants_hours)
+    done(personaagent("ingest", tmp_path / "maya.jsonl", "--user", "maya"))
+    asked = ("ask", "--user", "maya", "When?", "--json", *personaagent.lm)
+    answer = done(personaagent(*asked, "--mcp", f"{sys.executable} {tmp_path / 'server.py'}")).json
+    [action] = answer["trajectory"]
+    assert (action["tool"], action["observation"]) == ("opening_hours", "| the museum is open from 9")
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [("made-up-command", "FileNotFoundError"), ("http://127.0.0.1:9/mcp", "ConnectError"), ("", "has no name")],
+)
+def test_an_mcp_server_that_is_not_there_is_one_line(personaagent: CommandLine, server: str, problem: str) -> None:
+    refused = personaagent("ask", "--user", "maya", "When?", "--mcp", server)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert problem in refused.err

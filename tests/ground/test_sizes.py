@@ -22,6 +22,7 @@ PARAMETERS = 7
 BOUNDARIES = {
     "data/metric.py",
     "data/own.py",
+    "programs/tools/mcp.py",
     "src/personaagent/evaluation/answering.py",
     "src/personaagent/journal/tools.py",
     "src/personaagent/serving/learning.py",

@@ -35,8 +35,11 @@ def ask(
     from ..programs.scope import within
 
     configured = settings(context, asking)
-    tools = equipment.tools()
-    with open_home(context, tools=tools) as home, copies_if_dry(home, [home.store.user(user)], spending) as [asker]:
+    with (
+        equipment.opened() as tools,
+        open_home(context, tools=tools) as home,
+        copies_if_dry(home, [home.store.user(user)], spending) as [asker],
+    ):
         run = new_run("ask", {"user": asker.key, "query": query}, spending.run)
         with paying(home.store.journal, run, configured, spending) as opened, within(user_key=asker.key):
             warn_of_unused(tools, opened.lm("agent"))

@@ -58,18 +58,20 @@ class Equipment:
     tool: Annotated[
         list[str] | None, typer.Option(help="A function of yours for answers in text, my_module:my_tool; repeatable.")
     ] = None
+    mcp: Annotated[
+        list[str] | None, typer.Option(help="URL of an MCP server with such tools, or its command; repeatable.")
+    ] = None
 
-    def tools(self) -> "tuple[dspy.Tool, ...]":
-        """Import the tools.
+    @contextmanager
+    def opened(self) -> "Generator[tuple[dspy.Tool, ...]]":
+        """Give the tools while the block runs; see `tools_opened`."""
+        if not self.tool and not self.mcp:
+            yield ()  # Without tools, a command begins before DSPy is imported.
+            return
+        from ..programs.tools.mcp import tools_opened
 
-        Raises:
-            InputError: One cannot be used.
-        """
-        if not self.tool:
-            return ()
-        from ..programs.tools.own import tools_named
-
-        return tools_named(self.tool)
+        with tools_opened(self.tool or (), self.mcp or ()) as tools:
+            yield tools
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,7 @@ def paying(journal: "Journal", run: "Run", configured: "Settings", spending: Spe
 def warn_of_unused(tools: "Sequence[dspy.Tool]", lm: "dspy.LM") -> None:
     """Say so where an LM can use no tools."""
     if tools and not lm.supports_function_calling:
-        warn(f"{lm.model} cannot call functions, so it uses no --tool: name an LM that can with --lm")
+        warn(f"{lm.model} cannot call functions, so it uses no tools: name an LM that can with --lm")
 
 
 def freeze_garbage() -> None:
