@@ -1,10 +1,11 @@
 """Tools of MCP servers (https://modelcontextprotocol.io), as tools of an agent."""
 
 import shlex
+import sys
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dspy
 
@@ -36,11 +37,13 @@ def mcp_tools(server: str) -> Generator[tuple[dspy.Tool, ...]]:
     """
     with needing("mcp"):
         from anyio.from_thread import start_blocking_portal
-        from mcp import Client, StdioServerParameters
+        from mcp import Client, StdioServerParameters, stdio_client
     words = shlex.split(server)
     if not words:
         raise InputError("an MCP server has no name: give its URL or the command that starts it")
-    target = server if "://" in server else StdioServerParameters(command=words[0], args=words[1:])
+    started = StdioServerParameters(command=words[0], args=words[1:])
+    # What it says of itself goes where the process's own errors go, also from a notebook, whose stderr is no file.
+    target = server if "://" in server else stdio_client(started, errlog=sys.__stderr__ or sys.stderr)
     with ExitStack() as open_now:
         try:
             portal = open_now.enter_context(start_blocking_portal())
@@ -88,4 +91,6 @@ def _tool(client: "Client", of_server: "Tool", portal: "BlockingPortal") -> dspy
 
 def _first(error: BaseException) -> BaseException:
     """Return what failed first, out of the groups that it came in."""
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error

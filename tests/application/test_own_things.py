@@ -1,6 +1,7 @@
 """Tools and embedders of one's own, in Python and on the command line."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import dspy
@@ -41,7 +42,7 @@ def tools_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def wants_hours() -> Loopback:
+def wants_hours() -> Iterator[Loopback]:
     with loopback(wanting(("opening_hours", {"place": "the museum"}))) as up:
         yield up
 

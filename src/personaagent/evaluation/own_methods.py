@@ -23,8 +23,8 @@ from .agent_methods import PersonaAgentMethod
 from .methods import ListedMethod
 from .resources import Resources
 
-Maker = Callable[[tuple[Interaction, ...], Task], dspy.Module]
-"""Makes the program that answers a user's questions, from the user's history and what is asked."""
+Maker = Callable[[tuple[Interaction, ...], Task], object]
+"""Is to make the program that answers a user's questions, from the user's history and what is asked."""
 
 
 class OwnMethod(ListedMethod):
@@ -61,7 +61,7 @@ class OwnMethod(ListedMethod):
         return own("method", self.maker)
 
     async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
-        made: object = await in_thread(self._maker, user.history, resources.task)
+        made: Any = await in_thread(self._maker, user.history, resources.task)
         if not isinstance(made, dspy.Module):
             raise InputError(f"method {self.maker!r} makes a {type(made).__name__}: it must return a dspy.Module")
         return made
