@@ -9,14 +9,16 @@ import httpx
 import numpy as np
 import pytest
 
+from personaagent.cli.context import warn_of_unused
 from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction
 from personaagent.home import Home
+from personaagent.lms import open_lm
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import deployed
 from personaagent.settings import Settings
-from personaagent.testing import HashEmbedder
+from personaagent.testing import HashEmbedder, ScriptedLM
 
 from ..lms.test_native_tools import wanting
 from ..loopback import Loopback, loopback
@@ -173,3 +175,11 @@ def test_an_mcp_server_that_is_not_there_is_one_line(personaagent: CommandLine, 
     refused = personaagent("ask", "--user", "maya", "When?", "--mcp", server)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert problem in refused.err
+
+
+def test_an_lm_that_can_call_no_functions_is_named_where_there_are_tools(capsys: pytest.CaptureFixture[str]) -> None:
+    able, unable = open_lm("openai/made-up", api_base="http://127.0.0.1:9/v1"), ScriptedLM({})
+    for lm in (able, unable):
+        warn_of_unused((dspy.Tool(lengths),), lm)
+        warn_of_unused((), lm)
+    assert capsys.readouterr().err.count("cannot call functions, so it uses no tools") == 1

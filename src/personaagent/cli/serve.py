@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, Equipment, Limits, freeze_garbage, grouped, settings
+from .context import AskingCertified, Equipment, Limits, freeze_garbage, grouped, settings, warn_of_unused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -151,6 +151,8 @@ def _deployed(serving: "Serving") -> "Generator[Deployment]":
         Home(settings, embedder, tools=tools, guest=False) as home,
         deployed(home, serving) as deployment,
     ):
+        if serving.agent.preset == "lean":
+            warn_of_unused(tools, deployment.run.lm("agent"))
         yield deployment
 
 
