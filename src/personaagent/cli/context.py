@@ -282,8 +282,10 @@ def paying(journal: "Journal", run: "Run", configured: "Settings", spending: Spe
 
 def warn_of_unused(tools: "Sequence[dspy.Tool]", lm: "dspy.LM") -> None:
     """Say so where an LM can use no tools."""
+    from ..data.call import as_written
+
     if tools and not lm.supports_function_calling:
-        warn(f"{lm.model} cannot call functions, so it uses no tools: name an LM that can with --lm")
+        warn(f"{as_written(lm.model)} cannot call functions, so it uses no tools: name an LM that can with --lm")
 
 
 def freeze_garbage() -> None:
