@@ -4,10 +4,9 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pydantic import ImportString, TypeAdapter, ValidationError
-
 from .errors import InputError
 from .interaction import Interaction
+from .own import own
 
 if TYPE_CHECKING:
     import dspy
@@ -34,7 +33,7 @@ def metric_named(name: str) -> OwnMetric:
     """Import a metric.
 
     Args:
-        name: `package.module:function`.
+        name: `module:function`; see `own`.
 
     Raises:
         InputError: There is no such function.
@@ -43,25 +42,39 @@ def metric_named(name: str) -> OwnMetric:
         >>> metric_named("my_metrics:starts_alike")(example, prediction)
         1.0
     """
-    try:
-        metric: Any = TypeAdapter[Any](ImportString).validate_python(name)
-    except ValidationError as error:
-        raise InputError(
-            f"metric {name!r}: {error.errors()[0]['msg']}: give it as MODULE:FUNCTION, of a module that Python finds "
-            "(PYTHONPATH=. for one in this folder)"
-        ) from error
-    if not callable(metric) or not hasattr(metric, "__name__"):
-        raise InputError(f"metric {name!r} is no function")
+    metric = own("metric", name)
+    if not hasattr(metric, "__name__"):
+        raise InputError(f"metric {name!r} is no function, but {type(metric).__name__}")
     return cast("OwnMetric", metric)
 
 
 def scored_by(data: "LampData", metric: OwnMetric) -> "LampData":
     """Return the same data, whose answers a metric of one's own scores.
 
+    The metric is tried once, on a question of the data and its ground truth as the answer.
+
+    Raises:
+        InputError: The metric fails there.
+
     Example:
         >>> await evaluate([RagMethod()], scored_by(data, starts_alike))
     """
+    tried = next((question for question in data.questions if question.ground_truth is not None), None)
+    if tried is not None:
+        _try(metric, tried)
     return replace(data, task=data.task.model_copy(update={"metric": metric.__name__}), metric=metric)
+
+
+def _try(metric: OwnMetric, question: Interaction) -> None:
+    truth = question.ground_truth or ""
+    try:
+        score_of(metric, question, truth)
+    except Exception as error:
+        said = str(error) if isinstance(error, InputError) else f"it raises {type(error).__name__}: {error}"
+        raise InputError(
+            f"metric {metric.__module__}:{metric.__name__} fails where the response is the ground truth "
+            f"({truth[:40]!r}): {said}; it is called with (example, prediction) and returns a number"
+        ) from error
 
 
 def score_of(metric: OwnMetric, question: Interaction, answer: str) -> float:
@@ -73,7 +86,11 @@ def score_of(metric: OwnMetric, question: Interaction, answer: str) -> float:
     import dspy
 
     example = dspy.Example(query=question.query, ground_truth=question.ground_truth).with_inputs("query")
-    score = float(metric(example, dspy.Prediction(response=answer)))
+    said: Any = metric(example, dspy.Prediction(response=answer))
+    try:
+        score = float(said)
+    except (TypeError, ValueError):
+        score = math.nan
     if not 0 <= score < math.inf:
-        raise InputError(f"metric {metric.__name__} says {score}: a score must be a number, 0 or more")
+        raise InputError(f"metric {metric.__name__} returns {said!r}: a score must be a number, 0 or more")
     return score

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from .errors import InputError, UnknownNameError
 from .interaction import SAID
 from .nouns import Noun
+from .texts import Rouge, ascii_words, rouge, words_of_every_script
 
 
 class Task(Noun):
@@ -101,6 +102,16 @@ def register(task: Task) -> None:
 def is_built_in(name: str) -> bool:
     """Return whether a task of the package has this name."""
     return name in _built_in()
+
+
+def compared(task: Task, prediction: str, gold: str) -> Rouge:
+    """Return the ROUGE of a text: of LaMP's tasks by the official words, of others by those of every script."""
+    return rouge(prediction, gold, ascii_words if is_of_lamp(task) else words_of_every_script)
+
+
+def is_of_lamp(task: Task) -> bool:
+    """Return whether a task is one of LaMP's, which are scored as LaMP scores them."""
+    return is_built_in(task.name) and task.name != OPEN.name
 
 
 def known_tasks() -> Mapping[str, Task]:

@@ -4,12 +4,14 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 from .interaction import normalised
 
 _WORD = re.compile(r"[a-z0-9]+")
+_WITHOUT_SPACES = ("CJK ", "HIRAGANA ", "KATAKANA", "HALFWIDTH KATAKANA", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
+"""How the Unicode names of letters begin whose scripts put no spaces between words."""
 _SIZES = (2, 3, 4)
 _MAX_COMPARED = 1_000
 _DECIMALS = 9
@@ -38,21 +40,55 @@ class Rouge(NamedTuple):
     rouge_l: float
 
 
-def rouge(prediction: str, gold: str) -> Rouge:
-    """Compare the words (runs of ASCII letters and digits, lower-cased) of a prediction with those of the gold.
+def rouge(prediction: str, gold: str, words: Callable[[str], list[str]]) -> Rouge:
+    """Compare the words of a prediction with those of the gold; a text without words scores 0.
 
     It computes what the `rouge-score` package, which the official LaMP scorer uses, computes without stemming (Lin
     2004). That package is not a dependency, as importing it costs seconds (it imports NLTK); a test compares the two.
-    A text without words scores 0.
+
+    Args:
+        prediction: What was answered.
+        gold: What the user really answered.
+        words: Tells words apart: `ascii_words` or `words_of_every_script`.
     """
-    predicted, expected = _words(prediction), _words(gold)
+    predicted, expected = words(prediction), words(gold)
     in_common = (Counter(predicted) & Counter(expected)).total()
-    words = len(predicted), len(expected)
-    return Rouge(_f_measure(in_common, *words), _f_measure(_longest_common_subsequence(predicted, expected), *words))
+    lengths = len(predicted), len(expected)
+    in_order = _longest_common_subsequence(predicted, expected)
+    return Rouge(_f_measure(in_common, *lengths), _f_measure(in_order, *lengths))
 
 
-def _words(text: str) -> list[str]:
+def ascii_words(text: str) -> list[str]:
+    """Return the runs of ASCII letters and digits, lower-cased: the official words of LaMP."""
     return _WORD.findall(text.lower())
+
+
+def words_of_every_script(text: str) -> list[str]:
+    """Return the runs of letters and digits, lower-cased.
+
+    Each letter counts as a word in scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer,
+    Burmese), and so does each emoji.
+
+    Example:
+        >>> words_of_every_script("Ein Café 茶屋")
+        ['ein', 'café', '茶', '屋']
+    """
+    found: list[str] = []
+    is_open = False  # Whether the next letter may go on with the word before it.
+    for letter in unicodedata.normalize("NFKC", text).casefold():
+        category = unicodedata.category(letter)
+        if category[0] == "M" and found:
+            found[-1] += letter
+        elif category[0] in "LN" or category == "So":
+            alone = category == "So" or unicodedata.name(letter, "").startswith(_WITHOUT_SPACES)
+            if is_open and not alone:
+                found[-1] += letter
+            else:
+                found.append(letter)
+            is_open = not alone
+        else:
+            is_open = False
+    return found
 
 
 def _f_measure(in_common: int, predicted: int, expected: int) -> float:

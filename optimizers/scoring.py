@@ -4,8 +4,7 @@ import math
 
 from ..data.answer_weights import Distribution
 from ..data.errors import InputError
-from ..data.task import Task
-from ..data.texts import rouge
+from ..data.task import Task, compared
 
 LEAST_PROBABILITY = 0.02
 """Anything less probable scores 0, so that one surprise cannot outweigh everything else."""
@@ -38,7 +37,7 @@ def score_of(probabilities: Distribution | None, response: str | None, ground_tr
     if answer is None:
         return 0.0
     if task.kind == "text":
-        return rouge(answer, truth).rouge_l
+        return compared(task, answer, truth).rouge_l
     if task.kind == "rating":
         return 1 - abs(int(answer) - int(truth)) / _GREATEST_ERROR
     return float(answer == truth)

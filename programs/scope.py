@@ -14,6 +14,8 @@ class Scope(NamedTuple):
 
     user_key: str = ""
     place: tuple[str, ...] = ()
+    is_stored: bool = True
+    """Whether the user is one of the store, who may be erased; the users of an evaluation are those of its files."""
 
 
 _NOWHERE = Scope()
@@ -26,15 +28,19 @@ def current_scope() -> Scope:
 
 
 @contextmanager
-def within(*place: str, user_key: str | None = None) -> Generator[None]:
-    """Run the block as this part of the work, and for this user if one is named.
+def within(*place: str, user_key: str | None = None, is_stored: bool | None = None) -> Generator[None]:
+    """Run the block as this part of the work, and for this user if one is named, who is stored or is not.
 
     Example:
         >>> with within("question 110", user_key=user.key):
         ...     program(query="...")
     """
     outer = _current.get()
-    inner = Scope(outer.user_key if user_key is None else user_key, (*outer.place, *place))
+    inner = Scope(
+        outer.user_key if user_key is None else user_key,
+        (*outer.place, *place),
+        outer.is_stored if is_stored is None else is_stored,
+    )
     token = _current.set(inner)
     try:
         yield

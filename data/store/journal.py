@@ -58,6 +58,10 @@ class Journal(Log):
         """Return this journal for work that is done for users of the store: for erased users, nothing is appended."""
         return Journal(self._database, of_stored=True)
 
+    def of_anyone(self) -> "Journal":
+        """Return this journal for work that is done for users of files: what is asked about them is appended."""
+        return Journal(self._database)
+
     def begin(self, run: Run) -> None:
         """Record that a run begins.
 

@@ -17,6 +17,8 @@ from ...data.task import Task
 from ..quoting import quoted_block, quoted_interactions, quoted_texts
 
 TOOL_TIMEOUT_SECONDS = 15.0
+OF_MEMORY = frozenset({"search_memory", "look_up_profile"})
+"""The names of the tools over a user's memory; see `memory_tools`."""
 
 
 class ToolFailure(RuntimeError):
@@ -94,7 +96,7 @@ class Toolbox:
         if tool not in self._tools:
             return _action(tool, arguments, ToolFailure(f"there is no such tool; there are {', '.join(self.names)}"))
         pool = ThreadPoolExecutor(max_workers=1)
-        work = pool.submit(contextvars.copy_context().run, _use, self._tools[tool], arguments)
+        work = pool.submit(contextvars.copy_context().run, used, self._tools[tool], arguments)
         pool.shutdown(wait=False)
         try:
             outcome = work.exception(timeout=TOOL_TIMEOUT_SECONDS) or work.result()
@@ -122,7 +124,8 @@ class Toolbox:
         return cast("dict[str, Any]", given)
 
 
-def _use(tool: dspy.Tool, arguments: dict[str, Any]) -> object:
+def used(tool: dspy.Tool, arguments: dict[str, Any]) -> object:
+    """Return what a tool returns; one that is a coroutine function runs in an event loop of its own."""
     if inspect.iscoroutinefunction(tool.func):
         return asyncio.run(asyncio.wait_for(tool.acall(**arguments), TOOL_TIMEOUT_SECONDS))
     return tool(**arguments)

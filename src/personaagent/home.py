@@ -1,7 +1,7 @@
 """A home folder: where one installation keeps its store, its index and MLflow's database."""
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,8 @@ from .erasure import finish_erasures
 from .settings import Settings
 
 if TYPE_CHECKING:
+    import dspy
+
     from .certificates import Certificates
     from .data.alignment import Alignment
     from .data.history.columns import Columns
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .optimizers import PersonaAlignment
     from .optimizers.tracking import Erased, PersonaTracker
     from .programs import PersonaAgent
+    from .programs.tools.own import OwnTool
     from .telling import Told
 
 _FILES = {"sqlite", "file"}
@@ -43,11 +46,14 @@ class Home:
 
     Args:
         settings: Where things are; by default from the environment.
-        embedder: By default that of the settings, in this process.
+        embedder: By default that of the settings. A `dspy.Embedder` will do.
+        tools: Functions, or `dspy.Tool`s, that agents may use for answers in text; see `own_tools`. Alignments simulate
+            without them.
         guest: Whether to be a guest if another process has the folder open.
 
     Raises:
         HomeLockedError: Another process has the folder open, and this one would be no guest.
+        InputError: A tool or the embedder cannot be used.
         SetupError: A model file, the store or what is shared is not as it must be.
         TrackingError: (By `sync` and `erase_mirrored`.) MLflow could not be reached.
 
@@ -60,9 +66,16 @@ class Home:
     """
 
     def __init__(
-        self, settings: Settings | None = None, embedder: "Embedder | None" = None, *, guest: bool = True
+        self,
+        settings: Settings | None = None,
+        embedder: "Embedder | dspy.Embedder | None" = None,
+        *,
+        tools: "Sequence[OwnTool]" = (),
+        guest: bool = True,
     ) -> None:
         self.settings = settings or Settings()
+        self.tools = _own_tools(tools)
+        """What agents may use beside the user's own memory."""
         self.folder = self.settings.home.resolve()
         self._mirroring = [Lock() for _ in range(_MIRRORED_AT_ONCE)]
         with ExitStack() as opening:
@@ -153,7 +166,7 @@ class Home:
         """
         from .personas import live_persona, program
 
-        return program(user, live_persona(user), task)
+        return program(user, live_persona(user), task, tools=self.tools)
 
     def align(
         self, user: User, optimizer: "PersonaAlignment", alignment_id: str | None = None
@@ -297,15 +310,19 @@ def is_shared(settings: Settings) -> bool:
 
 @contextmanager
 def open_store(
-    folder: Path, settings: Settings, embedder: "Embedder | None" = None, index_folder: Path | None = None
+    folder: Path,
+    settings: Settings,
+    embedder: "Embedder | dspy.Embedder | None" = None,
+    index_folder: Path | None = None,
 ) -> Generator[Store]:
     """Open a store in `folder`, and its index in `index_folder` or in memory, or both where the settings say."""
     from .data.memory.chroma_index import EpisodeIndex
     from .lms import open_embedder
+    from .lms.opening import as_embedder
 
-    embedder = embedder or open_embedder(settings.embedder)
+    opened = open_embedder(settings.embedder) if embedder is None else as_embedder(embedder)
     with (
-        EpisodeIndex(settings.chroma or index_folder, embedder) as index,
+        EpisodeIndex(settings.chroma or index_folder, opened) as index,
         Store.open(settings.database or folder / "store.db", index=index) as store,
     ):
         yield store
@@ -338,6 +355,14 @@ def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int
     if base is not None:
         copy.personas.add(base.persona, reason=base.reason, status="live")
     return copy
+
+
+def _own_tools(given: "Sequence[OwnTool]") -> "tuple[dspy.Tool, ...]":
+    if not given:
+        return ()  # Without tools, a home is open before DSPy is imported.
+    from .programs.tools.own import own_tools
+
+    return own_tools(given)
 
 
 def _is_first(folder: Path, opening: ExitStack) -> bool:

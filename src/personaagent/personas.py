@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
+import dspy
 from pydantic import TypeAdapter
 
 from .certificates import Certificates
@@ -44,16 +45,21 @@ Aligned: TypeAlias = tuple[Alignment, tuple[PersonaVersion, ...]]
 
 
 def program(
-    user: User, version: PersonaVersion, task: Task | None = None, settings: AgentSettings | None = None
+    user: User,
+    version: PersonaVersion,
+    task: Task | None = None,
+    settings: AgentSettings | None = None,
+    tools: Sequence[dspy.Tool] = (),
 ) -> PersonaAgent:
     """Return the program that answers `task`, by default the latest, as `user` under one persona version."""
     settings = settings or AgentSettings()
+    default = [wikipedia_tool()] if settings.preset == "paper" else []
     agent = PersonaAgent(
         task or _task_of(user),
         user.memory,
         persona=version.persona,
         version=version.number,
-        tools=[recorded_tool(wikipedia_tool())] if settings.preset == "paper" else [],
+        tools=[recorded_tool(tool) for tool in (*default, *tools)],
         settings=settings,
     )
     agent.decisions = decisions_of(user.alignments.all())

@@ -6,16 +6,20 @@ import dspy
 import pytest
 
 from personaagent import lms
-from personaagent.data.errors import HomeLockedError, InputError, SetupError
+from personaagent.data.errors import ErasedUserError, HomeLockedError, InputError, SetupError
 from personaagent.data.history.columns import Columns
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.task import Task
+from personaagent.demo import write_lamp_files
 from personaagent.erasure import erase, finish_erasures
+from personaagent.evaluation.run import EvaluationJob, run_job
 from personaagent.home import Home, copy_user, is_shared, scratch_store
+from personaagent.programs.scope import within
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder, ScriptedLM
 
+from ..loopback import Loopback
 from ..people.made_up import live_through
 from ..postgres import PostgresServer
 
@@ -157,3 +161,27 @@ def test_a_history_is_stored_with_its_task_or_not_at_all(tmp_path: Path) -> None
         assert home.store.users() == ()
         assert home.ingest(rows, user="maya", task=moods, columns=named) == 2
         assert home.agent(home.store.user("maya")).task == moods
+
+
+async def test_an_evaluation_in_the_run_of_a_home_is_journalled_and_its_users_are_not_stored(
+    tmp_path: Path, server: Loopback
+) -> None:
+    data = write_lamp_files(tmp_path / "LaMP-2M")
+    settings = Settings(home=tmp_path / "home", lm="openai/made-up", api_base=server.url)
+    job = EvaluationJob(folder=data, tasks=("LaMP-2M",), methods=("prompt", "personaagent"))
+    with Home(settings) as home:
+        with home.run() as run:
+            results = await run_job(job, settings, lm_of=run.lms.get)
+        assert {row.status for row in results["LaMP-2M"].rows} == {"scored"}
+        calls = home.store.journal.calls(run.run_id)
+        assert {call.user_key for call in calls} == {row.user_key for row in results["LaMP-2M"].rows}
+        assert home.store.users() == ()
+
+
+def test_the_run_of_a_home_still_writes_nothing_of_a_user_who_is_not_stored(tmp_path: Path, server: Loopback) -> None:
+    settings = Settings(home=tmp_path, lm="openai/made-up", api_base=server.url)
+    with Home(settings) as home, home.run() as run, within(user_key="0" * 16):
+        with pytest.raises(dspy.LMError) as refused:
+            dspy.Predict("query -> response")(query="A film?")
+        assert isinstance(refused.value.__cause__, ErasedUserError)
+        assert home.store.journal.calls(run.run_id) == ()

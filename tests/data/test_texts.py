@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personaagent.data.texts import letter_likeness, rouge
+from personaagent.data.texts import ascii_words, letter_likeness, rouge, words_of_every_script
 
 words = st.lists(
     st.sampled_from(["the", "goat", "Goat!", "wins", "a", "2nd", "cup", "—", "naïve", "x_y", "\n"]), max_size=12
@@ -19,7 +19,7 @@ def test_it_is_the_rouge_of_rouge_score(prediction: str, gold: str) -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
     expected = RougeScorer(["rouge1", "rougeL"], use_stemmer=False).score(gold, prediction)
-    scored = rouge(prediction, gold)
+    scored = rouge(prediction, gold, ascii_words)
     assert scored.rouge1 == pytest.approx(expected["rouge1"].fmeasure)
     assert scored.rouge_l == pytest.approx(expected["rougeL"].fmeasure)
 
@@ -37,7 +37,30 @@ def test_it_is_the_rouge_of_rouge_score(prediction: str, gold: str) -> None:
     ],
 )
 def test_words_in_common_and_in_order(prediction: str, gold: str, rouge1: float, rouge_l: float) -> None:
-    assert rouge(prediction, gold) == pytest.approx((rouge1, rouge_l))
+    assert rouge(prediction, gold, ascii_words) == pytest.approx((rouge1, rouge_l))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Naïve Café, x_y!", "naïve café x y"),
+        ("Тихий вечер", "тихий вечер"),
+        ("हिन्दी में", "हिन्दी में"),
+        ("ชา ร้อน", "ช า ร้ อ น"),
+        ("茶屋へ2回", "茶 屋 へ 2 回"),
+        ("tea茶time", "tea 茶 time"),
+        ("🍵🌅 twice", "🍵 🌅 twice"),
+        ("— !", ""),
+    ],
+)
+def test_words_of_every_script(text: str, expected: str) -> None:
+    assert " ".join(words_of_every_script(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["ร้านชาเงียบๆ ใกล้สวน", "静かな喫茶店", "安静的茶馆", "тихий вечер", "🍵"])
+def test_a_perfect_answer_in_any_script_scores_one(text: str) -> None:
+    assert rouge(text, text, words_of_every_script) == (1, 1)
+    assert rouge(text, text, ascii_words) == (0, 0)
 
 
 def nearest(query: str, *texts: str) -> str:

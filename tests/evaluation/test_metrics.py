@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, mean_
 
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import TASKS, task_named
-from personaagent.data.task import Task
+from personaagent.data.task import OPEN, Task
 from personaagent.evaluation import official_metrics
 
 MOVIES, CITATIONS, RATINGS, HEADLINES = (task_named(name) for name in ("LaMP-2M", "LaMP-1", "LaMP-3", "LaMP-4"))
@@ -101,6 +101,13 @@ def test_news_scored_as_movies_are_all_right_and_worth_nothing() -> None:
 def test_text_is_scored_by_rouge_and_no_answer_is_zero() -> None:
     scored = official_metrics(HEADLINES, ["goats win", None], ["Goats win again", "Rain"])
     assert scored == {"rouge1": pytest.approx(0.4), "rougeL": pytest.approx(0.4)}
+
+
+@pytest.mark.parametrize(
+    ("task", "score"), [(OPEN, 1), (Task(name="notes", kind="text"), 1), (HEADLINES, 0)], ids=["open", "own", "LaMP"]
+)
+def test_a_perfect_answer_in_thai_scores_one_unless_lamp_scores_it(task: Task, score: float) -> None:
+    assert official_metrics(task, ["ชาร้อน"], ["ชาร้อน"]) == {"rouge1": score, "rougeL": score}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

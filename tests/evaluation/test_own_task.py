@@ -33,6 +33,18 @@ def below_nothing(_example: dspy.Example, _prediction: dspy.Prediction) -> float
     return -1.0
 
 
+def silent(_example: dspy.Example, _prediction: dspy.Prediction) -> None:
+    return None
+
+
+def of_one_argument(_example: dspy.Example) -> float:
+    return 1.0
+
+
+def broken_if_tense(_example: dspy.Example, prediction: dspy.Prediction) -> float:
+    return {"calm": 1.0}[prediction.response]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "task.json").write_text(MOODS.to_json())
@@ -101,12 +113,25 @@ async def test_no_answer_has_no_score_and_counts_as_the_worst(moods: LampData) -
 
 
 @pytest.mark.parametrize(
-    ("metric", "error"), [(broken, "ZeroDivisionError"), (below_nothing, "InputError")], ids=["raises", "below 0"]
+    ("metric", "problem"),
+    [
+        (broken, r"\('calm'\): it raises ZeroDivisionError: Evening 5\?"),
+        (below_nothing, r"returns -1\.0: a score must be a number, 0 or more"),
+        (silent, "returns None: a score must be a number"),
+        (of_one_argument, "raises TypeError: .*is called with"),
+    ],
 )
-async def test_a_metric_that_fails_is_a_failed_row(moods: LampData, metric: object, error: str) -> None:
-    result = await evaluate([ToldMethod(lambda _: "calm")], scored_by(moods, metric))  # type: ignore[arg-type]
+def test_a_metric_that_fails_is_refused_before_anything_is_asked(moods: LampData, metric: object, problem: str) -> None:
+    with pytest.raises(InputError, match=rf"metric \S*test_own_task:{metric.__name__} fails .*{problem}"):  # type: ignore[attr-defined]
+        scored_by(moods, metric)  # type: ignore[arg-type]
+
+
+async def test_a_metric_that_fails_for_some_answers_makes_failed_rows(moods: LampData) -> None:
+    answers = iter(["calm", "tense"])
+    result = await evaluate([ToldMethod(lambda _: next(answers))], scored_by(moods, broken_if_tense))
     assert {(row.status, row.error, row.parsed, row.prediction) for row in result.rows} == {
-        ("failed", error, None, "calm")
+        ("scored", None, "calm", "calm"),
+        ("failed", "KeyError", None, "tense"),
     }
 
 

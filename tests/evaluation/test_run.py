@@ -253,11 +253,12 @@ async def test_a_listener_that_raises_ends_the_evaluation(data: LampData) -> Non
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_without_golds_nothing_is_asked(data: LampData) -> None:
+async def test_with_golds_for_some_questions_only_nothing_is_asked(data: LampData) -> None:
     user = data.users[0]
     unknown = user.questions[0].model_copy(update={"ground_truth": None})
-    with pytest.raises(InputError, match="question q1 has no gold"):
-        await evaluate([MajorityMethod()], LampData(TASK, (LampUser("maya", user.history, (unknown,)),)))
+    half = LampUser("maya", user.history, (unknown, *user.questions[1:]))
+    with pytest.raises(InputError, match="1 of 2 questions have no gold, the first is 'q1'"):
+        await evaluate([MajorityMethod()], LampData(TASK, (half,)))
 
 
 async def test_what_cannot_be_evaluated_is_refused(data: LampData) -> None:

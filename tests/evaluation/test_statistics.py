@@ -82,7 +82,7 @@ def rated(errors_by_user: Sequence[Sequence[int]]) -> list[Row]:
 
 
 def official(task: Task, rows: Sequence[Row]) -> dict[str, float]:
-    return official_metrics(task, [one.prediction for one in rows], [one.gold for one in rows])
+    return official_metrics(task, [one.prediction for one in rows], [one.gold or "" for one in rows])
 
 
 def as_means(values: Array, name: str = "mean") -> Sample:

@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from .context import Asking, Json, Spending, UserId, copies_if_dry, grouped, open_home, paying, print_result, settings
+from .context import (
+    Asking,
+    Equipment,
+    Json,
+    Spending,
+    UserId,
+    copies_if_dry,
+    grouped,
+    open_home,
+    paying,
+    print_result,
+    settings,
+    warn_of_unused,
+)
 
 
 @grouped
@@ -13,6 +26,7 @@ def ask(
     user: UserId,
     query: Annotated[str, typer.Argument(help="What to ask.")],
     asking: Asking,
+    equipment: Equipment,
     spending: Spending,
     as_json: Json = False,
 ) -> None:
@@ -21,9 +35,14 @@ def ask(
     from ..programs.scope import within
 
     configured = settings(context, asking)
-    with open_home(context) as home, copies_if_dry(home, [home.store.user(user)], spending) as [asker]:
+    with (
+        equipment.opened() as tools,
+        open_home(context, tools=tools) as home,
+        copies_if_dry(home, [home.store.user(user)], spending) as [asker],
+    ):
         run = new_run("ask", {"user": asker.key, "query": query}, spending.run)
-        with paying(home.store.journal, run, configured, spending), within(user_key=asker.key):
+        with paying(home.store.journal, run, configured, spending) as opened, within(user_key=asker.key):
+            warn_of_unused(tools, opened.lm("agent"))
             answer = home.agent(asker)(query=query)
     if spending.dry_run:
         return

@@ -19,6 +19,8 @@ import typer
 from ..data.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
+    import dspy
+
     from ..data.api_key import KeyLimits
     from ..data.call import Run
     from ..data.store import User
@@ -47,6 +49,29 @@ class Asking:
     lm_timeout: Annotated[
         float | None, typer.Option(help="Seconds that a server may take to answer (PERSONAAGENT_LM_TIMEOUT).", min=0.1)
     ] = None
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """Which tools an agent has beside the user's own memory."""
+
+    tool: Annotated[
+        list[str] | None, typer.Option(help="A function of yours for answers in text, my_module:my_tool; repeatable.")
+    ] = None
+    mcp: Annotated[
+        list[str] | None, typer.Option(help="URL of an MCP server with such tools, or its command; repeatable.")
+    ] = None
+
+    @contextmanager
+    def opened(self) -> "Generator[tuple[dspy.Tool, ...]]":
+        """Give the tools while the block runs; see `tools_opened`."""
+        if not self.tool and not self.mcp:
+            yield ()  # Without tools, a command begins before DSPy is imported.
+            return
+        from ..programs.tools.mcp import tools_opened
+
+        with tools_opened(self.tool or (), self.mcp or ()) as tools:
+            yield tools
 
 
 @dataclass(frozen=True)
@@ -178,6 +203,10 @@ def _print_version(wanted: bool) -> None:
 def set_up(
     context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="Home folder (PERSONAAGENT_HOME; default ./.personaagent).")] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(help="minilm, or a hosted one: openai/text-embedding-3-small (PERSONAAGENT_EMBEDDER)."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
@@ -190,7 +219,8 @@ def set_up(
     logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
     logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    context.obj = Settings(home=home) if home is not None else Settings()
+    named = {"home": home, "embedder": embedder}
+    context.obj = Settings().model_copy(update={name: value for name, value in named.items() if value is not None})
 
 
 class _OneLineEach(logging.Handler):
@@ -207,11 +237,11 @@ def settings(context: typer.Context, asking: Asking | None = None) -> "Settings"
     return configured.model_copy(update=named)
 
 
-def open_home(context: typer.Context, *, guest: bool = True) -> "Home":
+def open_home(context: typer.Context, *, guest: bool = True, tools: "Sequence[dspy.Tool]" = ()) -> "Home":
     """Open the home folder, as a guest if another process has it open; use it in a `with`."""
     from ..home import Home
 
-    return Home(settings(context), guest=guest)
+    return Home(settings(context), tools=tools, guest=guest)
 
 
 @contextmanager
@@ -248,6 +278,14 @@ def paying(journal: "Journal", run: "Run", configured: "Settings", spending: Spe
         raise BudgetError(f"{stop}; {go_on}") from stop
     if opened.stopped:
         raise BudgetError(f"{opened.stopped}; {go_on}")
+
+
+def warn_of_unused(tools: "Sequence[dspy.Tool]", lm: "dspy.LM") -> None:
+    """Say so where an LM can use no tools."""
+    from ..data.call import as_written
+
+    if tools and not lm.supports_function_calling:
+        warn(f"{as_written(lm.model)} cannot call functions, so it uses no tools: name an LM that can with --lm")
 
 
 def freeze_garbage() -> None:

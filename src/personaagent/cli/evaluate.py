@@ -34,10 +34,14 @@ class Selection:
     tasks: Annotated[
         list[str], typer.Option("--task", help="LaMP-1, LaMP-2M, ..., open, or that of task.json; repeatable.")
     ]
+    split: Annotated[
+        Literal["train", "dev", "test"] | None,
+        typer.Option(help="If FOLDER holds several of LaMP's; without golds, predictions are written to be handed in."),
+    ] = None
     users: Annotated[int | None, typer.Option(help="Draw N users of each task.", min=1)] = None
     questions: Annotated[int | None, typer.Option(help="Draw N of these users' questions, in turns.", min=1)] = None
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
-    metric: Annotated[str | None, typer.Option(help="Of your own: MODULE:FUNCTION, as for dspy.Evaluate.")] = None
+    metric: Annotated[str | None, typer.Option(help="Of your own: my_module:my_metric, as for dspy.Evaluate.")] = None
     shuffle_users: Annotated[bool, typer.Option("--shuffle-users", help="Give each user another's history.")] = False
     online: Annotated[bool, typer.Option("--online", help="Each answered question joins the memory.")] = False
 
@@ -48,7 +52,7 @@ class Methods:
 
     method: Annotated[
         list[str] | None,
-        typer.Option(help="majority, prompt, rag, rag:k=8,retriever=dense, personaagent:n=5, ...; repeatable."),
+        typer.Option(help="rag, rag:k=8, personaagent:n=5, ..., my_module:MyMethod, program.json; repeatable."),
     ] = None
     ablations: Annotated[bool, typer.Option("--ablations", help="PersonaAgent without each of its parts.")] = False
     sweep: Annotated[list[str] | None, typer.Option(help="PersonaAgent for each value: n=1,3,5; repeatable.")] = None
@@ -111,6 +115,7 @@ def evaluate(
     about = {"rows": str(rows), "fingerprint": fingerprint_of_all(results.values()), "run": run.run_id}
     lines = [
         *map(evaluation_table, results.values()),
+        *_submitted(results),
         f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}",
     ]
     print_result({**_fields(results), "seed": selection.seed, **about}, lines, as_json=execution.as_json)
@@ -122,6 +127,12 @@ def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
 
     names = (*(methods.method or ()), *(ABLATIONS if methods.ablations else ()), *swept(methods.sweep or ()))
     return EvaluationJob(**vars(selection), methods=tuple(dict.fromkeys(names)))
+
+
+def _submitted(results: "Mapping[str, Evaluation]") -> list[str]:
+    """Say of tasks without golds what is there in place of scores."""
+    without = ", ".join(task for task, result in results.items() if not result.has_golds)
+    return [f"{without}: no golds, so nothing is scored; submission-METHOD.json is to be handed in"] if without else []
 
 
 def _fields(results: "Mapping[str, Evaluation]") -> dict[str, object]:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from importlib import import_module
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, Limits, freeze_garbage, grouped, settings
+from .context import AskingCertified, Equipment, Limits, freeze_garbage, grouped, settings, warn_of_unused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -63,7 +64,12 @@ class Service:
 
 @grouped
 def serve(
-    context: typer.Context, listening: Listening, service: Service, limits: Limits, asking: AskingCertified
+    context: typer.Context,
+    listening: Listening,
+    service: Service,
+    equipment: Equipment,
+    limits: Limits,
+    asking: AskingCertified,
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     from ..data.extras import needing
@@ -85,9 +91,11 @@ def serve(
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
     if several:
-        Home(configured).close()  # What is wrong is said once here, and not by every worker.
+        with equipment.opened() as tools:  # What is wrong is said once here, and not by every worker.
+            Home(configured, tools=tools).close()
     with ExitStack() as stack:
         serving = _serving(service, limits, shared=shared, answer_seconds=2 * configured.lm_timeout)
+        serving = serving.model_copy(update={"tools": tuple(equipment.tool or ()), "mcp": tuple(equipment.mcp or ())})
         _tell_workers(configured, serving, stack if several else None)
         uvicorn.run(
             f"{__name__}:application",
@@ -110,14 +118,16 @@ def application() -> "FastAPI":
 
     _log_lines()
     serving = Serving.from_json(os.environ[_CONFIGURED])
-    closing = ExitStack()
-    deployment = closing.enter_context(_deployed(serving))
+    closing, context = ExitStack(), copy_context()  # What is opened here is closed in another task of the event loop.
+    deployment = context.run(closing.enter_context, _deployed(serving))
     freeze_garbage()
 
     @contextmanager
     def deploy() -> "Generator[Deployment]":
-        with closing:
+        try:
             yield deployment
+        finally:
+            context.run(closing.close)
 
     return create_app(deploy, serving.origins)
 
@@ -126,13 +136,20 @@ def application() -> "FastAPI":
 def _deployed(serving: "Serving") -> "Generator[Deployment]":
     from ..home import Home
     from ..lms import open_embedder
+    from ..programs.tools.mcp import tools_opened
     from ..serving.deployment import deployed
     from ..settings import Settings
 
     settings = Settings()
     embedder = open_embedder(settings.embedder)
     _ = embedder.fingerprint  # A file that is missing is said now, and not at the first question.
-    with Home(settings, embedder, guest=False) as home, deployed(home, serving) as deployment:
+    with (
+        tools_opened(serving.tools, serving.mcp) as tools,
+        Home(settings, embedder, tools=tools, guest=False) as home,
+        deployed(home, serving) as deployment,
+    ):
+        if serving.agent.preset == "lean":
+            warn_of_unused(tools, deployment.run.lm("agent"))
         yield deployment
 
 

@@ -27,6 +27,7 @@ from ..programs import AgentSettings, PersonaAgent
 from ..programs.decision_lm import sharing_decisions
 from ..programs.module import in_thread
 from ..programs.spend import measure
+from ..programs.tools.own import tools_named
 from .methods import ListedMethod, WeighedMethod
 from .metrics import official_metrics
 from .resources import Resources
@@ -63,6 +64,8 @@ class PersonaAgentMethod(WeighedMethod):
     """Paper only: rounds of alignment (E in the paper)."""
     k: int = Field(default=4, ge=1)
     """Episodes recalled for a query."""
+    tool: str | None = None
+    """`module:function` of one's own, which answers in text may use."""
 
     @property
     def form(self) -> str:
@@ -94,6 +97,7 @@ class PersonaAgentMethod(WeighedMethod):
 
     def check(self, task: Task) -> None:
         """Refuse options that do not fit each other; a task that asks for text simply has no weights."""
+        self._tools()
         if self.preset == "lean" and (self.without == "action" or self.iterations != 1):
             raise InputError(f"method {self.name}: without=action and iterations are of the paper: add preset=paper")
         if self.preset == "paper" and self.without in {"lines", "weights", "votes"}:
@@ -131,7 +135,11 @@ class PersonaAgentMethod(WeighedMethod):
         return await asyncio.to_thread(lambda: self._first(resources.stored(user), resources.task))
 
     def _first(self, user: User, task: Task) -> PersonaAgent:
-        return program(user, user.personas.live or self._first_version(user), task, self._settings)
+        live = user.personas.live or self._first_version(user)
+        return program(user, live, task, self._settings, self._tools())
+
+    def _tools(self) -> tuple[dspy.Tool, ...]:
+        return tools_named([self.tool] if self.tool else ())
 
     def _first_version(self, user: User) -> PersonaVersion:
         if self.without == "persona":

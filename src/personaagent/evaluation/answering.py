@@ -166,8 +166,8 @@ class Answering:
             task=task.name,
             user_key=user_key(user.user_id),
             question_id=question.interaction_id,
-            gold=question.ground_truth or "",
-            status="failed" if scored.error else _status(program, answer, parsed),
+            gold=question.ground_truth,
+            status="failed" if scored.error else _status(question, program, answer, parsed),
             prediction=response,
             parsed=None if scored.error else parsed,
             score=scored.result,
@@ -196,9 +196,11 @@ def _answer_of(program: dspy.Module, query: str) -> _Answer:
     return _Answer(None if response is None else str(response), probabilities and dict(probabilities))
 
 
-def _status(program: Outcome[dspy.Module], answer: Outcome[_Answer], parsed: str | None) -> Status:
+def _status(
+    question: Interaction, program: Outcome[dspy.Module], answer: Outcome[_Answer], parsed: str | None
+) -> Status:
     if parsed is not None:
-        return "scored"
+        return "unscored" if question.ground_truth is None else "scored"
     answered = program.result is not None and (answer.error is None or isinstance(answer.error, AnswerError))
     return "unparsed" if answered else "failed"
 

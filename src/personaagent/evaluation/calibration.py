@@ -207,7 +207,8 @@ async def certify(
         asked[_key(user)] = await _asked_again(method, user, resources, SCORED + older)
         done()
 
-    await for_each_user(data.users, ask, concurrency=concurrency)
+    with within(is_stored=False):
+        await for_each_user(data.users, ask, concurrency=concurrency)
     users = [user for user in data.users if asked[_key(user)]]
     if len(users) < 2:
         raise InputError(
@@ -221,7 +222,8 @@ async def certify(
         await trials.try_lines(user)
         done()
 
-    await for_each_user(users, try_lines, concurrency=concurrency)
+    with within(is_stored=False):
+        await for_each_user(users, try_lines, concurrency=concurrency)
     return trials.certification()
 
 

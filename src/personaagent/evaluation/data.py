@@ -65,10 +65,12 @@ def label_histories(data: LampData, most: int = 3) -> LampData:
     not asked. Each user keeps at least one question; one who has no other has no labelled history.
 
     Args:
-        data: Users with golds; histories with any ground truth stay as they are.
+        data: Users; without golds, or with a ground truth in any history, they stay as they are.
         most: Questions that a user gives up, at most (paper: an alignment takes 3 interactions).
     """
     if any(one.ground_truth is not None for user in data.users for one in user.history):
+        return data
+    if all(question.ground_truth is None for question in data.questions):
         return data
     users = tuple(_labelled(user, most) for user in data.users)
     without = sum(len(user.questions) == 1 for user in data.users)

@@ -12,13 +12,13 @@ cannot be the same: the official ROUGE is the median of a bootstrap over questio
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.errors import InputError
-from ..data.task import Task
-from ..data.texts import rouge
+from ..data.task import Task, compared, is_of_lamp
 from .record import Row
 
 Array = NDArray[np.float64]
@@ -73,8 +73,11 @@ def metrics(task: Task, rows: Sequence[Row]) -> Metrics:
 
 def scorer(task: Task) -> str:
     """Name what scores the rows of a task."""
-    official = "LaMP official (LaMP-Benchmark/LaMP eval/evaluation.py at 021b8607)"
-    return f"own metric: {task.metric}" if task.metric else official
+    if task.metric:
+        return f"own metric: {task.metric}"
+    if task.kind == "text" and not is_of_lamp(task):
+        return "ROUGE of words in any script; where a script has no spaces, a letter is a word"
+    return "LaMP official (LaMP-Benchmark/LaMP eval/evaluation.py at 021b8607)"
 
 
 def have_probabilities(rows: Sequence[Row]) -> bool:
@@ -88,7 +91,7 @@ def totals_of(task: Task, rows: Sequence[Row], *, with_probabilities: bool) -> A
     if task.metric:
         answers = np.array([len(rows), sum(row.score or 0.0 for row in rows)], dtype=np.float64)
     else:
-        answers = official_totals(task, [row.prediction for row in rows], [row.gold for row in rows])
+        answers = official_totals(task, [row.prediction for row in rows], [row.gold or "" for row in rows])
     return np.concatenate([answers, _calibration_totals(task, rows)]) if with_probabilities else answers
 
 
@@ -112,7 +115,7 @@ def official_totals(task: Task, predictions: Sequence[str | None], golds: Sequen
         raise InputError(f"{len(predictions)} predictions for {len(golds)} golds: give one for each")
     if task.kind == "label":
         return _label_totals(predictions, golds, task.labels)
-    of_question = _rating_totals if task.kind == "rating" else _text_totals
+    of_question = _rating_totals if task.kind == "rating" else partial(_text_totals, task)
     each = [(1.0, *of_question(prediction, gold)) for prediction, gold in zip(predictions, golds, strict=True)]
     with np.errstate(over="ignore"):
         return np.array(each).reshape(-1, 3).sum(axis=0)
@@ -157,8 +160,8 @@ def _rating_totals(prediction: str | None, gold: str) -> tuple[float, float]:
     return abs(error), error * error
 
 
-def _text_totals(prediction: str | None, gold: str) -> tuple[float, float]:
-    score = rouge(prediction or "", gold)
+def _text_totals(task: Task, prediction: str | None, gold: str) -> tuple[float, float]:
+    score = compared(task, prediction or "", gold)
     return score.rouge1, score.rouge_l
 
 
@@ -166,7 +169,7 @@ def _calibration_totals(task: Task, rows: Sequence[Row]) -> Array:
     totals = np.zeros(_CALIBRATION_COLUMNS)
     bins = totals[1:].reshape(3, BINS)
     for row in rows:
-        gold = task.parse(row.gold) or row.gold.strip()
+        gold = task.parse(row.gold or "") or (row.gold or "").strip()
         probabilities = row.probabilities or {"": 1.0}
         answer = max(probabilities, key=probabilities.__getitem__)
         confidence = probabilities[answer]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from .methods import (
     ReActMethod,
     VotesMethod,
 )
+from .own_methods import OwnMethod, ProgramMethod
 
 WITHOUT_LM = (MajorityMethod, PriorMethod, VotesMethod, KnnMethod)
 _BASELINES = (PromptMethod, IclMethod, RagMethod, PagMethod, ReActMethod, MemBankMethod)
@@ -43,11 +45,14 @@ SWEPT = ("n", "iterations", "k")
 
 
 def methods_named(names: Sequence[str], task: Task) -> tuple[ListedMethod, ...]:
-    """Return the methods of these names, like `rag:k=8,retriever=dense`, in this order, for a task.
+    """Return the methods of these names, in this order, for a task.
+
+    A name is one of `METHODS`, with options (`rag:k=8,retriever=dense`); a function or class of one's own
+    (`my_module:MyMethod`, see `OwnMethod`); or a saved agent (`program.json`, see `ProgramMethod`).
 
     Raises:
         UnknownNameError: There is no such method.
-        InputError: It has no such option, or cannot do this task.
+        InputError: It has no such option, cannot do this task, or is not what a method of one's own must be.
     """
     methods = tuple(_method_named(name) for name in names)
     for method in methods:
@@ -58,7 +63,11 @@ def methods_named(names: Sequence[str], task: Task) -> tuple[ListedMethod, ...]:
 def _method_named(name: str) -> ListedMethod:
     kind, options = _split(name)
     if kind not in METHODS:
-        raise UnknownNameError("method", kind, list(METHODS))
+        if name.endswith(".json"):
+            return ProgramMethod(file=Path(name))
+        if ":" in name and "=" not in name:
+            return OwnMethod(maker=name)
+        raise UnknownNameError("method", kind, [*METHODS, "module:name of your own", "program.json"])
     try:
         return METHODS[kind].model_validate(options)
     except ValidationError as error:

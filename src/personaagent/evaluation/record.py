@@ -29,8 +29,9 @@ RUN_FILE = "run.txt"
 PERSONAS_FILE = "personas.jsonl"
 PROTOCOL_FILE = "protocol.json"
 
-Status = Literal["scored", "unparsed", "failed"]
-"""`unparsed`: there is no answer in the form of the task; `failed`: the program did not come to an answer."""
+Status = Literal["scored", "unscored", "unparsed", "failed"]
+"""`unscored`: the question has no gold; `unparsed`: there is no answer in the form of the task; `failed`: the program
+came to no answer."""
 
 NounType = TypeVar("NounType", bound=Noun)
 
@@ -43,12 +44,13 @@ class Row(Noun):
     user_key: str
     """A hash of the user id: rows can be published."""
     question_id: str
-    gold: str
+    gold: str | None
+    """None if it is not public, as in LaMP's test split: then nothing is scored."""
     status: Status
     prediction: str | None
     """What the program answered, as it answered."""
     parsed: str | None
-    """The same in the form of the task; None unless `scored`."""
+    """The same in the form of the task; None unless `scored` or `unscored`."""
     score: float | None = None
     """By the user's own metric, if there is one; see `own_metric`."""
     probabilities: dict[str, float] | None = None

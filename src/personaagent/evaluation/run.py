@@ -32,6 +32,7 @@ from .methods import Method
 from .names import methods_named
 from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
 from .resources import LmOf, Resources
+from .submission import write_submissions
 from .summary import Evaluation, summarise
 
 if TYPE_CHECKING:
@@ -117,16 +118,18 @@ async def evaluate(
         listen: Is called with each event; by default a progress bar is shown, see `personaagent.progress`.
 
     Returns:
-        The rows and their totals. A question that a method could not answer is a row too, with the error in it.
+        The rows and their totals. A question that a method could not answer is a row too, with the error in it. Where
+        no question has a gold, nothing is scored.
 
     Raises:
-        InputError: There is nothing to score, or `out` already holds rows.
+        InputError: There is no question, some have golds and others none, or `out` already holds rows.
         StorageError: The rows cannot be written.
     """
     _check(methods, data, concurrency)
     recorder = recorder_here.get()
     writer, engine = EvaluationWriter(out, recorder and recorder.run_id), engine or LocalEngine()
-    with sharing_decisions(), _progress() if listen is None else nullcontext(listen) as told:
+    showing = _progress() if listen is None else nullcontext(listen)
+    with sharing_decisions(), within(is_stored=False), showing as told:
         told(EvaluationStarted(tuple(method.name for method in methods), len(data.users), len(data.questions)))
         log = _Log(writer, told, len(methods) * len(data.questions))
         for method in methods:
@@ -185,9 +188,12 @@ def _check(methods: Sequence[Method], data: LampData, concurrency: int) -> None:
         raise InputError(f"concurrency is {concurrency}: at least 1 thing must be done at once")
     if not data.questions:
         raise InputError("there are no questions to evaluate")
-    for question in data.questions:
-        if question.ground_truth is None:
-            raise InputError(f"question {question.interaction_id} has no gold: evaluation needs the outputs file")
+    without = [question.interaction_id for question in data.questions if question.ground_truth is None]
+    if without and (len(without) < len(data.questions) or data.metric is not None):
+        raise InputError(
+            f"{len(without)} of {len(data.questions)} questions have no gold, the first is {without[0]!r}: answers are "
+            "scored where all questions have golds, and only predicted where none has"
+        )
 
 
 class EvaluationJob(Noun):
@@ -197,6 +203,9 @@ class EvaluationJob(Noun):
     """LaMP's files, OPPU's, or JSON lines of one's own; with several tasks, each in a folder of its name."""
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
+    """Names, see `methods_named`."""
+    split: str | None = None
+    """`train`, `dev` or `test`, if the folder holds several of LaMP's splits."""
     users: int | None = None
     """Users drawn, of each task."""
     questions: int | None = None
@@ -212,11 +221,14 @@ class EvaluationJob(Noun):
         """Load the part of a task's data that is drawn."""
         folder = self.folder / task if (self.folder / task).is_dir() else self.folder
         own = history_files(folder)
-        data = load_histories(own, own_task(folder, task)) if own else label_histories(load(folder, task_named(task)))
+        data = load_histories(own, own_task(folder, task)) if own else self._lamp(folder, task)
         if self.metric is not None:
             data = scored_by(data, metric_named(self.metric))
         data = select(data, users=self.users, questions=self.questions, seed=self.seed)
         return shuffle_users(data, seed=self.seed) if self.shuffle_users else data
+
+    def _lamp(self, folder: Path, task: str) -> LampData:
+        return label_histories(load(folder, task_named(task), self.split))
 
     def check(self) -> None:
         """Refuse what cannot be evaluated before anything is paid.
@@ -264,6 +276,8 @@ async def run_job(
                 methods, data, out=folder, concurrency=concurrency, online=online, engine=engine, listen=listen
             )
         if folder is not None:
+            if not evaluations[task].has_golds:
+                write_submissions(folder, evaluations[task])
             took = time.perf_counter() - began
             write_protocol(folder, _protocol(job, data, settings, lm_of, run_of(folder), started, took))
     return evaluations
@@ -284,8 +298,8 @@ def _protocol(
     }
     return EvaluationProtocol(
         task=data.task,
-        methods=job.methods,
-        split=job.folder.name,
+        methods=tuple(method.name for method in methods_named(job.methods, data.task)),
+        split=job.split or job.folder.name,
         online=job.online,
         users=job.users,
         questions=job.questions,

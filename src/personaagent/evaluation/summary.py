@@ -21,7 +21,7 @@ class MethodSummary:
     """What one method achieved and what it spent."""
 
     n: int
-    """Questions: scored, failed and unparsed."""
+    """Questions: scored, failed and unparsed, and those without a gold."""
     scored: int
     failed: int
     unparsed: int
@@ -90,6 +90,11 @@ class Evaluation:
         """Show it in a notebook."""
         return html.table(self.columns, self.cells, self.title)
 
+    @property
+    def has_golds(self) -> bool:
+        """Whether there is anything to score: LaMP's test split has no golds."""
+        return any(row.gold is not None for row in self.rows)
+
     def as_json(self) -> dict[str, JsonValue]:
         """Return task, scorers, counts and the summary of each method as a JSON object."""
         return {
@@ -117,14 +122,15 @@ def summarise(task: Task, rows: Iterable[Row]) -> Evaluation:
 
 def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:
     counts = Counter(row.status for row in rows)
+    known = [row for row in rows if row.gold is not None]
     return MethodSummary(
         n=len(rows),
         scored=counts["scored"],
         failed=counts["failed"],
         unparsed=counts["unparsed"],
-        official=metrics(task, rows),
+        official=metrics(task, known),
         scored_only=metrics(task, scored(rows)),
-        per_user=averaged(task, rows).values,
+        per_user=averaged(task, known).values,
         spend=_total(rows),
     )
 

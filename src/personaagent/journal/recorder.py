@@ -67,7 +67,7 @@ class Recorder:
         self.needs_payer = False
         """Whether a call without a payer is refused; see `paid_by`."""
         self._lock = threading.Lock()
-        self.writer = JournalWriter(journal)
+        self._writer, self._writer_of_files = JournalWriter(journal), JournalWriter(journal.of_anyone())
         before = journal.all_attempts(run_id) if part is None else ()
         spent = sum((attempt.charged for attempt in before), start=NOTHING)
         self.purse = Purse(budget or Budget(), spent)
@@ -94,7 +94,8 @@ class Recorder:
             worst=worst,
             at=now(),
         )
-        return OpenCall(self, call, *self._before.get(call.key, (0, False)))
+        writer = self._writer if scope.is_stored else self._writer_of_files
+        return OpenCall(self, writer, call, *self._before.get(call.key, (0, False)))
 
     def count_repeated(self) -> None:
         """Count a call that was answered from the journal."""
@@ -103,14 +104,15 @@ class Recorder:
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
-        self.writer.close()
+        self._writer.close()
+        self._writer_of_files.close()
 
 
 class OpenCall:
     """One call from its beginning to its end, attempts included."""
 
-    def __init__(self, recorder: Recorder, call: Call, attempts: int, answered: bool) -> None:
-        self._recorder, self._call, self._attempts = recorder, call, attempts
+    def __init__(self, recorder: Recorder, writer: "JournalWriter", call: Call, attempts: int, answered: bool) -> None:
+        self._recorder, self._writer, self._call, self._attempts = recorder, writer, call, attempts
         self._answered = answered
         self._reservation: Reservation | None = None
 
@@ -164,7 +166,7 @@ class OpenCall:
         """
         self._attempts += 1
         self._call = self._call.model_copy(update={"number": self._attempts})
-        batch = self._recorder.writer.put(self._call)
+        batch = self._writer.put(self._call)
         batch.wait()
         if self._call.user_key in batch.erased:
             raise ErasedUserError
@@ -183,7 +185,7 @@ class OpenCall:
         self._end(_lost(self._call, "given up before its answer came"))
 
     def _end(self, attempt: Attempt) -> "Batch":
-        batch = self._recorder.writer.put(attempt)
+        batch = self._writer.put(attempt)
         self._recorder.purse.settle(self.worst, attempt.charged)
         self._settle(attempt.charged)
         return batch

@@ -7,7 +7,7 @@ from typing import Any
 import dspy
 
 from ..data.call import NOTHING, Failure
-from ..programs.tools.toolbox import ToolFailure
+from ..programs.tools.toolbox import ToolFailure, used
 from .recorder import Callee, OpenCall, recorder_here
 
 ROLE = "tool"
@@ -16,7 +16,7 @@ ROLE = "tool"
 def recorded_tool(tool: dspy.Tool) -> dspy.Tool:
     """Return a tool that answers from the journal of the run that is going on, and records what it had to ask.
 
-    Outside a run it is the tool itself. What it raises is not repeated but recorded, as the failure that it was.
+    Outside a run it is the tool itself. That it failed is recorded too, and what a `ToolFailure` says.
 
     Args:
         tool: A tool whose answer can be another tomorrow: one that asks the network, say.
@@ -26,11 +26,11 @@ def recorded_tool(tool: dspy.Tool) -> dspy.Tool:
     def use(**arguments: Any) -> str:
         recorder = recorder_here.get()
         if recorder is None:
-            return str(tool(**arguments))
+            return str(used(tool, arguments))
         call = recorder.open(callee, json.dumps(arguments, sort_keys=True), NOTHING)
         recorded = call.recorded(failed_too=True)
         if recorded is None:
-            return _used(tool, arguments, call)
+            return _used_and_recorded(tool, arguments, call)
         if recorded.response is None:
             raise ToolFailure(recorded.failure.message if recorded.failure else "it did not answer")
         return json.loads(recorded.response)
@@ -38,13 +38,14 @@ def recorded_tool(tool: dspy.Tool) -> dspy.Tool:
     return dspy.Tool(use, name=tool.name, desc=tool.desc, args=tool.args, arg_types=tool.arg_types)
 
 
-def _used(tool: dspy.Tool, arguments: dict[str, Any], call: OpenCall) -> str:
+def _used_and_recorded(tool: dspy.Tool, arguments: dict[str, Any], call: OpenCall) -> str:
     began = time.perf_counter()
     call.begin()
     try:
-        answer = str(tool(**arguments))
-    except ToolFailure as failure:
-        call.fail(Failure(kind=type(failure).__name__, message=str(failure)), NOTHING, time.perf_counter() - began)
-        raise
+        answer = str(used(tool, arguments))
+    except Exception as error:
+        failure = error if isinstance(error, ToolFailure) else ToolFailure(f"it raised {type(error).__name__}")
+        call.fail(Failure(kind=type(error).__name__, message=str(failure)), NOTHING, time.perf_counter() - began)
+        raise failure from error
     call.end(json.dumps(answer), NOTHING, time.perf_counter() - began)
     return answer

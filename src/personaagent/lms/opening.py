@@ -7,8 +7,8 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..data.call import ANSWER_SECONDS, ANSWER_TOKENS, note_name
@@ -95,36 +95,59 @@ def open_embedder(name: str = _MINILM) -> "Embedder":
     return MiniLmEmbedder(*MODELS[_MINILM].locations)
 
 
+def as_embedder(embedder: "Embedder | dspy.Embedder") -> "Embedder":
+    """Return an embedder of one's own, which may be DSPy's, as an index takes it. A function is tried once.
+
+    Raises:
+        InputError: It is none, or makes no vectors.
+    """
+    import dspy
+
+    if isinstance(embedder, dspy.Embedder):
+        opened = DspyEmbedder(embedder)
+        if not isinstance(embedder.model, str):
+            _ = opened.dimensions
+        return opened
+    if not hasattr(type(embedder), "embed"):
+        raise InputError(f"embedder {embedder!r} is none: give a dspy.Embedder, of a name or a function of texts")
+    return embedder
+
+
 class DspyEmbedder:
-    """An embedder that DSPy reaches by name, through LiteLLM. Its cache is off.
+    """An embedder of DSPy's: one that is reached by name, through LiteLLM, or a function of one's own.
 
     Args:
-        name: `provider/model`.
+        embedder: `provider/model`, which is asked without DSPy's cache, or the embedder.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, embedder: "str | dspy.Embedder") -> None:
         import dspy
 
-        self.name = name
-        self._embedder = dspy.Embedder(name, caching=False)
-        self._dimensions: int | None = None
+        self._embedder = dspy.Embedder(embedder, caching=False) if isinstance(embedder, str) else embedder
+        model: Any = self._embedder.model
+        self._is_remote = isinstance(model, str)
+        self.name = model if self._is_remote else getattr(model, "__qualname__", type(model).__qualname__)
 
     @property
     def dimensions(self) -> int:
         """Length of a vector, found out by asking for one."""
-        if self._dimensions is None:
-            self._dimensions = int(self.embed(["length"]).shape[1])
-        return self._dimensions
+        return len(self._sample)
 
     @property
     def fingerprint(self) -> str:
-        """The model and the length of its vectors."""
-        return f"{self.name}-{self.dimensions}"
+        """The model and the length of its vectors; of a function, whose name says little, a vector too."""
+        vector = "" if self._is_remote else f"-{hashlib.sha256(self._sample.round(2).tobytes()).hexdigest()[:8]}"
+        return f"{self.name}-{self.dimensions}{vector}"
+
+    @cached_property
+    def _sample(self) -> "NDArray[np.float32]":
+        return self.embed(["length"])[0]
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one vector per text, in order: shape (number of texts, dimensions), float32, each of length 1.
 
         Raises:
+            InputError: A function of one's own returned something else.
             LMError: The provider could not be reached, or refused.
         """
         import numpy as np
@@ -134,13 +157,28 @@ class DspyEmbedder:
 
         if not texts:
             return np.zeros((0, self.dimensions), dtype=np.float32)
+        written = [text or " " for text in texts]
+        if not self._is_remote:
+            return self._of_length_one(self._embedder(written, caching=False), len(texts))
         try:
-            vectors = awaited(asyncio.wait_for(self._embedder.acall([text or " " for text in texts]), ANSWER_SECONDS))
+            # DSPy's cache would keep what users wrote.
+            asked = self._embedder.acall(written, caching=False)
+            vectors = awaited(asyncio.wait_for(asked, ANSWER_SECONDS))
         except OpenAIError as error:
             raise LMError(without_secrets(f"embedder {self.name}: {error}")) from error
         except TimeoutError as error:
             raise LMError(f"embedder {self.name}: no whole answer within {ANSWER_SECONDS:g} s") from error
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return self._of_length_one(vectors, len(texts))
+
+    def _of_length_one(self, vectors: "NDArray[np.float32]", texts: int) -> "NDArray[np.float32]":
+        import numpy as np
+
+        if vectors.ndim != 2 or len(vectors) != texts or not np.isfinite(vectors).all():
+            raise InputError(
+                f"embedder {self.name} made numbers of shape {vectors.shape} of {texts} texts: it must return a vector "
+                "of finite numbers for each"
+            )
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def endpoint_of(lm: "dspy.LM") -> str:

@@ -27,6 +27,10 @@ class Serving(Noun):
     n: int = Field(default=3, ge=1)
     """Interactions in an alignment batch."""
     agent: AgentSettings = AgentSettings()
+    tools: tuple[str, ...] = ()
+    """Functions of one's own that agents may use, `module:function` each."""
+    mcp: tuple[str, ...] = ()
+    """URLs or commands of MCP servers whose tools agents may use."""
     alone: bool = True
     """Whether no other process serves the same store."""
     limits: KeyLimits = KeyLimits(requests_per_minute=6_000)

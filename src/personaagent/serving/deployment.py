@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -82,6 +82,8 @@ class Deployment:
     ) -> None:
         self.store, self.run, self.serving = store, run, serving
         self._trace, self._erase = trace, erase
+        self.tools: Sequence[dspy.Tool] = ()
+        """What agents may use beside the user's own memory."""
         self.limiter = Limiter(store.usage, serving.limits, least=run.least_worst_case)
         run.refuse_unpaid_calls()
         store.most_bytes_of_user = serving.user_bytes
@@ -194,7 +196,7 @@ class Deployment:
         with self._guard:
             agent = self._programs.get(name)
         if agent is None:
-            agent = program(user, version, task, self.serving.agent)
+            agent = program(user, version, task, self.serving.agent, self.tools)
             with self._guard:
                 self._programs[name] = agent
         return agent
@@ -242,6 +244,7 @@ def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
             erase=partial(erase, home),
             certificates=home.certificates_of(home.settings.certificate),
         )
+        deployment.tools = home.tools
         over = threading.Event()
         finishing = threading.Thread(target=_finish_erasures, args=(home, over), name="erasing", daemon=True)
         with deployment.workers.registered(run.run_id):

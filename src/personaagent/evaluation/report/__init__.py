@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...data.alignment import Spend
-from ...data.errors import writing
+from ...data.errors import InputError, writing
 from ..record import Row, read_evaluations
 from .analysis import Compared, MethodResult, TaskAnalysis, analyse
 from .document import Report, html, markdown
@@ -69,7 +69,14 @@ def write_report(
         UnknownNameError: No evaluation has the baseline.
         StorageError: The report cannot be written.
     """
-    analyses = analyse(read_evaluations(folder), baseline)
+    evaluations = read_evaluations(folder)
+    for evaluation in evaluations:
+        if all(row.gold is None for row in evaluation.rows):
+            raise InputError(
+                f"{folder}: the questions of {evaluation.protocol.task.name} have no golds, so there is nothing to "
+                "report: hand in submission-METHOD.json there"
+            )
+    analyses = analyse(evaluations, baseline)
     runs = {analysis.evaluation.protocol.run_id for analysis in analyses} if journal and not numbers_only else set()
     prompts = prompts_of(call for run in sorted(runs) for call in journal.calls(run)) if journal else {}
     report = report_of(analyses, embedder, texts=not numbers_only, prompts=prompts)

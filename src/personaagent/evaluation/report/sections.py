@@ -295,8 +295,8 @@ def _errors(methods: Sequence[MethodResult]) -> Table:
 
 def _label_counts(analysis: TaskAnalysis) -> Table:
     rows = analysis.evaluation.rows_of(analysis.baseline)
-    golds = Counter(row.gold for row in rows)
-    users = Counter(gold for gold, _ in {(row.gold, row.user_key) for row in rows})
+    golds = Counter(row.gold or "" for row in rows)
+    users = Counter(gold for gold, _ in {(row.gold or "", row.user_key) for row in rows})
     labels = dict.fromkeys([*analysis.task.labels, *sorted(golds)])
     counted = ((label, str(golds[label]), str(users[label])) for label in labels)
     return Table(("ground truth", "questions", "users"), tuple(counted), "How frequent each answer is")
