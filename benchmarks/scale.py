@@ -160,6 +160,8 @@ CALLS: dict[str, Call] = {
 def measured(files: dict[int, Path], rounds: int) -> dict[str, dict[int, float]]:
     """Return the median seconds of each call by the size of the store."""
     took: dict[str, dict[int, list[float]]] = {call: {size: [] for size in files} for call in CALLS}
+    for file in files.values():
+        read_through(file)
     stores = {size: Store.open(file) for size, file in files.items()}
     for _, (name_of_call, call) in itertools.product(range(rounds), CALLS.items()):
         for size in random.sample(sorted(stores), len(stores)):
@@ -172,18 +174,25 @@ def measured(files: dict[int, Path], rounds: int) -> dict[str, dict[int, float]]
     return {call: {size: median(seconds) for size, seconds in sizes.items()} for call, sizes in took.items()}
 
 
+def read_through(file: Path) -> None:
+    """Read a file once: the machine has all of them in memory then, and not those alone that it wrote last."""
+    with file.open("rb") as reading:
+        while reading.read(2**24):
+            pass
+
+
 def report(took: dict[str, dict[int, float]], options: argparse.Namespace) -> int:
     sizes: list[int] = options.sizes
-    print(f"\n{'milliseconds, median':30}" + "".join(f"{size:>12,}" for size in sizes))
+    print(f"\n{'milliseconds, median':30}" + "".join(f"{size:>14,}" for size in sizes))
     worst = 0.0
     for call, seconds in took.items():
         first = seconds[sizes[0]]
         worst = max(worst, *(each / first for each in seconds.values()))
-        shown = "".join(f"{seconds[size] * 1000:>6.2f} x{seconds[size] / first:4.2f}" for size in sizes)
+        shown = "".join(f"{seconds[size] * 1000:>8.2f} x{seconds[size] / first:4.2f}" for size in sizes)
         print(f"{call:30}{shown}")
-    print(f"\n{'a day of all users':30}" + "".join(f"{size:>12,}" for size in sizes))
+    print(f"\n{'a day of all users':30}" + "".join(f"{size:>14,}" for size in sizes))
     for unit, each in day(*options.usd).items():
-        print(f"{unit:30}" + "".join(f"{each * size:>12,.0f}" for size in sizes))
+        print(f"{unit:30}" + "".join(f"{each * size:>14,.0f}" for size in sizes))
     passed = worst <= MOST
     print(f"\n{'PASS' if passed else 'FAIL'}: at most x{MOST:.2f} of the time with {sizes[0]:,} users; x{worst:.2f}")
     return 0 if passed else 1
