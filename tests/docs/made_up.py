@@ -15,6 +15,12 @@ _ROWS = [
     ("Music for a long drive?", "slow piano"),
     ("A place for a walk?", "along the river"),
 ]
+_DISHES = """Cooked,Dish,My verdict
+2026-03-01,Lentil soup with lemon and cumin,again
+2026-03-02,Beef stew with red wine,never
+2026-03-04,Chickpea curry with spinach,again
+2026-03-11,Mushroom risotto with parmesan,once in a while
+"""
 _USERS, _ITEMS = 2, 4
 _CITATION = (
     'For an author who has written the paper with the title "{}", which reference is related? Just answer with [1] or '
@@ -27,10 +33,6 @@ _PROFILE = {
     "LaMP-4": ("text", "title", ["A made-up headline"]),
 }
 """Of each task, the field of an item that is its content, the other field, and what that says."""
-_METRIC = '''def alike(example, prediction, trace=None):
-    """Whether an answer begins as the user's did."""
-    return float(prediction.response[:1] == example.response[:1])
-'''
 
 
 def fill(folder: Path) -> None:
@@ -40,6 +42,7 @@ def fill(folder: Path) -> None:
     ]
     pd.DataFrame(dated).to_csv(folder / "maya.csv", index=False)
     (folder / "maya.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dated), encoding="utf-8")
+    (folder / "dishes.csv").write_text(_DISHES, encoding="utf-8")
     films = pd.DataFrame({"Title": [row["query"] for row in dated], "My rating": [4, 2, 5, 3, 4, 1]})
     films.assign(Watched=[row["at"] for row in dated]).to_csv(folder / "films.csv", index=False)
     reviews = pd.DataFrame(dated).rename(columns={"query": "question", "ground_truth": "answer"})
@@ -51,7 +54,6 @@ def fill(folder: Path) -> None:
     for task in _PROFILE:
         _write_lamp(folder / "DIR" / task, task)
     (folder / "task.json").write_bytes((folder / "DIR" / "moods" / "task.json").read_bytes())
-    (folder / "my_metrics.py").write_text(_METRIC, encoding="utf-8")
 
 
 def _write_own_task(folder: Path, name: str, labels: list[str]) -> None:

@@ -41,6 +41,7 @@ SHOWN = {"": "a diagram or what a command prints", "text": "the same", "nginx": 
 """Languages of fences that nothing runs."""
 NOT_RUN = {
     "make ": "sets up an environment; `make test` is what runs this",
+    "python benchmarks/": "a quarter of an hour",
     "pip ": "the network; tests/ground/test_layout.py builds the wheel",
     "docker ": "an engine; tests/application/test_compose.py reads compose.yaml",
     "ollama ": "another program",
@@ -106,6 +107,8 @@ class Page:
         text = self.reaching_the_server(fence.text)
         match fence.language:
             case "python":
+                if named := re.match(r"# (\w+\.py)\n", text):
+                    (self.folder / named[1]).write_text(text, encoding="utf-8")
                 with as_in_a_new_process(self.variables):
                     exec(compile(text, fence.place, "exec"), self.names)  # noqa: S102
             case "console":
@@ -164,8 +167,9 @@ class Page:
         if "messages" in said:
             ChatRequest.model_validate(said)
         elif "kind" in said:
-            (self.folder / "fence.json").write_text(text, encoding="utf-8")
-            read_task(self.folder / "fence.json")
+            file = self.folder / f"{said['name']}.json"
+            file.write_text(text, encoding="utf-8")
+            read_task(file)
 
 
 def check_options(words: list[str]) -> None:
