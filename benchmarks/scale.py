@@ -64,7 +64,7 @@ class MadeUp(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of users, rising")
-    parser.add_argument("--rounds", type=int, default=400, help="of every call, in every store")
+    parser.add_argument("--rounds", type=int, default=1_200, help="of every call, in every store")
     parser.add_argument("--usd", type=float, nargs=2, default=(0.40, 1.60), help="a million tokens of prompts, answers")
     options = parser.parse_args()
     random.seed(7)
