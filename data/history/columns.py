@@ -40,10 +40,11 @@ class Columns:
         if self.user is not None:
             _check(self.user, names, source)
         guessed = {role for role, name in chosen.items() if name not in (None, role, getattr(self, role))}
-        for role, option in (("query", "--query"), ("ground_truth", "--truth")):
-            if chosen[role] is None:
-                there = ", ".join(map(repr, names))
-                raise InputError(f"{source}: no column looks like the {role}: name it with {option}, one of {there}")
+        options = {"query": "--query", "ground_truth": "--truth"}
+        if missing := [role for role in options if chosen[role] is None]:
+            what, how = (" and ".join(each) for each in (missing, [options[role] for role in missing]))
+            there = ", ".join(map(repr, names))
+            raise InputError(f"{source}: no column looks like the {what}: name it with {how}, one of {there}")
         return Found({role: name for role, name in chosen.items() if name}, self.user, frozenset(guessed))
 
     def _column(self, role: str, names: Collection[str], source: str) -> str | None:

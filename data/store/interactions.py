@@ -290,7 +290,13 @@ def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> 
 def _is_stored(new: Interaction, stored: dict[str, Interaction]) -> bool:
     if (same := stored.get(new.interaction_id)) is None:
         return False
-    if same != new.model_copy(update={"position": same.position}):
+    new = new.model_copy(update={"position": same.position})
+    if same == new.model_copy(update={"task": same.task}) and same != new:
+        raise InputError(
+            f"interaction {new.interaction_id!r} is stored already, of task {same.task}, and is of task {new.task} here: "
+            "erase the user (`personaagent user erase`), and ingest the history again"
+        )
+    if same != new:
         raise InputError(f"interaction {new.interaction_id!r} is stored already, with other content: give it a new id")
     return True
 

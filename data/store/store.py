@@ -170,10 +170,10 @@ class Store:
             add_user(connection, user_id)
         return self._handle(user_id)
 
-    def users(self) -> tuple[User, ...]:
-        """Return the handles of all users, in the order in which they were stored."""
-        rows = self._database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal))
-        return tuple(self._handle(user_id) for (user_id,) in rows)
+    def users(self, newest: int | None = None) -> tuple[User, ...]:
+        """Return the handles of all users, or of so many that were stored last, in the order of their storing."""
+        rows = self._database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal.desc()).limit(newest))
+        return tuple(self._handle(user_id) for (user_id,) in reversed(rows))
 
     def ingest(self, histories: Mapping[str, Sequence[Interaction]]) -> int:
         """Add to the interactions of several users, new ones included: everything, or on any error nothing at all.

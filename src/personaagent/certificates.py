@@ -23,6 +23,8 @@ from .programs.weighing import experts_of
 if TYPE_CHECKING:
     from .data.answer_weights import Distribution
 
+MOST_USERS = 300
+"""Users whom weights are fitted on, those stored last: an alignment takes no longer with a million of them."""
 MOST_OBSERVED = 20
 """Interactions of each user that weights are fitted on, the latest."""
 
@@ -58,7 +60,7 @@ class Certificates:
         """Return weights fitted on this LM's answers to past interactions of all users; None if there are none yet."""
         if self._store is None or task.kind == "text" or task.positional:
             return None
-        users = self._store.users()
+        users = self._store.users(newest=MOST_USERS)
         base_rate = base_rate_of([_prior(user, task) for user in users], task.labels)
         answered = [(user, *answer) for user in users for answer in _answered_by(lm, user, task)]
         if not answered:

@@ -63,7 +63,7 @@ class CommandLine:
     def __call__(self, *arguments: str | Path) -> Finished:
         """Run a command in this process."""
         out, err = io.StringIO(), io.StringIO()
-        with _as_in_a_new_process(self.variables) as patch, redirect_stdout(out), redirect_stderr(err):
+        with as_in_a_new_process(self.variables) as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", ["personaagent", *self._arguments(arguments)])
             try:
                 main()
@@ -86,7 +86,8 @@ class CommandLine:
 
 
 @contextmanager
-def _as_in_a_new_process(variables: Mapping[str, str]) -> Generator[pytest.MonkeyPatch]:
+def as_in_a_new_process(variables: Mapping[str, str]) -> Generator[pytest.MonkeyPatch]:
+    """Let settings be those of the variables alone while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(_OURS)]:
             patch.delenv(name)

@@ -59,7 +59,7 @@ async def test_an_alignment_that_is_cancelled_in_its_last_call_records_nothing()
 )
 def test_the_first_alignment_of_ones_own_ratings_makes_answer_weights(model: str, outcome: str) -> None:
     task = Task(name="own stars", kind="rating", labels=("1", "2", "3", "4", "5"))
-    lm = ScriptedLM({"response": "3"}, model=model)
+    lm = ScriptedLM({"response": "3"}, model=f"embedded/{model}")
     with in_memory_store() as store, dspy.context(lm=lm):
         store.add_task(task)
         user = store.add_user("maya")

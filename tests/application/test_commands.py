@@ -132,6 +132,7 @@ def test_which_embedder_to_choose_is_said_once_for_a_script_that_this_one_does_n
 
 def test_an_answer_comes_with_what_it_stands_on(aligned: Aligned) -> None:
     assert aligned.asked["response"] in MOVIES.labels
+    assert sum(aligned.asked["probabilities"].values()) == pytest.approx(1.0)
     assert aligned.asked["persona_version"] == 1
     assert aligned.asked["episodes"]
     assert aligned.asked["spend"]["calls"] == 1

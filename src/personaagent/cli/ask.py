@@ -48,6 +48,7 @@ def ask(
         return
     result = {
         "response": answer.response,
+        "probabilities": answer.probabilities,
         "persona_version": answer.persona_version,
         "episodes": answer.episodes,
         "trajectory": answer.trajectory,

@@ -61,6 +61,12 @@ def test_an_id_that_occurs_twice_is_refused_and_nothing_is_stored(user: User) ->
     assert len(user.interactions) == 0
 
 
+def test_an_interaction_of_another_task_than_before_says_how_to_change_the_task(user: User) -> None:
+    user.interactions.add([interaction(1)])
+    with pytest.raises(InputError, match="of task open, and is of task moods here: erase the user"):
+        user.interactions.add([interaction(1, task="moods")])
+
+
 def test_what_has_not_happened_yet_is_refused_and_clocks_may_differ(user: User) -> None:
     now = datetime.now(UTC)
     with pytest.raises(InputError, match=r"'i1': it is dated .*, in the future"):

@@ -33,6 +33,7 @@ def test_users_are_listed_in_the_order_of_their_creation(store: Store) -> None:
     for user_id in ("zoe", "adam", "zoe", "Adam"):
         store.add_user(user_id)
     assert [user.user_id for user in store.users()] == ["zoe", "adam", "Adam"]
+    assert [user.user_id for user in store.users(newest=2)] == ["adam", "Adam"]
 
 
 def test_an_unknown_user_is_an_error_that_says_what_to_do(store: Store) -> None:
