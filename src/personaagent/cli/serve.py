@@ -68,6 +68,7 @@ def serve(
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     from ..data.extras import needing
     from ..home import Home, is_shared
+    from ..lms.models import embedded_lm
 
     with needing("serve"):
         import uvicorn
@@ -85,6 +86,8 @@ def serve(
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
     if several:
+        if configured.lm == "embedded":
+            embedded_lm().bring()
         Home(configured).close()  # What is wrong is said once here, and not by every worker.
     with ExitStack() as stack:
         serving = _serving(service, limits, shared=shared, answer_seconds=2 * configured.lm_timeout)
