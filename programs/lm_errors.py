@@ -1,5 +1,6 @@
 """What went wrong with an LM, in our words."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -22,6 +23,7 @@ _ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
 """What to do about each kind; a kind stands before the kinds that it is a case of."""
 _NO_PROVIDER = "LLM Provider NOT provided"
 """What LiteLLM says of a name that begins with no provider that it knows."""
+_KEY_VARIABLE = re.compile(r"\b[A-Z0-9_]+_API_KEY\b")
 _PROVIDERS = (
     *("embedded", "openai", "anthropic", "gemini", "vertex_ai", "azure", "bedrock", "mistral", "groq", "deepseek"),
     *("xai", "ollama_chat", "openrouter", "together_ai", "fireworks_ai", "hosted_vllm", "lm_studio", "huggingface"),
@@ -54,6 +56,8 @@ def lm_error(error: dspy.LMError) -> LMError:
     first_paragraph = (error.message or type(error).__name__).partition("\n\n")[0]
     happened = " ".join(first_paragraph.split())
     name = as_written(error.model) if error.model else "the LM"
+    if isinstance(error, dspy.LMNotConfiguredError) and (variable := _KEY_VARIABLE.search(happened)):
+        happened, advice = "there is no API key", f"set {variable.group()}, or name another LM"
     if _NO_PROVIDER in happened:
         provider = name.partition("/")[0]
         happened = f"no provider is called {provider!r}"

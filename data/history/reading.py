@@ -82,7 +82,10 @@ def read_history(
     """
     name, rows = name_of(source), tuple(rows_of(source, split))
     if not rows:
-        raise InputError(f"{name}: holds no interaction: write one a line, as JSON with query, ground_truth and at")
+        raise InputError(
+            f"{name}: holds no interaction: write a table with a row for each, or a line of JSON with query, "
+            "ground_truth and at"
+        )
     read = _table(rows, name, task, columns)
     found = read.found
     answered = [row for row in read.rows if _is_answered(*row, found)]

@@ -23,7 +23,7 @@ def test_a_port_that_is_taken_is_one_line(personaagent: CommandLine) -> None:
         refused = personaagent("ui", "--port", str(taken.getsockname()[1]))
     assert refused.code == 2
     [line] = refused.err.splitlines()
-    assert "name another with --port" in line
+    assert line.endswith("choose another with --port")
 
 
 def test_without_its_packages_the_command_that_installs_them_is_said(

@@ -68,6 +68,7 @@ async def test_the_whole_system_takes_a_task_that_nobody_knows_by_name(moods: La
     ("text", "problem"),
     [
         ("{", "describes no task: the file: Invalid JSON"),
+        ('{"name": "moods", "kind": "label"}', "describes no task: labels: list two or more"),
         ('{"name": "moods", "kind": "colour"}', "describes no task: kind: Input should be"),
     ],
 )

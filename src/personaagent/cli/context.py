@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
-from ..data.errors import BudgetError, InputError
+from ..data.errors import BudgetError, InputError, SetupError
 
 if TYPE_CHECKING:
     from ..data.api_key import KeyLimits
@@ -274,6 +274,20 @@ def paying(journal: "Journal", run: "Run", configured: "Settings", spending: Spe
         raise BudgetError(f"{stop}; {go_on}") from stop
     if opened.stopped:
         raise BudgetError(f"{opened.stopped}; {go_on}")
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that cannot be listened at, before anything is opened.
+
+    Raises:
+        SetupError: It cannot.
+    """
+    import socket
+
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise SetupError(f"port {port} of {host}: {error.strerror}: choose another with --port") from error
 
 
 def freeze_garbage() -> None:

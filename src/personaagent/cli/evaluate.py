@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import InputError, TrackingError
-from .context import AskingCertified, Json, Spending, grouped, paying, print_result, settings
+from .context import AskingCertified, Json, Spending, grouped, paying, print_result, settings, warn
 
 if TYPE_CHECKING:
     import dspy
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 _log = logging.getLogger(__name__)
+_MOST_OF_A_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,16 @@ def evaluate(
     asking: AskingCertified,
     spending: Spending,
 ) -> None:
-    """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
+    """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored.
+
+    Exit code 1 says that no row could be scored.
+    """
     import asyncio
 
     from ..evaluation.run import run_job, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
-    from .terminal import evaluation_table, progress_bar
+    from .terminal import progress_bar
 
     configured = settings(context, asking)
     job = _job(selection, methods)
@@ -110,13 +114,31 @@ def evaluate(
             opened.result = fingerprint_of_all(results.values())
     if spending.dry_run:
         return
-    rows = kept / "rows.jsonl" if len(job.tasks) == 1 else kept
-    about = {"rows": str(rows), "fingerprint": fingerprint_of_all(results.values()), "run": run.run_id}
+    about = {"seed": selection.seed, "run": run.run_id}
+    _print_results(results, kept, about, as_json=execution.as_json)
+    if not any(summary.scored for evaluation in results.values() for summary in evaluation.methods.values()):
+        warn("nothing was scored")
+        raise typer.Exit(1)
+
+
+def _print_results(
+    results: "Mapping[str, Evaluation]", kept: Path, about: Mapping[str, object], *, as_json: bool
+) -> None:
+    """Print the totals of each task, where the rows are, and why rows have no score."""
+    from ..evaluation.summary import fingerprint_of_all, unscored
+    from .terminal import evaluation_table
+
+    rows = kept / "rows.jsonl" if len(results) == 1 else kept
+    reasons = unscored(results.values())
     lines = [
         *map(evaluation_table, results.values()),
-        f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}",
+        f"rows: {rows} (run {about['run']}); for a report: personaagent report {kept}",
     ]
-    print_result({**_fields(results), "seed": selection.seed, **about}, lines, as_json=execution.as_json)
+    fingerprint = fingerprint_of_all(results.values())
+    result = {**_fields(results), **about, "unscored": reasons, "rows": str(rows), "fingerprint": fingerprint}
+    print_result(result, lines, as_json=as_json)
+    for reason, count in reasons.items():
+        warn(f"{count} not scored: {' '.join(reason.split())[:_MOST_OF_A_REASON]}")
 
 
 def _job(selection: Selection, methods: Methods) -> "EvaluationJob":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, Limits, freeze_garbage, grouped, settings
+from .context import AskingCertified, Limits, check_port, freeze_garbage, grouped, settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -70,6 +70,7 @@ def serve(
     from ..home import Home, is_shared
     from ..lms.models import embedded_lm
 
+    check_port(listening.host, listening.port)
     with needing("serve"):
         import uvicorn
 

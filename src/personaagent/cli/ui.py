@@ -1,17 +1,15 @@
 """`personaagent ui`: MLflow's page for what a home folder mirrors."""
 
 import os
-import socket
 import warnings
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from ..data.errors import SetupError
 from ..data.extras import needing
 from ..data.files import private_folder
-from .context import echo, settings
+from .context import check_port, echo, settings
 
 
 def ui(
@@ -24,10 +22,7 @@ def ui(
     if artifacts is None:
         echo(f"MLflow is a server already: {uri}")
         return
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise SetupError(f"port {port} cannot be listened at ({error.strerror}): name another with --port") from error
+    check_port("127.0.0.1", port)
     private_folder(configured.home)
     # MLflow's jobs are for scorers that run in its server, which are none of ours.
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
