@@ -287,7 +287,8 @@ def check_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        raise SetupError(f"port {port} of {host}: {error.strerror}: choose another with --port") from error
+        reason = str(error.strerror).partition(" (")[0]  # Python adds the address.
+        raise SetupError(f"port {port} of {host}: {reason}: choose another with --port") from error
 
 
 def freeze_garbage() -> None:
