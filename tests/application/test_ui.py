@@ -43,10 +43,10 @@ def test_the_page_answers_and_the_experiments_are_those_of_the_home(tmp_path: Pa
         try:
             assert page.stdout is not None
             assert page.stdout.readline().startswith(f"MLflow's page: http://127.0.0.1:{port}")
-            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
-            until_it_listens(client)
-            assert "<html" in client.get("/").text
-            found = client.post("/ajax-api/2.0/mlflow/experiments/search", json={"max_results": 5}).json()
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+                until_it_listens(client)
+                assert "<html" in client.get("/").text
+                found = client.post("/ajax-api/2.0/mlflow/experiments/search", json={"max_results": 5}).json()
             assert found["experiments"][0]["artifact_location"].startswith((tmp_path / "home").as_uri())
         finally:
             page.terminate()
