@@ -44,7 +44,7 @@ def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as
             lines = [
                 _questions_table(answers),
                 _spend_table(alignment, answers),
-                f"\nMLflow page: mlflow ui --backend-store-uri {home.tracking_uri}",
+                f"\nMLflow page: personaagent --home {home.folder} ui",
                 f"This home folder: {home.folder}",
                 f"\n{answers.reading} ({time.perf_counter() - started:.0f} s in all)",
             ]
