@@ -11,6 +11,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY)  ## Watch a history become a persona, and the persona learn
+	$(BIN)/personaagent models fetch
 	$(BIN)/personaagent demo
 
 test: $(READY)  ## Run every test but those that take more than five seconds each

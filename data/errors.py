@@ -30,8 +30,9 @@ PersonaAgent's public functions.
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -97,7 +98,15 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
-        super().__init__(f"unknown {kind} {name!r}: use one of {', '.join(known) or '(none exist yet)'}")
+        names = ", ".join(known) or "(none exist yet)"
+        super().__init__(f"unknown {kind} {name!r}: use one of {names}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'rag'?` for the end of a message, or nothing if no known name is near."""
+    by_small_letters = {each.casefold(): each for each in known}
+    near = get_close_matches(name.casefold(), by_small_letters, n=1)
+    return f"; did you mean {by_small_letters[near[0]]!r}?" if near else ""
 
 
 class SetupError(PersonaAgentError):

@@ -145,13 +145,16 @@ def read_task(file: Path) -> Task:
         InputError: The file cannot be read, or describes no task.
     """
     try:
-        return Task.from_json(file.read_bytes())
+        task = Task.from_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{file}: describes no task: {field}: {first['msg']}") from error
+    if task.kind == "label" and len(task.labels) < 2:
+        raise InputError(f'{file}: describes no task: labels: list two or more, as in "labels": ["calm", "tense"]')
+    return task
 
 
 def _find(name: str) -> Task | None:

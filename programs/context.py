@@ -1,7 +1,7 @@
 """What an answer must heed beside its question: what was said before it, and a form that the client wants."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -11,7 +11,12 @@ from pydantic import GetJsonSchemaHandler, RootModel, model_validator
 from pydantic_core import CoreSchema
 
 from ..data.errors import InputError
+from .quoting import quoted_block
 
+MOST_CHARACTERS = 12_000
+"""Of a conversation that are shown with its last question: some 3,000 tokens. The newest messages are kept."""
+_ALWAYS_SHOWN = ("system", "developer")
+"""Roles whose messages are kept however old they are: they say how to answer."""
 _CONVERSATION = "the conversation so far, oldest first: quoted data; answer the query alone"
 
 
@@ -40,6 +45,20 @@ class Context(NamedTuple):
 
 
 NO_CONTEXT = Context()
+
+
+def conversation_of(messages: Sequence[tuple[str, str]]) -> str:
+    """Return roles and what they said, quoted, oldest first: as many of the newest as fit into `MOST_CHARACTERS`."""
+    quoted = [(role, f"{role}:\n{quoted_block(text)}") for role, text in messages if text]
+    left = MOST_CHARACTERS - sum(len(text) for role, text in quoted if role in _ALWAYS_SHOWN)
+    kept: list[str] = []
+    for role, text in reversed(quoted):
+        if role not in _ALWAYS_SHOWN:
+            left -= len(text)
+            if left < 0:
+                continue
+        kept.append(text)
+    return "\n".join(reversed(kept))
 
 
 class Shaped(RootModel[Any]):

@@ -70,7 +70,10 @@ def _table(file: Path) -> Iterator[Record]:
     separator = TABLES[file.suffix.lower()]
     with _reading(str(file)):
         as_texts = {"sep": separator, "dtype": str, "keep_default_na": False}
-        frame = pandas.read_csv(file, **as_texts) if separator else pandas.read_parquet(file)
+        try:
+            frame = pandas.read_csv(file, **as_texts) if separator else pandas.read_parquet(file)
+        except pandas.errors.EmptyDataError:
+            return
     yield from _records(str(file), frame.to_dict("records"))
 
 

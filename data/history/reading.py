@@ -86,7 +86,10 @@ def read_history(
     """
     name, rows = name_of(source), tuple(rows_of(source, split))
     if not rows:
-        raise InputError(f"{name}: holds no interaction: write one a line, as JSON with query, ground_truth and at")
+        raise InputError(
+            f"{name}: holds no interaction: write a table with a row for each, or a line of JSON with query, "
+            "ground_truth and at"
+        )
     read = _table(rows, name, task or OPEN, columns)
     found = read.found
     answered = [row for row in read.rows if _is_answered(*row, found)]

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -72,6 +72,7 @@ class MiniLmEmbedder:
         model: The file with the hash `MINILM_SHA256`.
         tokenizer: The file with the hash `MINILM_TOKENIZER_SHA256`.
         threads: Threads of one forward pass.
+        bring: Is called before the files are first read; it may put them there.
 
     Raises:
         ModelFileError: At first use: a file is missing, or is not what its hash says.
@@ -79,8 +80,10 @@ class MiniLmEmbedder:
 
     dimensions = 384
 
-    def __init__(self, model: Path, tokenizer: Path, *, threads: int = 1) -> None:
-        self._model_path, self._tokenizer_path, self._threads = model, tokenizer, threads
+    def __init__(
+        self, model: Path, tokenizer: Path, *, threads: int = 1, bring: Callable[[], object] = lambda: None
+    ) -> None:
+        self._model_path, self._tokenizer_path, self._threads, self._bring = model, tokenizer, threads, bring
         self._embed_alone = lru_cache(_RECENT)(self._anew)
         self._computing = threading.Lock()
 
@@ -133,6 +136,7 @@ class MiniLmEmbedder:
 
     @cached_property
     def _fingerprint(self) -> str:
+        self._bring()
         hashes = (
             _checked_sha256(self._model_path, MINILM_SHA256),
             _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256),
@@ -143,7 +147,7 @@ class MiniLmEmbedder:
     def _session(self) -> "InferenceSession":
         from onnxruntime import InferenceSession, SessionOptions
 
-        _checked_sha256(self._model_path, MINILM_SHA256)
+        _ = self._fingerprint  # The file is the one that its hash names.
         options = SessionOptions()
         options.intra_op_num_threads = self._threads
         return InferenceSession(self._model_path, options, providers=["CPUExecutionProvider"])
@@ -152,7 +156,7 @@ class MiniLmEmbedder:
     def _tokenizer(self) -> "Tokenizer":
         from tokenizers import Tokenizer
 
-        _checked_sha256(self._tokenizer_path, MINILM_TOKENIZER_SHA256)
+        _ = self._fingerprint
         tokenizer = Tokenizer.from_file(str(self._tokenizer_path))
         # The file has a truncation and a fixed padding of 128 tokens built in.
         tokenizer.enable_truncation(_MAX_TOKENS)

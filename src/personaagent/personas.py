@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 import dspy
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from .certificates import Certificates
 from .data.alignment import Alignment
@@ -27,6 +27,7 @@ from .optimizers import EvidenceMode, PersonaAlignment, examples, initial_person
 from .optimizers.acceptance import EProcess
 from .optimizers.evidence import default_proposers
 from .optimizers.proposers import Proposer, ProposeRules, ProposeUnfittedWeights, ProposeWeights
+from .optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from .programs import AgentSettings, PersonaAgent
 from .programs.cancelling import cancellation_here
 from .programs.lm_here import model_here
@@ -77,6 +78,32 @@ def live_persona(user: User, settings: AgentSettings | None = None) -> PersonaVe
         return live
     answered = [interaction for interaction in user.interactions.all() if interaction.ground_truth is not None]
     return first_persona(user, latest(answered, _FIRST_BATCH) if answered else (), settings)
+
+
+def exchange_of(
+    interaction_id: str, query: str, task: Task, prediction: dspy.Prediction, served_by: str | None
+) -> Interaction:
+    """Return what was asked and answered just now, to be stored.
+
+    Args:
+        interaction_id: The id that it is to have.
+        query: What was asked.
+        task: In which form it was answered.
+        prediction: What the user's program answered.
+        served_by: The LM, for a later alignment to use the answer in place of a simulation; None if it cannot.
+    """
+    evidence: dict[str, JsonValue] = {SERVED_BY: served_by} if served_by else {}
+    if served_by and prediction.lm_probabilities is not None:
+        evidence[LM_PROBABILITIES] = dict(prediction.lm_probabilities)
+    return Interaction(
+        interaction_id=interaction_id,
+        query=query,
+        response=prediction.response,
+        persona_version=prediction.persona_version,
+        at=datetime.now(UTC),
+        task=task.name,
+        metadata=evidence,
+    )
 
 
 def first_persona(user: User, batch: Sequence[Interaction], settings: AgentSettings | None = None) -> PersonaVersion:

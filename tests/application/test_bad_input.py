@@ -184,6 +184,23 @@ def test_unknown_names_are_answered_with_those_that_exist(personaagent: CommandL
     assert "unknown model 'gpt'" in said(personaagent("models", "fetch", "gpt"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["data", "fetch", "lamp-2m"], "LaMP-2M"),
+        (["models", "fetch", "qwen-coder-1.5b"], "qwen2.5-coder-1.5b"),
+        (["algn"], "align"),
+        (["memory", "serach"], "search"),
+        (["ask", "--usr", "omar"], "Possible options: --run, --user"),
+    ],
+    ids=" ".join,
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(personaagent: CommandLine, typed: list[str], meant: str) -> None:
+    refused = personaagent(*typed)
+    assert refused.code == 2
+    assert meant in refused.err.splitlines()[-1].rpartition("id you mean")[2]
+
+
 def test_what_a_user_does_not_have_is_said(personaagent: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "omar.jsonl"
     file.write_text(jsonl(LINE), encoding="utf-8")

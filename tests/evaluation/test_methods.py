@@ -62,6 +62,7 @@ def test_an_unknown_method_shows_the_known_ones() -> None:
         ("rag:size=4", "option 'size': .* rag takes weights=none, k=4, retriever=bm25"),
         ("rag:k=0", "option 'k': .* greater than or equal to 1"),
         ("rag:k", "option 'k'"),
+        ("rag:kk=4", r"option 'kk': there is no such option; rag takes .*; did you mean 'k'\?$"),
         ("prompt:k=4", "prompt takes weights=none"),
         ("majority:k=4", "majority takes no options"),
         ("gepa:calls=2", "option 'calls': .* greater than or equal to 8"),

@@ -80,6 +80,7 @@ async def test_the_whole_system_takes_a_task_that_nobody_knows_by_name(moods: La
     ("text", "problem"),
     [
         ("{", "describes no task: the file: Invalid JSON"),
+        ('{"name": "moods", "kind": "label"}', "describes no task: labels: list two or more"),
         ('{"name": "moods", "kind": "colour"}', "describes no task: kind: Input should be"),
     ],
 )
@@ -91,8 +92,10 @@ def test_a_file_that_describes_no_task_is_named(folder: Path, text: str, problem
 
 def test_another_name_is_not_the_files_task(folder: Path) -> None:
     assert own_task(folder, "open").name == "open"
-    with pytest.raises(UnknownNameError, match="colours"):
+    with pytest.raises(UnknownNameError, match="unknown task 'colours': use one of moods, open, "):
         own_task(folder, "colours")
+    with pytest.raises(UnknownNameError, match=r"did you mean 'moods'\?$"):
+        own_task(folder, "mood")
 
 
 async def test_answers_are_scored_by_ones_own_metric_alone(moods: LampData) -> None:

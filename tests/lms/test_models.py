@@ -8,7 +8,16 @@ import pytest
 
 from personaagent.data.errors import ModelFileError, UnknownNameError
 from personaagent.lms import models
-from personaagent.lms.models import EMBEDDED_LMS, MODELS, Model, ModelFile, Packages, missing_models, model_named
+from personaagent.lms.models import (
+    EMBEDDED_LMS,
+    MODELS,
+    Model,
+    ModelFile,
+    Packages,
+    embedded_lm,
+    fetching_with,
+    model_named,
+)
 
 CONTENT = b"made-up weights"
 FILE = ModelFile(
@@ -75,8 +84,19 @@ def test_the_folder_is_in_the_users_cache_unless_named(tmp_path: Path, monkeypat
     assert models.models_folder() == tmp_path
 
 
-def test_what_two_names_need_and_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_lm_is_the_best_on_disk_and_the_default_if_none_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PERSONAAGENT_MODELS", str(tmp_path))
-    assert [model.name for model in missing_models("embedded", "minilm")] == [EMBEDDED_LMS[0], "minilm"]
-    assert [model.name for model in missing_models("embedded/smollm2", "openai/text-embedding-3-small")] == ["smollm2"]
-    assert missing_models("openai/gpt-4.1-mini", "openai/text-embedding-3-small") == ()
+    assert embedded_lm().name == EMBEDDED_LMS[0]
+    (tmp_path / MODELS[EMBEDDED_LMS[-1]].files[0].name).touch()
+    assert embedded_lm().name == EMBEDDED_LMS[-1]
+
+
+def test_a_missing_model_is_fetched_only_where_something_fetches(path: Path) -> None:
+    path.unlink()
+    with fetching_with(lambda model: model.locations[0].write_bytes(CONTENT)):
+        assert MODEL.paths() == (path,)
+    path.unlink()
+    with pytest.raises(ModelFileError, match="personaagent models fetch made-up"):
+        MODEL.paths()

@@ -140,6 +140,12 @@ def test_a_busy_server_is_asked_again(server: Loopback) -> None:
     assert len(server.received) == 4
 
 
+@pytest.mark.slow
+def test_a_misspelt_provider_is_an_lm_error_that_names_the_one_that_is_meant() -> None:
+    with pytest.raises(LMError, match=r"^opneai/gpt: no provider is called 'opneai': .*; did you mean 'openai'\?$"):
+        ask(open_lm("opneai/gpt"))
+
+
 async def test_a_server_that_is_silent_for_too_long_is_an_lm_error(server: Loopback) -> None:
     server.answering = lambda _: HANG
     lm = open_lm("openai/qwen3", api_base=server.url, timeout=0.2)

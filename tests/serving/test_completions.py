@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from dspy.lm15 import ContextLengthError
 
-from personaagent.serving.completions import MOST_CHARACTERS, is_chore
+from personaagent.programs.context import MOST_CHARACTERS
+from personaagent.serving.completions import is_chore
 from personaagent.testing import ScriptedLM
 
 from .conftest import ANSWERS, Server, serving

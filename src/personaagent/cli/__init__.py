@@ -6,7 +6,24 @@ from types import TracebackType
 import typer
 
 from ..data.errors import InputError, PersonaAgentError, SetupError
-from . import align, ask, certify, data, demo, evaluate, ingest, keys, memory, models, persona, runs, serve, user
+from . import (
+    align,
+    ask,
+    certify,
+    chat,
+    data,
+    demo,
+    evaluate,
+    ingest,
+    keys,
+    memory,
+    models,
+    persona,
+    runs,
+    serve,
+    ui,
+    user,
+)
 from .context import Debug, print_error, set_up
 
 app = typer.Typer(
@@ -14,7 +31,6 @@ app = typer.Typer(
     help="LLM programs that become a particular person's.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"max_content_width": 120},
     rich_markup_mode=None,  # Typer's boxes take longer to import than all else that `--help` needs.
 )
@@ -24,12 +40,14 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command()(ingest.ingest)
 app.command()(ask.ask)
+app.command()(chat.chat)
 app.command()(align.align)
 app.add_typer(persona.app, name="persona")
 app.add_typer(memory.app, name="memory")
 app.add_typer(user.app, name="user")
 app.command()(serve.serve)
 app.add_typer(keys.app, name="keys")
+app.command()(ui.ui)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.report)
 app.command()(certify.certify)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
-from ..data.errors import BudgetError, InputError
+from ..data.errors import BudgetError, InputError, SetupError
 
 if TYPE_CHECKING:
     import dspy
@@ -37,6 +37,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Concurrency = Annotated[int, typer.Option(help="How many users at once.", min=1)]
 
 
+class Yes:
+    """Whether questions are answered with yes."""
+
+    said: ClassVar[bool] = False
+
+
+def _say_yes(said: bool) -> bool:
+    Yes.said = said
+    return said
+
+
 @dataclass(frozen=True)
 class Asking:
     """Which LM a command asks; by default that of the settings."""
@@ -49,6 +60,17 @@ class Asking:
     lm_timeout: Annotated[
         float | None, typer.Option(help="Seconds that a server may take to answer (PERSONAAGENT_LM_TIMEOUT).", min=0.1)
     ] = None
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            "-y",
+            help="Fetch an embedded LM that is missing without asking (PERSONAAGENT_YES).",
+            envvar="PERSONAAGENT_YES",
+            show_envvar=False,
+            callback=_say_yes,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -213,9 +235,12 @@ def set_up(
     ] = False,
 ) -> None:
     """LLM programs that become a particular person's."""
+    from ..lms.models import fetching_with
     from ..settings import Settings
+    from .models import fetch_if_agreed
 
-    Debug.on = debug
+    Debug.on, Yes.said = debug, False
+    context.with_resource(fetching_with(fetch_if_agreed))
     logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
     logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -233,7 +258,8 @@ class _OneLineEach(logging.Handler):
 def settings(context: typer.Context, asking: Asking | None = None) -> "Settings":
     """Return the settings of this command, with what its options name."""
     configured: Settings = context.obj
-    named = {name: value for name, value in vars(asking).items() if value} if asking else {}
+    given = vars(asking) if asking else {}
+    named = {name: value for name, value in given.items() if value and name in type(configured).model_fields}
     return configured.model_copy(update=named)
 
 
@@ -286,6 +312,21 @@ def warn_of_unused(tools: "Sequence[dspy.Tool]", lm: "dspy.LM") -> None:
 
     if tools and not lm.supports_function_calling:
         warn(f"{as_written(lm.model)} cannot call functions, so it uses no tools: name an LM that can with --lm")
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that cannot be listened at, before anything is opened.
+
+    Raises:
+        SetupError: It cannot.
+    """
+    import socket
+
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python adds the address.
+        raise SetupError(f"port {port} of {host}: {reason}: choose another with --port") from error
 
 
 def freeze_garbage() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .context import echo
+from .context import Json, print_result
 
 app = typer.Typer(help="Fetch LaMP's official files.", no_args_is_help=True)
 
@@ -21,6 +21,7 @@ def fetch(
     split: Annotated[Literal["train", "dev", "test"], typer.Option(help="Which split.")] = "dev",
     time_based: Annotated[bool, typer.Option("--time-based", help="The time-based separation.")] = False,
     into: Annotated[Path, typer.Option("--into", help="Where the folder of the task is made.")] = Path("lamp"),
+    as_json: Json = False,
 ) -> None:
     """Download questions and outputs from LaMP's site; its licence (CC BY-NC-SA 4.0) and each source's apply."""
     from ..data.lamp.fetch import fetch as fetch_files
@@ -29,5 +30,5 @@ def fetch(
 
     with bytes_bar() as on_progress:
         files = fetch_files(task_named(task), split, into / task, time_based=time_based, on_progress=on_progress)
-    for file in files:
-        echo(str(file))
+    paths = [str(file) for file in files]
+    print_result({"files": paths}, paths, as_json=as_json)

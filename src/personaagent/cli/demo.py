@@ -31,7 +31,6 @@ def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as
 
     started = time.perf_counter()
     configured = settings(context, asking)
-    _fetch_what_is_missing(configured.lm, configured.embedder)
     run = new_run("demo", run_id=spending.run)
     with TemporaryDirectory(prefix="personaagent-") as scratch:
         folder = configured.home / (scratch if spending.dry_run else f"demo-{run.run_id}")
@@ -45,7 +44,7 @@ def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as
             lines = [
                 _questions_table(answers),
                 _spend_table(alignment, answers),
-                f"\nMLflow page: mlflow ui --backend-store-uri {home.tracking_uri}",
+                f"\nMLflow page: personaagent --home {home.folder} ui",
                 f"This home folder: {home.folder}",
                 f"\n{answers.reading} ({time.perf_counter() - started:.0f} s in all)",
             ]
@@ -99,14 +98,6 @@ def _live_kinds(alignment: "Alignment") -> list[str]:
 def _outcome(alignment: "Alignment") -> str:
     live = _live_kinds(alignment)
     return f"live: {', '.join(live)}" if live else alignment.stopped or "nothing went live"
-
-
-def _fetch_what_is_missing(lm: str, embedder: str) -> None:
-    from ..lms.models import missing_models
-    from .models import fetch_with_progress
-
-    for model in missing_models(lm, embedder):
-        fetch_with_progress(model)
 
 
 def _questions_table(answers: "Answers") -> "Table":

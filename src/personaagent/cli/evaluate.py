@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import InputError, TrackingError
-from .context import AskingCertified, Json, Spending, grouped, paying, print_result, settings
+from .context import AskingCertified, Json, Spending, grouped, paying, print_result, settings, warn
 
 if TYPE_CHECKING:
     import dspy
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 _log = logging.getLogger(__name__)
+_MOST_OF_A_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,15 @@ def evaluate(
     asking: AskingCertified,
     spending: Spending,
 ) -> None:
-    """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored."""
+    """Let each METHOD answer the questions in FOLDER; every answer is kept as a row, and the rows are scored.
+
+    Exit code 1 says that no row could be scored.
+    """
     import asyncio
 
     from ..evaluation.run import run_job, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
-    from .terminal import evaluation_table
 
     configured = settings(context, asking)
     job = _job(selection, methods)
@@ -111,14 +114,33 @@ def evaluate(
             opened.result = fingerprint_of_all(results.values())
     if spending.dry_run:
         return
-    rows = kept / "rows.jsonl" if len(job.tasks) == 1 else kept
-    about = {"rows": str(rows), "fingerprint": fingerprint_of_all(results.values()), "run": run.run_id}
+    about = {"seed": selection.seed, "run": run.run_id}
+    _print_results(results, kept, about, as_json=execution.as_json)
+    with_golds = [evaluation for evaluation in results.values() if evaluation.has_golds]
+    if with_golds and not any(summary.scored for one in with_golds for summary in one.methods.values()):
+        warn("nothing was scored")
+        raise typer.Exit(1)
+
+
+def _print_results(
+    results: "Mapping[str, Evaluation]", kept: Path, about: Mapping[str, object], *, as_json: bool
+) -> None:
+    """Print the totals of each task, where the rows are, and why rows have no score."""
+    from ..evaluation.summary import fingerprint_of_all, unscored
+    from .terminal import evaluation_table
+
+    rows = kept / "rows.jsonl" if len(results) == 1 else kept
+    reasons = unscored(results.values())
     lines = [
         *map(evaluation_table, results.values()),
         *_submitted(results),
-        f"rows: {rows} (run {run.run_id}); for a report: personaagent report {kept}",
+        f"rows: {rows} (run {about['run']}); for a report: personaagent report {kept}",
     ]
-    print_result({**_fields(results), "seed": selection.seed, **about}, lines, as_json=execution.as_json)
+    fingerprint = fingerprint_of_all(results.values())
+    result = {**_fields(results), **about, "unscored": reasons, "rows": str(rows), "fingerprint": fingerprint}
+    print_result(result, lines, as_json=as_json)
+    for reason, count in reasons.items():
+        warn(f"{count} not scored: {' '.join(reason.split())[:_MOST_OF_A_REASON]}")
 
 
 def _job(selection: Selection, methods: Methods) -> "EvaluationJob":

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .context import Json, Limits, echo, grouped, print_result, settings, warn
+from .context import Json, Limits, grouped, print_result, settings, warn
 
 if TYPE_CHECKING:
     from ..data.api_key import ApiKey
@@ -45,13 +45,17 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def revoke(context: typer.Context, key_id: Annotated[str, typer.Argument(help="Which key (see `keys list`).")]) -> None:
+def revoke(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(help="Which key (see `keys list`).")],
+    as_json: Json = False,
+) -> None:
     """Let a key open nothing from now on, in a running server too."""
     from ..home import open_journal_store
 
     with open_journal_store(settings(context)) as store:
         store.keys.revoke(key_id)
-    echo(f"revoked {key_id}")
+    print_result({"key_id": key_id}, [f"revoked {key_id}"], as_json=as_json)
 
 
 def _fields(key: "ApiKey") -> dict[str, Any]:

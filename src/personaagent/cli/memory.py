@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .context import Json, OptionalUserId, UserId, echo, open_home, print_result
+from .context import Json, OptionalUserId, UserId, open_home, print_result
 
 if TYPE_CHECKING:
     from ..data.persona import PersonaVersion
@@ -45,11 +45,13 @@ def forget(
     context: typer.Context,
     user: UserId,
     interaction_id: Annotated[str, typer.Argument(help="Which interaction (see `memory list`).")],
+    as_json: Json = False,
 ) -> None:
     """Remove one interaction from the store and the index, and from the persona what only it caused."""
     with open_home(context) as home:
         version = home.forget(home.store.user(user), interaction_id)
-    echo(f"forgot {interaction_id}" + _live(version))
+    result = {"interaction_id": interaction_id, "version": version}
+    print_result(result, [f"forgot {interaction_id}" + _live(version)], as_json=as_json)
 
 
 @app.command()
@@ -89,15 +91,17 @@ def untell(
     context: typer.Context,
     user: UserId,
     statement_id: Annotated[str, typer.Argument(help="Which statement (see `memory said`).")],
+    as_json: Json = False,
 ) -> None:
     """Delete what a user stated; what it had replaced holds again."""
     with open_home(context) as home:
         version = home.untell(home.store.user(user), statement_id)
-    echo(f"deleted {statement_id}" + _live(version))
+    result = {"statement_id": statement_id, "version": version}
+    print_result(result, [f"deleted {statement_id}" + _live(version)], as_json=as_json)
 
 
 @app.command()
-def rebuild(context: typer.Context, user: OptionalUserId = None) -> None:
+def rebuild(context: typer.Context, user: OptionalUserId = None, as_json: Json = False) -> None:
     """Make the index anew from the store, with the present embedder; of all users, also if its files are damaged."""
     with open_home(context, guest=False) as home:
         if user is None:
@@ -105,7 +109,7 @@ def rebuild(context: typer.Context, user: OptionalUserId = None) -> None:
         else:
             home.store.user(user).memory.rebuild()
             count = 1
-    echo(f"rebuilt the index of {count} user(s)")
+    print_result({"users": count}, [f"rebuilt the index of {count} user(s)"], as_json=as_json)
 
 
 def _live(version: "PersonaVersion | None") -> str:

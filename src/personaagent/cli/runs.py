@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .context import Json, echo, print_result, settings
+from .context import Json, print_result, settings
 
 RunId = Annotated[str, typer.Argument(help="The run, as `spend` names it.")]
 
@@ -54,21 +54,30 @@ def replay(
         raise typer.Exit(1)
 
 
-def export_run(context: typer.Context, run: RunId, file: Annotated[Path, typer.Argument(help="To write.")]) -> None:
+def export_run(
+    context: typer.Context,
+    run: RunId,
+    file: Annotated[Path, typer.Argument(help="To write.")],
+    as_json: Json = False,
+) -> None:
     """Write a run to one portable file: prompts and answers are in it, keys are not."""
     from ..home import open_journal_store
     from ..portable import export_run as export
 
     with open_journal_store(settings(context)) as store:
         calls = export(store.journal, run, file)
-    echo(f"run {run}: {calls} calls written to {file}")
+    result = {"run": run, "calls": calls, "file": str(file)}
+    print_result(result, [f"run {run}: {calls} calls written to {file}"], as_json=as_json)
 
 
-def import_run(context: typer.Context, file: Annotated[Path, typer.Argument(help="From export-run.")]) -> None:
+def import_run(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="From export-run.")], as_json: Json = False
+) -> None:
     """Record a run from a file, to replay it here."""
     from ..home import open_journal_store
     from ..portable import import_run as import_
 
     with open_journal_store(settings(context)) as store:
         run = import_(store.journal, file)
-    echo(f"run {run.run_id} is recorded: personaagent replay {run.run_id}")
+    line = f"run {run.run_id} is recorded: personaagent replay {run.run_id}"
+    print_result({"run": run.run_id}, [line], as_json=as_json)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, Equipment, Limits, freeze_garbage, grouped, settings, warn_of_unused
+from .context import AskingCertified, Equipment, Limits, check_port, freeze_garbage, grouped, settings, warn_of_unused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -74,7 +74,9 @@ def serve(
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
     from ..data.extras import needing
     from ..home import Home, is_shared
+    from ..lms.models import embedded_lm
 
+    check_port(listening.host, listening.port)
     with needing("serve"):
         import uvicorn
 
@@ -91,6 +93,8 @@ def serve(
         )
     logging.getLogger("personaagent").setLevel(logging.INFO)
     if several:
+        if configured.lm == "embedded":
+            embedded_lm().bring()
         with equipment.opened() as tools:  # What is wrong is said once here, and not by every worker.
             Home(configured, tools=tools).close()
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ import typer
 
 from ..data.errors import StorageError, writing
 from ..data.files import private_file
-from .context import Json, echo, open_home, print_result, warn
+from .context import Json, open_home, print_result, warn
 
 if TYPE_CHECKING:
     from ..erasure import Receipt
@@ -66,6 +66,7 @@ def export(
     context: typer.Context,
     user: UserId,
     file: Annotated[str, typer.Argument(help="To write; - for standard output.")],
+    as_json: Json = False,
 ) -> None:
     """Write all that is known of a user to one portable file of JSON lines."""
     from ..portable import export_user
@@ -74,7 +75,7 @@ def export(
         known = home.store.user(user).user_id  # Before the file is made.
         _write(file, lambda: export_user(home.store, known))
     if file != "-":
-        echo(f"user {user}: written to {file}")
+        print_result({"user": user, "file": file}, [f"user {user}: written to {file}"], as_json=as_json)
 
 
 @app.command("import")
@@ -82,6 +83,7 @@ def import_(
     context: typer.Context,
     file: Annotated[str, typer.Argument(help="From `user export`; - for standard input.")],
     user: Annotated[str | None, typer.Option("--user", help="Under another id than the user had.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Store a user from a file that `user export` wrote: all of it, or nothing."""
     from ..portable import import_user
@@ -90,7 +92,8 @@ def import_(
     with open_home(context) as home:
         imported = import_user(home.store, lines, user, source=file)
         count = len(imported.interactions)
-    echo(f"user {imported.user_id}: {count} interactions imported")
+    result = {"user": imported.user_id, "interactions": count}
+    print_result(result, [f"user {imported.user_id}: {count} interactions imported"], as_json=as_json)
 
 
 def _removed(receipt: "Receipt") -> Iterator[str]:

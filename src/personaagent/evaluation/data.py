@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..data.errors import InputError, RecordError
+from ..data.errors import InputError, RecordError, UnknownNameError
 from ..data.history import read_history
 from ..data.history.files import TABLES
 from ..data.interaction import Interaction
 from ..data.lamp import LampData, LampUser
-from ..data.task import Task, read_task, register, task_named
+from ..data.task import Task, known_tasks, read_task, register, task_named
 
 
 def select(data: LampData, *, users: int | None = None, questions: int | None = None, seed: int = 0) -> LampData:
@@ -123,8 +123,12 @@ def own_task(path: Path, name: str) -> Task:
         UnknownNameError: There is no such task.
     """
     file = (path if path.is_dir() else path.parent) / TASK_FILE
-    if file.exists() and (task := read_task(file)).name == name:
-        register(task)
+    if file.exists():
+        task = read_task(file)
+        if task.name == name:
+            register(task)
+        elif name not in known_tasks():
+            raise UnknownNameError("task", name, [task.name, *known_tasks()])
     return task_named(name)
 
 

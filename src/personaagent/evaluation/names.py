@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from ..data.errors import InputError, UnknownNameError
+from ..data.errors import InputError, UnknownNameError, did_you_mean
 from ..data.task import Task
 from .agent_methods import BootstrapMethod, GepaMethod, MiproMethod, PersonaAgentMethod, ReAnchorMethod
 from .methods import (
@@ -73,8 +73,11 @@ def _method_named(name: str) -> ListedMethod:
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(f"{name}={default}" for name, default in _defaults(kind).items()) or "no options"
-        raise InputError(f"method {name!r}: option {option!r}: {first['msg']}; {kind} takes {known}") from error
+        defaults = _defaults(kind)
+        known = ", ".join(f"{name}={default}" for name, default in defaults.items()) or "no options"
+        near = did_you_mean(option, defaults) if first["type"] == "extra_forbidden" else ""
+        said = "there is no such option" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"method {name!r}: option {option!r}: {said}; {kind} takes {known}{near}") from error
 
 
 def swept(sweeps: Iterable[str]) -> tuple[str, ...]:

@@ -107,6 +107,13 @@ class Evaluation:
         }
 
 
+def unscored(evaluations: Iterable[Evaluation], most: int = 3) -> dict[str, int]:
+    """Return the commonest reasons why rows have no score, and how many rows each has."""
+    rows = (row for evaluation in evaluations for row in evaluation.rows if row.status != "scored")
+    reasons = (f"{row.error}: {row.message}" if row.error else "an answer not in the form of the task" for row in rows)
+    return dict(Counter(reasons).most_common(most))
+
+
 def fingerprint_of_all(evaluations: Iterable[Evaluation]) -> str:
     """Return a hash of their rows: the same for the same answers, however long they took."""
     return fingerprint(row for evaluation in evaluations for row in evaluation.rows)

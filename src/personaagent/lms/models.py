@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import TypeAdapter
 
@@ -90,10 +92,32 @@ class Model:
         Raises:
             ModelFileError: A file is missing, or is not the file that its hash names.
         """
+        self.bring()
         for file, path in zip(self.files, self.locations, strict=True):
             if problem := file.problem(path):
                 raise ModelFileError(f"{path}: {problem}: run `personaagent models fetch {self.name}`")
         return self.locations
+
+    def bring(self) -> None:
+        """Have the files fetched if one is missing and something fetches here; see `fetching_with`."""
+        if _Fetching.fetch is not None and not self.is_on_disk:
+            _Fetching.fetch(self)
+
+
+class _Fetching:
+    """What fetches a model that is needed and not on disk, for every thread of this process."""
+
+    fetch: ClassVar[Callable[[Model], object] | None] = None
+
+
+@contextmanager
+def fetching_with(fetch: Callable[[Model], object]) -> Generator[None]:
+    """Call `fetch` with each model that is needed inside the block and not on disk, before it is opened."""
+    before, _Fetching.fetch = _Fetching.fetch, fetch
+    try:
+        yield
+    finally:
+        _Fetching.fetch = before
 
 
 _CATALOGUE = Path(__file__).with_suffix(".json").read_bytes()
@@ -102,6 +126,9 @@ MODELS = {model.name: model for model in TypeAdapter(list[Model]).validate_json(
 
 EMBEDDED_LMS = ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2")
 """Language models that run in process, the best first: the first one on disk is the embedded LM."""
+
+EMBEDDER = "minilm"
+"""The embedder that runs in process."""
 
 
 def model_named(name: str) -> Model:
@@ -115,10 +142,10 @@ def model_named(name: str) -> Model:
     return MODELS[name]
 
 
-def missing_models(lm: str, embedder: str) -> tuple[Model, ...]:
-    """Return the models that these two names stand for and that are not on disk; `embedded` stands for the default."""
-    wanted = EMBEDDED_LMS[0] if lm == "embedded" else lm.removeprefix("embedded/")
-    return tuple(MODELS[name] for name in (wanted, embedder) if name in MODELS and not MODELS[name].is_on_disk)
+def embedded_lm() -> Model:
+    """Return the best of the embedded LMs on disk; if none is, the default."""
+    lms = [MODELS[name] for name in EMBEDDED_LMS]
+    return next((lm for lm in lms if lm.is_on_disk), lms[0])
 
 
 def models_folder() -> Path:

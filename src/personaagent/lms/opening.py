@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..data.call import ANSWER_SECONDS, ANSWER_TOKENS, note_name
-from ..data.errors import InputError, LMError, ModelFileError, UnknownNameError, without_secrets
-from .models import EMBEDDED_LMS, MODELS, Model
+from ..data.errors import InputError, LMError, UnknownNameError, without_secrets
+from .models import EMBEDDED_LMS, EMBEDDER, MODELS, Model, embedded_lm
 
 if TYPE_CHECKING:
     import dspy
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ..data.memory.embedder import Embedder
 
-_MINILM = "minilm"
 _REASONING_TOKENS = 16_000
 """The least that DSPy lets a reasoning model of OpenAI have, for thoughts and answer together."""
 
@@ -75,7 +74,7 @@ def open_lm(
     return _remote(_on_server(name, api_base) if api_base is not None else name, temperature, max_tokens, timeout)
 
 
-def open_embedder(name: str = _MINILM) -> "Embedder":
+def open_embedder(name: str = EMBEDDER) -> "Embedder":
     """Return the embedder of this name. Files are read, and servers asked, when the first vector is.
 
     Args:
@@ -88,11 +87,11 @@ def open_embedder(name: str = _MINILM) -> "Embedder":
     if "/" in name:
         _use_bundled_prices()
         return DspyEmbedder(name)
-    if name != _MINILM:
-        raise UnknownNameError("embedder", name, [_MINILM, "openai/text-embedding-3-small and the like"])
+    if name != EMBEDDER:
+        raise UnknownNameError("embedder", name, [EMBEDDER, "openai/text-embedding-3-small and the like"])
     from ..data.memory.embedder import MiniLmEmbedder
 
-    return MiniLmEmbedder(*MODELS[_MINILM].locations)
+    return MiniLmEmbedder(*MODELS[name].locations, bring=MODELS[name].bring)
 
 
 def as_embedder(embedder: "Embedder | dspy.Embedder") -> "Embedder":
@@ -246,10 +245,7 @@ def _embedded_model(name: str) -> Model:
         if wanted not in EMBEDDED_LMS:
             raise UnknownNameError("embedded LM", wanted, list(EMBEDDED_LMS))
         return MODELS[wanted]
-    best = EMBEDDED_LMS[0]
-    found = next((MODELS[each] for each in EMBEDDED_LMS if MODELS[each].is_on_disk), None)
-    if found is None:
-        raise ModelFileError(f"no embedded LM is on this machine: run `personaagent models fetch {best}`")
+    best, found = EMBEDDED_LMS[0], embedded_lm()
     if found.name != best:
         _say_once(f"asking {found.name} ({found.role}); for the default run `personaagent models fetch {best}`")
     return found

@@ -2,23 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..data.errors import AnswerError
-from ..programs.quoting import quoted_block
+from ..programs.context import conversation_of
 from .answering import Answer
 from .configuration import MAX_TEXT
 from .problems import Problem
 
 MODEL = "personaagent"
-MOST_CHARACTERS = 12_000
-"""Of a conversation that are shown with its last question: some 3,000 tokens. The newest messages are kept."""
-_ALWAYS_SHOWN = ("system", "developer")
-"""Roles whose messages are kept however old they are: they say how to answer."""
 _PLACEHOLDERS = {"image_url": "[an image]", "input_audio": "[a recording]", "file": "[a file]"}
 _CHORE = re.compile(r"\b(title|tags?|follow[- ]?ups?|summar\w+|emoji|search quer\w+|autocomplet\w+)\b", re.IGNORECASE)
 _CHAT = re.compile(
@@ -147,21 +143,8 @@ class ChatRequest(BaseModel):
         asked = self.messages[of_user[-1]]
         if not asked.words.strip():
             raise Problem(400, "messages: the user's last one must say something in text: nothing else is read.")
-        return asked.words, _conversation([*self.messages[: of_user[-1]], *self.messages[of_user[-1] + 1 :]])
-
-
-def _conversation(messages: Sequence[Message]) -> str:
-    """Return the messages, quoted, oldest first: as many of the newest as fit into `MOST_CHARACTERS`."""
-    quoted = [(message, f"{message.role}:\n{quoted_block(message.shown)}") for message in messages if message.shown]
-    left = MOST_CHARACTERS - sum(len(text) for message, text in quoted if message.role in _ALWAYS_SHOWN)
-    kept: list[str] = []
-    for message, text in reversed(quoted):
-        if message.role not in _ALWAYS_SHOWN:
-            left -= len(text)
-            if left < 0:
-                continue
-        kept.append(text)
-    return "\n".join(reversed(kept))
+        others = [*self.messages[: of_user[-1]], *self.messages[of_user[-1] + 1 :]]
+        return asked.words, conversation_of([(message.role, message.shown) for message in others])
 
 
 def is_chore(query: str) -> bool:

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import dspy
@@ -17,14 +17,12 @@ from cachetools import LRUCache
 from ..certificates import Certificates
 from ..data.alignment import Spend
 from ..data.errors import PersonaAgentError, StorageError, UnknownUserError
-from ..data.interaction import Interaction
 from ..data.store import Store, User
 from ..data.task import Task
 from ..erasure import Receipt, erase, finish_erasures, unfinished
 from ..journal import AGENT, OpenRun
 from ..journal.budget import paid_by
-from ..optimizers.simulation import LM_PROBABILITIES, SERVED_BY
-from ..personas import live_persona, program
+from ..personas import exchange_of, live_persona, program
 from ..programs.cancelling import cancellation_here
 from ..programs.scope import within
 from ..programs.spend import measure
@@ -150,15 +148,8 @@ class Deployment:
         scope = within(f"request {interaction_id}", user_key=user.key)
         with measure() as meter, self.run.inside(), scope, self._trace(interaction_id), telling(question.on_piece):
             prediction, without_memory = self._predict(user, question)
-        exchange = Interaction(
-            interaction_id=interaction_id,
-            query=question.query,
-            response=prediction.response,
-            persona_version=prediction.persona_version,
-            at=datetime.now(UTC),
-            task=question.task.name,
-            metadata={} if without_memory else self._evidence(prediction),
-        )
+        served_by = None if without_memory else self.lm
+        exchange = exchange_of(interaction_id, question.query, question.task, prediction, served_by)
         if not question.remembered:
             return Answer(exchange, meter.spend, remembered=False, without_memory=True)
         cancellation_here().stop_if_cut()  # The user may be erased by now, and even be made anew.
@@ -166,13 +157,6 @@ class Deployment:
         if not without_memory:
             user.interactions.index_added([stored])
         return Answer(stored, meter.spend, without_memory=without_memory)
-
-    def _evidence(self, prediction: dspy.Prediction) -> dict[str, Any]:
-        """Return what a later alignment needs to use the answer in place of a simulation."""
-        evidence: dict[str, Any] = {SERVED_BY: self.lm}
-        if prediction.lm_probabilities is not None:
-            evidence[LM_PROBABILITIES] = dict(prediction.lm_probabilities)
-        return evidence
 
     def _predict(self, user: User, question: Question) -> tuple[dspy.Prediction, bool]:
         """Return the prediction, and whether it was made without memory, since the index could not be reached."""

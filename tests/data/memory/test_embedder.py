@@ -27,7 +27,7 @@ def minilm() -> MiniLmEmbedder:
 
 def test_a_missing_file_is_named_at_first_use(tmp_path: Path) -> None:
     embedder = MiniLmEmbedder(tmp_path / "model.onnx", tmp_path / "tokenizer.json")
-    with pytest.raises(ModelFileError, match=r"tokenizer\.json.*cannot be read.*models fetch"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx.*cannot be read.*models fetch"):
         embedder.embed(["a film"])
 
 
