@@ -97,35 +97,24 @@ def read_history(
     if not by_user:
         raise InputError(f"{name}: holds no interaction{f' of {user!r}' if user else ''} with an answer of the user's")
     _check_dates(answered, found)
-    histories = _histories(by_user, found, task or OPEN)
-    read_as = read.read_as
-    is_said = any("task" in fields for _, fields in answered)
-    if task is None and not is_said and (told := _told_by(histories, name, found)) != OPEN:
-        histories, task = _histories(by_user, found, told), told
-        read_as = ", ".join(filter(None, (read_as, _told(told))))
+    asked = task or _told_by(by_user, found, name)
     return History(
-        histories,
-        read_as,
+        {whose: tuple(_interactions(theirs, found, asked)) for whose, theirs in by_user.items()},
+        read.read_as if task or asked == OPEN else ", ".join(filter(None, (read.read_as, _told(asked)))),
         found.columns,
         is_guess=bool(found.guessed),
         left_out=len(read.rows) - len(answered),
-        task=task or OPEN,
+        task=asked,
     )
 
 
-def _histories(
-    by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Found, task: Task
-) -> dict[str, tuple[Interaction, ...]]:
-    return {whose: tuple(_interactions(theirs, found, task)) for whose, theirs in by_user.items()}
-
-
-def _told_by(histories: Mapping[str, Sequence[Interaction]], name: str, found: Found) -> Task:
-    """Return the task that the answers are of; `open` if some are not known."""
-    read = [one for history in histories.values() for one in history]
-    answers = [one.ground_truth for one in read if one.ground_truth is not None]
-    if len(answers) < len(read):
+def _told_by(by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Found, name: str) -> Task:
+    """Return the task that the answers are of; `open` if some are not known, or rows name tasks."""
+    if any("task" in fields for rows in by_user.values() for _, fields in rows):
         return OPEN
-    return task_of(answers, Path(name).stem, found.columns)
+    answers = [one.ground_truth for rows in by_user.values() for one in _interactions(rows, found, OPEN)]
+    known = [answer for answer in answers if answer is not None]
+    return OPEN if len(known) < len(answers) else task_of(known, Path(name).stem, found.columns)
 
 
 def _told(task: Task) -> str:

@@ -60,13 +60,16 @@ class ProposeUnfittedWeights:
         said = [one.lm_probabilities for one in case.seen if one.lm_probabilities]
         if not said or not self.applies(case.task):
             return ()
+        a, b, c = PRIOR_BELIEF
         weights = AnswerWeights(
             lm=model_here(),
             task=case.task.name,
             form=self._form,
             leaning=leaning_of(said, case.task.labels),
             base_rate=uniform(case.task.labels),
-            **dict(zip("abc", PRIOR_BELIEF, strict=True)),
+            a=a,
+            b=b,
+            c=c,
         )
         return (Change(kind="weights", action="weights", weights=weights),)
 

@@ -138,7 +138,7 @@ def serving_home(folder: Path, tracking_uri: str | None = None) -> Generator[Ser
 @contextmanager
 def listening(app: FastAPI, most_connections: int | None = None) -> Generator[str]:
     """Listen at a free port while the block runs, and yield the URL."""
-    bounds = BOUNDS if most_connections is None else BOUNDS | {"limit_concurrency": most_connections}
+    bounds: dict[str, Any] = BOUNDS if most_connections is None else BOUNDS | {"limit_concurrency": most_connections}
     how = uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=1, **bounds)
     server = uvicorn.Server(how)
     thread = threading.Thread(target=server.run, daemon=True)

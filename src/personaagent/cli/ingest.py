@@ -69,7 +69,7 @@ def ingest(
             asked = _task(task or lamp.resolve().name)
             histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, folder.users)
         else:
-            read = _read(str(file), user, task and _task(task), reading)
+            read = _read(str(file), user, _task(task) if task else None, reading)
             asked, histories = read.task, read.by_user
         if not is_built_in(asked.name):
             home.store.add_task(asked)
