@@ -173,7 +173,11 @@ class Persona(Noun):
         return tuple(line for line in self.lines if line.section == name)
 
     def _repr_html_(self) -> str:
-        """Show it in a notebook: its lines by section, and how answers are weighed."""
+        """Show it in a notebook."""
+        return self.as_html()
+
+    def as_html(self) -> str:
+        """Return its lines by section, and how answers are weighed, for a notebook."""
         lines = [
             ("" if place else _HEADINGS[section], line.text, line.source)
             for section in SECTIONS
@@ -227,7 +231,7 @@ class PersonaVersion(Noun):
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
         title = html.markup(f"Version {self.number}, {self.status}: {self.reason}")
-        return f"<p>{title}</p>{self.persona._repr_html_()}"
+        return f"<p>{title}</p>{self.persona.as_html()}"
 
 
 class PersonaDiff(str):

@@ -6,6 +6,7 @@ A report is rows, a Markdown text with figures, and one HTML page.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,8 +78,9 @@ def write_report(
                 "report: hand in submission-METHOD.json there"
             )
     analyses = analyse(evaluations, baseline)
-    runs = {analysis.evaluation.protocol.run_id for analysis in analyses} if journal and not numbers_only else set()
-    prompts = prompts_of(call for run in sorted(runs) for call in journal.calls(run)) if journal else {}
+    runs = dict.fromkeys(analysis.evaluation.protocol.run_id for analysis in analyses)
+    calls = (journal.calls(run) for run in runs) if journal and not numbers_only else ()
+    prompts = prompts_of(chain.from_iterable(calls))
     report = report_of(analyses, embedder, texts=not numbers_only, prompts=prompts)
     rows = [] if numbers_only else [row for analysis in analyses for row in analysis.evaluation.rows]
     target = folder / "report"

@@ -106,8 +106,7 @@ def _rendered(template: str, report: Report, finalize: Callable[[str], str] | No
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["anchor"] = _anchor
-    return environment.get_template(template).render(report=report)
+    return environment.get_template(template).render(report=report, anchor=_anchor)
 
 
 def _anchor(title: str) -> str:

@@ -59,11 +59,10 @@ def _probabilities(row: Row) -> str:
 
 def _words(request: dict[str, Any]) -> str:
     """Return what a request says to the LM, message by message."""
-    system = request.get("system") or []
-    said = [("system", [{"text": system}] if isinstance(system, str) else system)]
-    said += [(message["role"], message["parts"]) for message in request["messages"]]
-    return "\n\n".join(
-        f"[{role}]\n" + "\n".join(part.get("text") or f"({part['type']})" for part in parts)
-        for role, parts in said
-        if parts
-    )
+    system: str | list[dict[str, Any]] = request.get("system") or ""
+    said: list[tuple[str, list[dict[str, Any]]]] = [
+        ("system", [{"type": "text", "text": system}] if isinstance(system, str) else system),
+        *((message["role"], message["parts"]) for message in request["messages"]),
+    ]
+    texts = ((role, "\n".join(part.get("text", f"({part['type']})") for part in parts)) for role, parts in said)
+    return "\n\n".join(f"[{role}]\n{text}" for role, text in texts if text)
