@@ -105,6 +105,20 @@ def test_a_task_of_your_own_is_stored_with_its_file_and_later_said_by_its_name(
     assert counts["text"].startswith("Of 2 questions of task evening moods the user answered")
 
 
+def test_ratings_of_a_table_are_told_and_asked_for_and_text_if_it_is_wanted(
+    personaagent: CommandLine, tmp_path: Path
+) -> None:
+    stars = "".join(f"made-up film {number},{number % 5 + 1}\n" for number in range(10))
+    (tmp_path / "stars.csv").write_text(f"Title,My rating\n{stars}", encoding="utf-8")
+    named = ("--query", "Title", "--truth", "My rating")
+    told = done(personaagent("ingest", tmp_path / "stars.csv", "--user", "lea", *named))
+    assert "the answers are ratings from 1 to 5 (task 'stars')" in told.stderr
+    rated = done(personaagent("ask", "--user", "lea", "Another film?", *personaagent.lm, "--json")).json
+    assert rated["task"] == "stars" and set(rated["probabilities"]) == {"1", "2", "3", "4", "5"}
+    asked = done(personaagent("ask", "--user", "lea", "A film?", "--task", "open", *personaagent.lm, "--json")).json
+    assert asked["task"] == "open" and asked["probabilities"] is None
+
+
 def test_a_line_that_does_not_fit_the_task_stores_neither(personaagent: CommandLine, tmp_path: Path) -> None:
     task, file = tmp_path / "task.json", tmp_path / "omar.jsonl"
     task.write_text(json.dumps({"name": "mistaken moods", "kind": "label", "labels": ["calm", "tense"]}))

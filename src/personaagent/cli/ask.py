@@ -16,8 +16,12 @@ from .context import (
     paying,
     print_result,
     settings,
+    warn,
     warn_of_unused,
 )
+
+_LIKELIEST = 3
+"""Answers of which it is said how probable they are."""
 
 
 @grouped
@@ -28,9 +32,13 @@ def ask(
     asking: Asking,
     equipment: Equipment,
     spending: Spending,
+    task: Annotated[
+        str | None, typer.Option(help="open for free text, or a task's name; by default the user's latest.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer QUERY under the user's live persona, with the user's memory and tools."""
+    from ..data.task import task_named
     from ..journal import new_run
     from ..programs.scope import within
 
@@ -43,10 +51,16 @@ def ask(
         run = new_run("ask", {"user": asker.key, "query": query}, spending.run)
         with paying(home.store.journal, run, configured, spending) as opened, within(user_key=asker.key):
             warn_of_unused(tools, opened.lm("agent"))
-            answer = home.agent(asker)(query=query)
+            agent = home.agent(asker, task_named(task) if task else None)
+            answer = agent(query=query)
     if spending.dry_run:
         return
+    if answer.probabilities is not None and not as_json:
+        likeliest = sorted(answer.probabilities.items(), key=lambda found: -found[1])[:_LIKELIEST]
+        said = ", ".join(f"{label} {share:.0%}" for label, share in likeliest)
+        warn(f"an answer of task {agent.task.name}: {said}; for free text add --task open")
     result = {
+        "task": agent.task.name,
         "response": answer.response,
         "probabilities": answer.probabilities,
         "persona_version": answer.persona_version,

@@ -47,7 +47,7 @@ def _question(analysis: TaskAnalysis, rows: Iterable[Row], prompts: Prompts) -> 
     title = f"Question {first.question_id} of user {first.user_key[:_KEY_LETTERS]}: {first.gold}"
     return Question(
         title[:_TITLE_CHARACTERS] + ("..." if len(title) > _TITLE_CHARACTERS else ""),
-        Table(("method", "answer", "status", "probabilities"), (*answers, ("ground truth", first.gold, "", ""))),
+        Table(("method", "answer", "status", "probabilities"), (*answers, ("ground truth", first.gold or "", "", ""))),
         {method: prompt for method, prompt in asked.items() if prompt},
     )
 
