@@ -112,7 +112,7 @@ def test_ratings_of_a_table_are_told_and_asked_for_and_text_if_it_is_wanted(
     (tmp_path / "stars.csv").write_text(f"Title,My rating\n{stars}", encoding="utf-8")
     named = ("--query", "Title", "--truth", "My rating")
     told = done(personaagent("ingest", tmp_path / "stars.csv", "--user", "lea", *named))
-    assert "the answers are ratings from 1 to 5 (task 'stars')" in told.stderr
+    assert "the answers are ratings from 1 to 5 (task 'stars')" in told.err
     rated = done(personaagent("ask", "--user", "lea", "Another film?", *personaagent.lm, "--json")).json
     assert rated["task"] == "stars" and set(rated["probabilities"]) == {"1", "2", "3", "4", "5"}
     asked = done(personaagent("ask", "--user", "lea", "A film?", "--task", "open", *personaagent.lm, "--json")).json
