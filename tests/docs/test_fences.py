@@ -141,7 +141,7 @@ class Page:
 
     def asking_the_loopback(self, words: list[str]) -> list[str]:
         """Return a command's words with the loopback's LM in place of any other."""
-        ours = dict(zip(("--lm", "--api-base"), (self.command_line.lm[1], self.command_line.lm[3]), strict=True))
+        ours: dict[str, str] = {"--lm": self.command_line.lm[1], "--api-base": self.command_line.lm[3]}
         return [ours.get(before, word) for before, word in pairwise(["", *words])]
 
     def reaching_the_server(self, text: str) -> str:
