@@ -1,10 +1,12 @@
 """The folder that README and docs work in: the files that they name. Every person and text in them is invented."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from personaagent.data.change import Certificate, Evidence
 from personaagent.data.lamp import TASKS
 
 _ROWS = [
@@ -33,6 +35,15 @@ _PROFILE = {
     "LaMP-4": ("text", "title", ["A made-up headline"]),
 }
 """Of each task, the field of an item that is its content, the other field, and what that says."""
+_STYLE = Certificate(
+    lm="openai/made-up",
+    task="LaMP-4",
+    form="lean:k=4",
+    kinds={"style": Evidence(n=40, mean=0.1, wealth=30.0)},
+    users=40,
+    version="made up",
+    made_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
 
 
 def fill(folder: Path) -> None:
@@ -51,6 +62,7 @@ def fill(folder: Path) -> None:
     pd.DataFrame(moods).to_csv(folder / "moods.csv", index=False)
     for name, labels in {"moods": ["calm", "tense"], "irony": ["ironic", "not ironic"]}.items():
         _write_own_task(folder / "DIR" / name, name, labels)
+    (folder / "STYLE.json").write_text(_STYLE.to_json(), encoding="utf-8")
     for task in _PROFILE:
         _write_lamp(folder / "DIR" / task, task)
     (folder / "task.json").write_bytes((folder / "DIR" / "moods" / "task.json").read_bytes())

@@ -109,7 +109,7 @@ class Page:
             case "python":
                 if named := re.match(r"# (\w+\.py)\n", text):
                     (self.folder / named[1]).write_text(text, encoding="utf-8")
-                with as_in_a_new_process(self.variables):
+                with as_in_a_new_process({**self.variables, "KEY": self.key}):
                     exec(compile(text, fence.place, "exec"), self.names)  # noqa: S102
             case "console":
                 for command in commands_in(text):
