@@ -1,5 +1,6 @@
 """An evaluation says why rows have no score, and fails if none has one."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def test_an_evaluation_in_which_every_row_failed_fails_and_says_why(
 def test_an_evaluation_in_which_a_row_failed_says_why_and_succeeds(
     personaagent: CommandLine, lamp: Path, server: Loopback
 ) -> None:
-    server.answering = lambda _: Reply(status=404) if len(server.asked) == 1 else Reply()
-    evaluated = done(evaluate(personaagent, lamp, "--questions", "2"))
-    [reason] = evaluated.err.splitlines()
-    assert reason.startswith("1 not scored: ")
+    failing = json.loads((lamp / "questions.json").read_text(encoding="utf-8"))[0]["input"]
+    server.answering = lambda asked: Reply(status=404) if failing[-80:] in asked.text else Reply()
+    evaluated = done(evaluate(personaagent, lamp))
+    *_, reason = evaluated.err.splitlines()
+    assert reason.startswith("1 not scored: LMError: ")
