@@ -293,8 +293,8 @@ def _is_stored(new: Interaction, stored: dict[str, Interaction]) -> bool:
     new = new.model_copy(update={"position": same.position})
     if same == new.model_copy(update={"task": same.task}) and same != new:
         raise InputError(
-            f"interaction {new.interaction_id!r} is stored already, of task {same.task}, and is of task {new.task} here: "
-            "erase the user (`personaagent user erase`), and ingest the history again"
+            f"interaction {new.interaction_id!r} is stored already, of task {same.task}, and is of task {new.task} "
+            "here: erase the user (`personaagent user erase`), and ingest the history again"
         )
     if same != new:
         raise InputError(f"interaction {new.interaction_id!r} is stored already, with other content: give it a new id")

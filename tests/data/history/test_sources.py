@@ -63,7 +63,7 @@ def test_columns_are_guessed_by_their_names_and_it_is_said(write: Write) -> None
 def test_what_cannot_be_guessed_is_asked_for(write: Write) -> None:
     with pytest.raises(InputError, match="no column looks like the ground_truth: name it with --truth, one of 'Film'"):
         read_history(write("films.csv", "Film,Seen\nLamp,2024-05-01\n"), user="maya", columns=Columns(query="Film"))
-    with pytest.raises(InputError, match="looks like the query and ground_truth: name it with --query and --truth, one"):
+    with pytest.raises(InputError, match="like the query and ground_truth: name it with --query and --truth, one"):
         read_history(write("dishes.csv", "Dish,Verdict\nSoup,again\n"), user="maya")
     with pytest.raises(InputError, match="there is no column 'film': use one of 'Film', 'Stars'"):
         read_history(write("films.csv", TABLE), user="maya", columns=Columns(query="film"))
