@@ -12,14 +12,17 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from .errors import InputError, UnknownNameError
 from .interaction import SAID
 from .nouns import Noun
 from .texts import Rouge, ascii_words, rouge, words_of_every_script
+
+
+RATINGS = ("1", "2", "3", "4", "5")
 
 
 class Task(Noun):
@@ -36,6 +39,13 @@ class Task(Noun):
     """How an item's content becomes a query."""
     metric: str = ""
     """Name of the user's own metric by which answers are scored; empty for those of the kind."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rates_from_1_to_5(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("kind") == "rating" and not given.get("labels"):
+            return {**given, "labels": RATINGS}
+        return given
 
     @property
     def rewards(self) -> Literal["accuracy", "mae", "rmse"]:

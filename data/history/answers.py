@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..task import OPEN, Task, is_built_in, known_tasks
+from ..task import OPEN, RATINGS, Task, is_built_in, known_tasks
 
 LEAST_ANSWERS = 8
 """Answers from which labels are told: a few may be alike by chance."""
 MOST_LABELS = 20
 MOST_CHARACTERS = 40
 """Of a label."""
-_RATINGS = ("1", "2", "3", "4", "5")
 
 
 def task_of(answers: Sequence[str], name: str, columns: Mapping[str, str]) -> Task:
@@ -34,7 +33,7 @@ def task_of(answers: Sequence[str], name: str, columns: Mapping[str, str]) -> Ta
     is_said = (query, truth) != ("query", "ground_truth")
     return Task(
         name=name,
-        kind="rating" if labels == _RATINGS and known is None else "label",
+        kind="rating" if labels == RATINGS and known is None else "label",
         labels=tuple(dict.fromkeys((*(known.labels if known else ()), *labels))),
         template=f"{query}: {{content}}\n{truth}?" if is_said else "{content}",
     )
@@ -45,8 +44,8 @@ def _labels(answers: Sequence[str]) -> tuple[str, ...]:
     different = {answer.removesuffix(".0") for answer in answers}
     if len(answers) < LEAST_ANSWERS or len(different) < 2:
         return ()
-    if different.issubset(_RATINGS):
-        return _RATINGS
+    if different.issubset(RATINGS):
+        return RATINGS
     different = set(answers)
     is_short = all(len(answer) <= MOST_CHARACTERS and "\n" not in answer for answer in different)
     return _in_order(different) if is_short and len(different) <= min(MOST_LABELS, len(answers) // 2) else ()

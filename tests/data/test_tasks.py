@@ -11,7 +11,16 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import TASKS
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.store import Store
-from personaagent.data.task import Task, is_built_in, known_tasks, read_task, register, task_named, task_or_open
+from personaagent.data.task import (
+    RATINGS,
+    Task,
+    is_built_in,
+    known_tasks,
+    read_task,
+    register,
+    task_named,
+    task_or_open,
+)
 from personaagent.testing import HashEmbedder
 
 TEAS = Task(name="teas", kind="label", labels=("green", "black"), template="Which tea suits this hour? {content}")
@@ -106,3 +115,8 @@ def test_a_task_that_is_added_after_its_interactions_takes_its_words_out_of_what
 
 def asked(hour: str, tea: str, task: Task = TEAS) -> Interaction:
     return Interaction(interaction_id=hour, query=task.query(hour), ground_truth=tea, task=task.name)
+
+
+def test_a_rating_is_from_1_to_5_whether_its_task_says_so_or_not() -> None:
+    assert Task(name="made up stars", kind="rating").labels == ("1", "2", "3", "4", "5")
+    assert Task.from_json('{"name": "made up stars", "kind": "rating", "labels": []}').labels == RATINGS

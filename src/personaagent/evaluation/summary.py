@@ -109,7 +109,7 @@ class Evaluation:
 
 def unscored(evaluations: Iterable[Evaluation], most: int = 3) -> dict[str, int]:
     """Return the commonest reasons why rows have no score, and how many rows each has."""
-    rows = (row for evaluation in evaluations for row in evaluation.rows if row.status != "scored")
+    rows = (row for evaluation in evaluations for row in evaluation.rows if row.status in {"unparsed", "failed"})
     reasons = (f"{row.error}: {row.message}" if row.error else "an answer not in the form of the task" for row in rows)
     return dict(Counter(reasons).most_common(most))
 
