@@ -21,7 +21,6 @@ from .interaction import SAID
 from .nouns import Noun
 from .texts import Rouge, ascii_words, rouge, words_of_every_script
 
-
 RATINGS = ("1", "2", "3", "4", "5")
 
 
