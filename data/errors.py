@@ -104,7 +104,7 @@ class UnknownNameError(InputError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'rag'?` for the end of a message, or nothing if no known name is near."""
-    by_small_letters = {each.casefold(): each for each in known}
+    by_small_letters = {each.casefold(): each for each in known if not each.isdecimal()}
     near = get_close_matches(name.casefold(), by_small_letters, n=1)
     return f"; did you mean {by_small_letters[near[0]]!r}?" if near else ""
 

@@ -54,9 +54,7 @@ async def test_an_alignment_that_is_cancelled_in_its_last_call_records_nothing()
         assert user.alignments.all() == ()
 
 
-@pytest.mark.parametrize(
-    ("model", "outcome"), [("embedded/qwen2.5-coder-1.5b", "live"), ("embedded/smollm2", "shadow")]
-)
+@pytest.mark.parametrize(("model", "outcome"), [("qwen2.5-coder-1.5b", "live"), ("smollm2", "shadow")])
 def test_the_first_alignment_of_ones_own_ratings_makes_answer_weights(model: str, outcome: str) -> None:
     task = Task(name="own stars", kind="rating", labels=("1", "2", "3", "4", "5"))
     lm = ScriptedLM({"response": "3"}, model=f"embedded/{model}")

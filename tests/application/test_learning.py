@@ -142,9 +142,9 @@ def test_without_a_certificate_nothing_goes_live_before_it_has_proved_itself(
     first, second = (
         done(personaagent("align", "--all", "--n", "2", *personaagent.lm, "--json")).json for _ in range(2)
     )
-    assert not any(one["alignment"]["decisions"] for one in first), "nothing is known of this LM yet"
-    outcomes = {decision["outcome"] for one in second for decision in one["alignment"]["decisions"]}
-    assert outcomes == {"shadow"}
+    decisions = [one["alignment"]["decisions"] for one in (*first, *second)]
+    assert all(decisions)
+    assert {decision["outcome"] for known in decisions for decision in known} == {"shadow"}
 
 
 def test_an_evaluation_takes_weights_from_the_certificate(users: CommandLine, lamp: Path) -> None:

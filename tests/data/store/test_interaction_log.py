@@ -63,7 +63,7 @@ def test_an_id_that_occurs_twice_is_refused_and_nothing_is_stored(user: User) ->
 
 def test_an_interaction_of_another_task_than_before_says_how_to_change_the_task(user: User) -> None:
     user.interactions.add([interaction(1)])
-    with pytest.raises(InputError, match="of task open, and is of task moods here: erase the user"):
+    with pytest.raises(InputError, match="of task open, and is of task moods here: name the task"):
         user.interactions.add([interaction(1, task="moods")])
 
 
