@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..task import OPEN, RATINGS, Task, is_built_in, known_tasks
+from ..task import OPEN, RATINGS, Task, known_tasks
 
 LEAST_ANSWERS = 8
 """Answers from which labels are told: a few may be alike by chance."""
@@ -11,26 +11,26 @@ MOST_CHARACTERS = 40
 """Of a label."""
 
 
-def task_of(answers: Sequence[str], name: str, columns: Mapping[str, str]) -> Task:
-    """Return the task that answers are of.
+def task_of(answers: Sequence[str], columns: Mapping[str, str], *, words: bool = False) -> Task:
+    """Return the task that answers are of: ratings from 1 to 5, other numbers as labels, or words as labels.
 
-    Whole numbers from 1 to 5 are ratings. Other answers are labels if they are short, few and each is given twice or
-    more on average. Anything else is text.
+    Words are labels only if that is wanted: a task is known to the whole home, and outlives the user who said them.
 
     Args:
         answers: Of all users.
-        name: What the task is called. If one of this name is known, its labels stay, in their order.
-        columns: The table's column by field; those that were renamed say in the prompt what is asked.
+        columns: The table's column by field; renamed ones name the task, and say in the prompt what is asked.
+        words: Whether answers in words are labels.
     """
-    labels = _labels(answers)
-    if not labels:
+    labels = labels_of(answers)
+    if not labels or not (words or _are_numbers(labels)):
         return OPEN
-    name = f"{name} answers" if is_built_in(name) else name
+    query, truth = columns.get("query", "query"), columns.get("ground_truth", "ground_truth")
+    is_said = (query, truth) != ("query", "ground_truth")
+    unsaid = "ratings" if labels == RATINGS else "labels"
+    name = f"{truth} of {query}" if is_said else unsaid
     known = known_tasks().get(name)
     if known is not None and set(labels) <= set(known.labels):
         return known
-    query, truth = columns.get("query", "query"), columns.get("ground_truth", "ground_truth")
-    is_said = (query, truth) != ("query", "ground_truth")
     return Task(
         name=name,
         kind="rating" if labels == RATINGS and known is None else "label",
@@ -39,20 +39,21 @@ def task_of(answers: Sequence[str], name: str, columns: Mapping[str, str]) -> Ta
     )
 
 
-def _labels(answers: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels; none if answers are text."""
-    different = {answer.removesuffix(".0") for answer in answers}
+def labels_of(answers: Sequence[str]) -> tuple[str, ...]:
+    """Return what could be the labels: few short answers, each given twice or more on average; else none."""
+    different = set(answers)
     if len(answers) < LEAST_ANSWERS or len(different) < 2:
         return ()
-    if different.issubset(RATINGS):
+    if {answer.removesuffix(".0") for answer in different}.issubset(RATINGS):
         return RATINGS
-    different = set(answers)
     is_short = all(len(answer) <= MOST_CHARACTERS and "\n" not in answer for answer in different)
     return _in_order(different) if is_short and len(different) <= min(MOST_LABELS, len(answers) // 2) else ()
 
 
 def _in_order(labels: Collection[str]) -> tuple[str, ...]:
     """Return labels in alphabetical order, numbers by their size."""
-    if all(label.replace(".", "", 1).isdecimal() for label in labels):
-        return tuple(sorted(labels, key=float))
-    return tuple(sorted(labels))
+    return tuple(sorted(labels, key=float)) if _are_numbers(labels) else tuple(sorted(labels))
+
+
+def _are_numbers(labels: Collection[str]) -> bool:
+    return all(label.replace(".", "", 1).isdecimal() for label in labels)

@@ -10,7 +10,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import to_jsonable_python
@@ -26,6 +25,7 @@ from .dates import date_of
 from .exports import Fields, export_of
 from .files import JSON, Source, name_of, rows_of
 
+_EMPTY = "holds no interaction: write a table with a row for each, or a line of JSON with query, ground_truth and at"
 _OF_EXPORT = Found({name: name for name in ("query", "ground_truth", "at", "response")}, "user", frozenset())
 
 
@@ -60,6 +60,7 @@ def read_history(
     user: str | None = None,
     task: Task | None = None,
     columns: Columns = Columns(),  # noqa: B008 (it cannot change)
+    labels: bool = False,
     split: str = "train",
 ) -> History:
     """Read a whole source, or refuse it: nothing is returned if anything in it is wrong.
@@ -69,12 +70,12 @@ def read_history(
     grown can be read again without doubling what was in it, and what is in it twice stays twice.
 
     Args:
-        source: A file (JSON lines, a JSON array, CSV, TSV, Parquet), an export (Goodreads, Letterboxd, Amazon reviews,
-            ChatGPT, Slack, OpenAI fine-tuning), a dataset on the Hugging Face hub, or rows in memory: dicts, a
-            `datasets.Dataset`, a pandas frame.
+        source: A file (JSON lines or array, CSV, TSV, Parquet), an export of a service, a dataset on the Hugging Face hub,
+            or rows in memory: dicts, a `datasets.Dataset`, a pandas frame.
         user: Whose interactions these are. Where the rows say whose they are, only those of this user are read.
         task: What a row asks that names no task; by default told from the answers, see `task_of`.
         columns: The columns that say what; by default those with the fields' names, or else guesses.
+        labels: Whether few short answers in words, which come again and again, are the labels of a task.
         split: Of a dataset on the hub.
 
     Raises:
@@ -86,10 +87,7 @@ def read_history(
     """
     name, rows = name_of(source), tuple(rows_of(source, split))
     if not rows:
-        raise InputError(
-            f"{name}: holds no interaction: write a table with a row for each, or a line of JSON with query, "
-            "ground_truth and at"
-        )
+        raise InputError(f"{name}: {_EMPTY}")
     read = _table(rows, name, task or OPEN, columns)
     found = read.found
     answered = [row for row in read.rows if _is_answered(*row, found)]
@@ -97,7 +95,7 @@ def read_history(
     if not by_user:
         raise InputError(f"{name}: holds no interaction{f' of {user!r}' if user else ''} with an answer of the user's")
     _check_dates(answered, found)
-    asked = task or _told_by(by_user, found, name)
+    asked = task or _told_by(by_user, found, labels=labels)
     return History(
         {whose: tuple(_interactions(theirs, found, asked)) for whose, theirs in by_user.items()},
         read.read_as if task or asked == OPEN else ", ".join(filter(None, (read.read_as, _told(asked)))),
@@ -108,13 +106,13 @@ def read_history(
     )
 
 
-def _told_by(by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Found, name: str) -> Task:
+def _told_by(by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Found, *, labels: bool) -> Task:
     """Return the task that the answers are of; `open` if some are not known, or rows name tasks."""
     if any("task" in fields for rows in by_user.values() for _, fields in rows):
         return OPEN
     answers = [one.ground_truth for rows in by_user.values() for one in _interactions(rows, found, OPEN)]
     known = [answer for answer in answers if answer is not None]
-    return OPEN if len(known) < len(answers) else task_of(known, Path(name).stem, found.columns)
+    return OPEN if len(known) < len(answers) else task_of(known, found.columns, words=labels)
 
 
 def _told(task: Task) -> str:

@@ -135,7 +135,13 @@ class Home:
             yield run
 
     def ingest(
-        self, source: "Source", *, user: str | None = None, task: "Task | None" = None, columns: "Columns | None" = None
+        self,
+        source: "Source",
+        *,
+        user: str | None = None,
+        task: "Task | None" = None,
+        columns: "Columns | None" = None,
+        labels: bool = False,
     ) -> int:
         """Store a history, or on any error nothing of it, and return how many interactions are new.
 
@@ -144,6 +150,7 @@ class Home:
             user: Whose interactions these are.
             task: What a row asks that names no task, by default told from the answers; one of your own is stored too.
             columns: The columns that say what.
+            labels: Whether few short answers in words are the labels of a task.
 
         Raises:
             InputError: The source cannot be read, or something in it is wrong.
@@ -154,7 +161,7 @@ class Home:
 
         if task is not None:
             register(task)
-        read = read_history(source, user=user, task=task, columns=columns or Columns())
+        read = read_history(source, user=user, task=task, columns=columns or Columns(), labels=labels)
         if not is_built_in(read.task.name):
             self.store.add_task(read.task)
         return self.store.ingest(read.by_user)

@@ -112,11 +112,21 @@ def test_ratings_of_a_table_are_told_and_asked_for_and_text_if_it_is_wanted(
     (tmp_path / "stars.csv").write_text(f"Title,My rating\n{stars}", encoding="utf-8")
     named = ("--query", "Title", "--truth", "My rating")
     told = done(personaagent("ingest", tmp_path / "stars.csv", "--user", "lea", *named))
-    assert "the answers are ratings from 1 to 5 (task 'stars')" in told.err
+    assert "the answers are ratings from 1 to 5 (task 'My rating of Title')" in told.err
     rated = done(personaagent("ask", "--user", "lea", "Another film?", *personaagent.lm, "--json")).json
-    assert rated["task"] == "stars" and set(rated["probabilities"]) == {"1", "2", "3", "4", "5"}
+    assert rated["task"] == "My rating of Title" and set(rated["probabilities"]) == {"1", "2", "3", "4", "5"}
     asked = done(personaagent("ask", "--user", "lea", "A film?", "--task", "open", *personaagent.lm, "--json")).json
     assert asked["task"] == "open" and asked["probabilities"] is None
+
+
+def test_words_are_labels_with_an_option_that_is_hinted_at(personaagent: CommandLine, tmp_path: Path) -> None:
+    moods = "".join(f"made-up hour {number},{('calm', 'tense')[number % 2]}\n" for number in range(10))
+    (tmp_path / "moods.csv").write_text(f"Hour,Mood\n{moods}", encoding="utf-8")
+    named = ("--query", "Hour", "--truth", "Mood")
+    hinted = done(personaagent("ingest", tmp_path / "moods.csv", "--user", "ada", *named))
+    assert "the answers are 2 different ones; with --labels every answer is one of them" in hinted.err
+    told = done(personaagent("ingest", tmp_path / "moods.csv", "--user", "bo", *named, "--labels"))
+    assert "the answers are 2 labels (task 'Mood of Hour')" in told.err
 
 
 def test_a_line_that_does_not_fit_the_task_stores_neither(personaagent: CommandLine, tmp_path: Path) -> None:

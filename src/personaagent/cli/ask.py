@@ -1,5 +1,6 @@
 """`personaagent ask`: one answer as one user would want it."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -24,17 +25,24 @@ _LIKELIEST = 3
 """Answers of which it is said how probable they are."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and in which form the answer comes."""
+
+    query: Annotated[str, typer.Argument(help="What to ask.")]
+    task: Annotated[
+        str | None, typer.Option(help="open for free text, or a task's name; by default the user's latest.")
+    ] = None
+
+
 @grouped
 def ask(
     context: typer.Context,
     user: UserId,
-    query: Annotated[str, typer.Argument(help="What to ask.")],
+    question: Question,
     asking: Asking,
     equipment: Equipment,
     spending: Spending,
-    task: Annotated[
-        str | None, typer.Option(help="open for free text, or a task's name; by default the user's latest.")
-    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer QUERY under the user's live persona, with the user's memory and tools."""
@@ -48,11 +56,11 @@ def ask(
         open_home(context, tools=tools) as home,
         copies_if_dry(home, [home.store.user(user)], spending) as [asker],
     ):
-        run = new_run("ask", {"user": asker.key, "query": query}, spending.run)
+        run = new_run("ask", {"user": asker.key, "query": question.query}, spending.run)
         with paying(home.store.journal, run, configured, spending) as opened, within(user_key=asker.key):
             warn_of_unused(tools, opened.lm("agent"))
-            agent = home.agent(asker, task_named(task) if task else None)
-            answer = agent(query=query)
+            agent = home.agent(asker, task_named(question.task) if question.task else None)
+            answer = agent(query=question.query)
     if spending.dry_run:
         return
     if answer.probabilities is not None and not as_json:

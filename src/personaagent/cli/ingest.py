@@ -26,6 +26,9 @@ class Reading:
     truth: Annotated[str | None, typer.Option(help="FILE's column with what the user answered, or a rating.")] = None
     at: Annotated[str | None, typer.Option(help="FILE's column with the date; without, rows are oldest first.")] = None
     user_column: Annotated[str | None, typer.Option(help="FILE's column with whose row it is.")] = None
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Few answers come again and again: take them as the labels of a task.")
+    ] = False
     split: Annotated[str, typer.Option(help="Of a dataset on the Hugging Face hub.")] = "train"
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take columns that were guessed by their names.")] = False
 
@@ -99,7 +102,9 @@ def _read(file: str, user: str | None, task: "Task | None", reading: Reading) ->
     from ..data.history.columns import Columns
 
     columns = Columns(reading.query, reading.truth, reading.at, reading.user_column)
-    read = read_history(file, user=user, task=task, columns=columns, split=reading.split)
+    read = read_history(file, user=user, task=task, columns=columns, labels=reading.labels, split=reading.split)
+    if task is None and not reading.labels:
+        _hint_at_labels(file, read)
     if read.read_as:
         [first, *_] = next(iter(read.by_user.values()))
         said = f"{file}: {read.read_as}; the first: {first.query[:200]!r} -> {(first.ground_truth or '')[:200]!r}"
@@ -111,6 +116,19 @@ def _read(file: str, user: str | None, task: "Task | None", reading: Reading) ->
         ]
         raise InputError(f"{file}: nothing is stored by guesses: add {' '.join(said)} if that is so, or --yes")
     return read
+
+
+def _hint_at_labels(file: str, read: "History") -> None:
+    """Say how answers in words can become labels, if they look like some."""
+    from ..data.history.answers import labels_of
+    from ..data.task import OPEN
+
+    answers = [one.ground_truth or "" for history in read.by_user.values() for one in history]
+    if read.task == OPEN and (labels := labels_of(answers)):
+        warn(
+            f"{file}: the answers are {len(labels)} different ones; with --labels every answer is one of them, and has "
+            "a probability"
+        )
 
 
 def _of_lamp(folder: Path, task: "Task", limit: int | None) -> "Mapping[str, Sequence[Interaction]]":

@@ -13,6 +13,7 @@ from personaagent.home import Home
 from personaagent.settings import Settings
 from personaagent.testing import HashEmbedder
 
+MADE_UP = {"query": "made-up thing", "ground_truth": "made-up answer"}
 STARS = [{"query": f"made-up film {number}", "ground_truth": number % 5 + 1} for number in range(10)]
 
 
@@ -23,34 +24,48 @@ STARS = [{"query": f"made-up film {number}", "ground_truth": number % 5 + 1} for
         (["5.0", "4", "1.0", "2"] * 2, "rating", ("1", "2", "3", "4", "5")),
         (["10", "9", "1", "2"] * 2, "label", ("1", "2", "9", "10")),
         (["4.5", "3", "0.5", "2"] * 2, "label", ("0.5", "2", "3", "4.5")),
-        (["tense", "calm"] * 4, "label", ("calm", "tense")),
-        (["tense", "calm"] * 3, "text", ()),
-        (["calm"] * 9, "text", ()),
-        ([f"answer {number}" for number in range(9)], "text", ()),
-        (["a sentence that is much too long to be a label of anything", "calm"] * 4, "text", ()),
+        (["tense", "calm"] * 4, "text", ()),
+        (["5", "1"] * 3, "text", ()),
+        (["5"] * 9, "text", ()),
+        ([str(number) for number in range(9)], "text", ()),
     ],
 )
-def test_ratings_and_labels_are_told_from_text(answers: list[str], kind: str, labels: tuple[str, ...]) -> None:
-    task = task_of(answers, "made up answers", {})
+def test_ratings_and_other_numbers_are_told_from_text(answers: list[str], kind: str, labels: tuple[str, ...]) -> None:
+    task = task_of(answers, MADE_UP)
     assert (task.kind, task.labels) == (kind, labels)
 
 
-def test_columns_that_were_named_say_in_the_prompt_what_is_asked() -> None:
-    told = task_of(["1", "5"] * 4, "films", {"query": "Title", "ground_truth": "My rating"})
+@pytest.mark.parametrize(
+    ("answers", "labels"),
+    [
+        (["tense", "calm"] * 4, ("calm", "tense")),
+        ([f"answer {number}" for number in range(9)], ()),
+        (["a sentence that is much too long to be a label of anything", "calm"] * 4, ()),
+    ],
+)
+def test_words_are_labels_if_that_is_wanted(answers: list[str], labels: tuple[str, ...]) -> None:
+    assert task_of(answers, MADE_UP, words=True).labels == labels
+    assert task_of(answers, MADE_UP) == OPEN
+
+
+def test_columns_that_were_named_name_the_task_and_say_in_the_prompt_what_is_asked() -> None:
+    told = task_of(["1", "5"] * 4, {"query": "Title", "ground_truth": "My rating"})
+    assert told.name == "My rating of Title"
     assert told.query("A made-up film") == "Title: A made-up film\nMy rating?"
 
 
 def test_labels_that_come_later_follow_those_that_are_known() -> None:
-    register(Task(name="later moods", kind="label", labels=("tense", "calm")))
-    assert task_of(["wild", "calm"] * 4, "later moods", {}).labels == ("tense", "calm", "wild")
-    assert task_of(["tense", "calm"] * 4, "later moods", {}) == known_tasks()["later moods"]
+    mood = {"query": "Hour", "ground_truth": "Mood"}
+    register(Task(name="Mood of Hour", kind="label", labels=("tense", "calm")))
+    assert task_of(["wild", "calm"] * 4, mood, words=True).labels == ("tense", "calm", "wild")
+    assert task_of(["tense", "calm"] * 4, mood, words=True) == known_tasks()["Mood of Hour"]
 
 
 def test_what_was_told_is_said_and_every_interaction_is_of_that_task(tmp_path: Path) -> None:
     (tmp_path / "stars.json").write_text(json.dumps(STARS))
     history = read_history(tmp_path / "stars.json", user="maya")
-    assert history.read_as == "the answers are ratings from 1 to 5 (task 'stars')"
-    assert {one.task for one in history.by_user["maya"]} == {"stars"}
+    assert history.read_as == "the answers are ratings from 1 to 5 (task 'ratings')"
+    assert {one.task for one in history.by_user["maya"]} == {"ratings"}
 
 
 def test_a_task_that_is_named_is_not_told(tmp_path: Path) -> None:
