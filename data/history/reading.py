@@ -70,8 +70,8 @@ def read_history(
     grown can be read again without doubling what was in it, and what is in it twice stays twice.
 
     Args:
-        source: A file (JSON lines or array, CSV, TSV, Parquet), an export of a service, a dataset on the Hugging Face hub,
-            or rows in memory: dicts, a `datasets.Dataset`, a pandas frame.
+        source: A file (JSON lines or array, CSV, TSV, Parquet), an export of a service, a dataset on the Hugging Face
+            hub, or rows in memory: dicts, a `datasets.Dataset`, a pandas frame.
         user: Whose interactions these are. Where the rows say whose they are, only those of this user are read.
         task: What a row asks that names no task; by default told from the answers, see `task_of`.
         columns: The columns that say what; by default those with the fields' names, or else guesses.
