@@ -17,11 +17,11 @@ import pytest
 from personaagent import lms
 from personaagent.cli import main
 from personaagent.lms import open_embedder
+from personaagent.lms.models import MODELS_VARIABLE
 from personaagent.testing import HashEmbedder
 
 from ..loopback import Loopback
 
-_OURS = "PERSONAAGENT_"
 _HASH = "hash-words"
 """The embedder that needs no model file. Only tests have it, so no process of its own does."""
 
@@ -75,7 +75,7 @@ class CommandLine:
     def in_a_process(self, *arguments: str | Path) -> Finished:
         """Run a command in a process of its own."""
         command = [sys.executable, "-m", "personaagent", *self._arguments(arguments)]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        environment = {name: value for name, value in os.environ.items() if not _is_setting(name)}
         done = subprocess.run(
             command, env={**environment, **self.variables}, capture_output=True, text=True, timeout=120, check=False
         )
@@ -85,11 +85,16 @@ class CommandLine:
         return ["--home", str(self.home), *map(str, arguments)]
 
 
+def _is_setting(variable: str) -> bool:
+    """Whether a variable of the environment is ours, but for that which says where the model files are."""
+    return variable.startswith("PERSONAAGENT_") and variable != MODELS_VARIABLE
+
+
 @contextmanager
 def as_in_a_new_process(variables: Mapping[str, str]) -> Generator[pytest.MonkeyPatch]:
     """Let settings be those of the variables alone while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(_OURS)]:
+        for name in filter(_is_setting, list(os.environ)):
             patch.delenv(name)
         for name, value in {"PERSONAAGENT_EMBEDDER": _HASH, **variables}.items():
             patch.setenv(name, value)
