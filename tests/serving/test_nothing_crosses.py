@@ -41,6 +41,7 @@ CHANGING = re.compile(
     r"(?:chatcmpl-)?\b[0-9a-f]{12,32}\b"  # ids
     r"|\d{4}-\d\d-\d\dT[0-9:.]+Z"  # times
     r'|"created": ?\d+'
+    r"|: thinking\n\n"  # while an answer takes long
 )
 
 
