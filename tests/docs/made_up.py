@@ -31,6 +31,7 @@ _CITATION = (
 _PROFILE = {
     "LaMP-1": ("title", "abstract", ["A made-up abstract"]),
     "LaMP-2M": ("description", "tag", ["comedy", "classic"]),
+    "LaMP-2N": ("text", "category", ["travel", "sports"]),
     "LaMP-3": ("text", "score", ["4", "2"]),
     "LaMP-4": ("text", "title", ["A made-up headline"]),
 }
@@ -82,7 +83,12 @@ def _write_lamp(folder: Path, task: str) -> None:
     questions, golds = [], []
     for user in range(_USERS):
         items = [
-            {"id": f"{user}-{item}", content: f"Made-up {task} {user} {item}", other: values[item % len(values)]}
+            {
+                "id": f"{user}-{item}",
+                "title": "Made-up",
+                content: f"Made-up {task} {user} {item}",
+                other: values[item % len(values)],
+            }
             for item in range(_ITEMS)
         ]
         for number in range(2):
@@ -91,5 +97,5 @@ def _write_lamp(folder: Path, task: str) -> None:
             questions.append({"id": name, "user_id": user, "input": wanted, "profile": items})
             golds.append({"id": name, "output": "[1]" if task == "LaMP-1" else values[number % len(values)]})
     (folder / "questions.json").write_text(json.dumps(questions), encoding="utf-8")
-    official = {"LaMP-2M": "LaMP_2"}.get(task, task.replace("-", "_"))
+    official = {"LaMP-2M": "LaMP_2", "LaMP-2N": "LaMP_2"}.get(task, task.replace("-", "_"))
     (folder / "outputs.json").write_text(json.dumps({"task": official, "golds": golds}), encoding="utf-8")
