@@ -1,7 +1,7 @@
 """The log of what one user asked and did: the verbatim record that everything else is derived from."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -161,7 +161,7 @@ class InteractionLog(UserLog):
         with self._database.read() as connection:
             return _stored_among(connection, self._user_key, interaction_ids)
 
-    def add(self, interactions: Sequence[Interaction]) -> int:
+    def add(self, interactions: Iterable[Interaction]) -> int:
         """Store interactions after those that are stored, in the order given: all of them, or on any error none.
 
         One that is stored already, with the same id and content, is skipped, so that the same history can be added
@@ -178,11 +178,11 @@ class InteractionLog(UserLog):
         self.index_added(added)
         return len(added)
 
-    def record(self, interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
+    def record(self, interactions: Iterable[Interaction]) -> tuple[Interaction, ...]:
         """Store as `add` does, and return what was newly stored; `index_added` indexes it, or the index catches up."""
         with self._database.write() as connection:
             self._check_quota(connection)
-            return add_interactions(connection, self._user_key, interactions)
+            return add_interactions(connection, self._user_key, tuple(interactions))
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
         """Store what the user really did where it was not known, or known otherwise; return the interaction.

@@ -192,3 +192,8 @@ def test_nothing_is_forgotten_when_the_index_cannot_forget() -> None:
 def test_an_empty_log_is_still_a_log(user: User) -> None:
     assert isinstance(user.interactions, InteractionLog)
     assert user.interactions.add([]) == 0
+
+
+def test_interactions_may_come_from_a_generator(user: User) -> None:
+    assert user.interactions.add(interaction(number) for number in range(3)) == 3
+    assert len(user.interactions.all()) == 3
