@@ -62,12 +62,16 @@ class AnswerWeights(Noun):
         total = sum(inverse.values())
         return {answer: value / total for answer, value in inverse.items()}
 
+    @property
+    def fitted_on(self) -> str:
+        """Whose interactions say how far each is believed, in words."""
+        return f"fitted on {self.interactions} interactions of {self.users} users" if self.users else "fitted on nobody"
+
     def as_html(self) -> str:
         """Return a bar for each of those who have a say in an answer, for a notebook."""
         named = ((as_written(self.lm), self.a), ("the user's habits", self.b), ("the user's memory", self.c))
         rows = [(name, html.bar(weight / MOST_BELIEF, f"{weight:g}")) for name, weight in named]
-        caption = f"How answers are weighed, fitted on {self.interactions} interactions of {self.users} users"
-        return html.table((), rows, caption)
+        return html.table((), rows, f"How answers are weighed, {self.fitted_on}")
 
 
 class Experts(Noun):

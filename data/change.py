@@ -12,7 +12,10 @@ from .nouns import Noun
 from .persona import PersonaLine, least_causes
 
 ChangeKind = Literal["weights", "confusion", "style", "rule", "said", "rewrite"]
-"""What proposed a change: `said` is the user, `rewrite` the paper's whole rewrite."""
+"""What proposed a change: `said` is the user, `rewrite` the paper's whole rewrite.
+
+`confusion` and `style` are of homes made before release 0.2.0.
+"""
 Action = Literal["add", "replace", "remove", "weights"]
 
 DECISION_COLUMNS = ("kind", "change", "outcome", "reason", "n", "mean", "wealth")

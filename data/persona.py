@@ -16,6 +16,7 @@ from .nouns import Noun
 
 Section = Literal["profile", "preferences", "tool_use", "style"]
 Kind = Literal["template", "statement", "said", "confusion", "style", "rule", "rewrite"]
+"""Where a line is from; `confusion` and `style` are of homes made before release 0.2.0."""
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MAX_PERSONA_TOKENS = 1500
 MAX_LINE_CHARACTERS = 300

@@ -12,18 +12,20 @@ import dspy
 from pydantic import ValidationError
 
 from ..data.alignment import Simulation
+from ..data.answer_weights import AnswerWeights
 from ..data.change import Change, Decision
 from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.persona import Persona
 from ..programs import PersonaAgent
+from ..programs.lm_here import model_here
 from ..programs.scope import within
 from ..programs.weighing import softened
 from .acceptance import Acceptance, EProcess
 from .betting import evidence_of
 from .changes import decided_persona, has_change, with_change, without_change
 from .events import AlignmentEvent, Simulated
-from .proposers import Case, ProposeConfusions, Proposer, ProposeStyle, Seen
+from .proposers import Case, Proposer, ProposeRules, ProposeUnfittedWeights, ProposeWeights, Seen, asks_rules
 from .scoring import score_of
 from .simulation import Simulate, was_served
 
@@ -34,19 +36,47 @@ SCORED_SHARE = 3
 """A line is scored on one interaction of so many: each costs a call."""
 
 
-def default_proposers() -> tuple[Proposer, ...]:
-    """Return the proposers that ask no LM."""
-    return (ProposeConfusions(), ProposeStyle())
-
-
 @dataclass(frozen=True)
 class EvidenceMode:
     """How changes are proposed, scored and accepted."""
 
-    proposers: Sequence[Proposer] = field(default_factory=default_proposers)
+    proposers: Sequence[Proposer] | None = None
+    """By default those that suit the program and its LM: see `default_proposers`."""
     acceptance: Acceptance = field(default_factory=EProcess)
     metric: Metric | None = None
     """Scores answers; by default the probability of the ground truth, else the metric of the task's kind."""
+
+
+def default_proposers(
+    student: PersonaAgent,
+    fitted: AnswerWeights | None = None,
+    loss_lm: dspy.LM | None = None,
+    revision_lm: dspy.LM | None = None,
+) -> tuple[Proposer, ...]:
+    """Return the proposers that suit a program and the LM of the context: of answer weights, and of rules.
+
+    Args:
+        student: The program that is aligned.
+        fitted: Answer weights that were fitted on other users; by default they are made from the batch, once.
+        loss_lm: The model that explains mistakes; by default that of the context.
+        revision_lm: The model that writes rules; by default that of the context.
+    """
+    proposers: list[Proposer] = []
+    if fitted is not None:
+        proposers.append(ProposeWeights(fitted))
+    elif _lacks_weights(student):
+        proposers.append(ProposeUnfittedWeights(student.settings.form))
+    if asks_rules():
+        proposers.append(ProposeRules(loss_lm, revision_lm))
+    return tuple(proposers)
+
+
+def _lacks_weights(student: PersonaAgent) -> bool:
+    """Whether a program's answers can be weighed, and nothing was decided of weights for it yet."""
+    purpose = (model_here(), student.task.name, student.settings.form)
+    decided = (decision.change.weights for decision in student.decisions)
+    known = {(weights.lm, weights.task, weights.form) for weights in (student.persona.weights, *decided) if weights}
+    return student.settings.preset == "lean" and student.settings.weights and purpose not in known
 
 
 @dataclass(frozen=True)
@@ -63,7 +93,8 @@ class EvidenceRound:
     """One alignment of one user.
 
     Args:
-        mode: How.
+        proposers: Who proposes changes.
+        mode: How these are scored and accepted.
         program: Speaks under the live persona; it is not changed.
         known: What was decided of changes in earlier alignments.
         tell: Is told of each simulation.
@@ -71,12 +102,13 @@ class EvidenceRound:
 
     def __init__(
         self,
+        proposers: Sequence[Proposer],
         mode: EvidenceMode,
         program: PersonaAgent,
         known: Sequence[Decision],
         tell: Callable[[AlignmentEvent], None],
     ) -> None:
-        self._mode, self._program, self._known, self._tell = mode, program, known, tell
+        self._proposers, self._mode, self._program, self._known, self._tell = proposers, mode, program, known, tell
         self._simulate = Simulate(reuse_served=True)
         self._simulated: dict[str, Seen] = {}
 
@@ -90,7 +122,7 @@ class EvidenceRound:
             batch: Those that are answered again, as far as a proposer or the score of a change needs it.
             held_out: Further ones that only score: no change is made from them.
         """
-        eager = any(one.simulates and one.applies(self._program.task) for one in self._mode.proposers)
+        eager = any(one.simulates and one.applies(self._program.task) for one in self._proposers)
         seen = [self._seen(one) for one in batch if eager or was_served(self._program, one)]
         changes = self._proposed(history, batch, seen)
         moments = {one.interaction_id: one for one in history}
@@ -124,7 +156,7 @@ class EvidenceRound:
         before = [one for one in history if one.interaction_id not in again]
         served = [Seen(one, one.response, None) for one in before if one.response is not None]
         case = Case(self._program.task, self._program.persona, before, [*served, *seen])
-        proposed = (change for proposer in self._mode.proposers for change in proposer.propose(case))
+        proposed = (change for proposer in self._proposers for change in proposer.propose(case))
         known = {decision.change.change_id: decision.change for decision in self._known}
         waiting = {decision.change.change_id for decision in self._known if decision.outcome == "shadow"}
         new = {one.change_id: one for one in proposed if one.change_id not in known or one.change_id in waiting}

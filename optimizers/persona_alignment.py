@@ -19,7 +19,7 @@ from ..programs.module import in_thread
 from ..programs.scope import within
 from ..programs.spend import measure
 from .events import AlignmentEvent, IterationEnded, Listener
-from .evidence import EvidenceMode, EvidenceRound, Metric
+from .evidence import EvidenceMode, EvidenceRound, Metric, default_proposers
 from .paper import PaperMode
 from .simulation import latest, teaches, was_served
 
@@ -148,7 +148,13 @@ class PersonaAlignment(Teleprompter):
     ) -> dict[str, Any]:
         batch = _batch(program, history, self.n)
         known = [one for one in history if teaches(one) and one.task == program.task.name]
-        learning = EvidenceRound(self._evidence, program, program.decisions, self._tell)
+        mode = self.mode if isinstance(self.mode, EvidenceMode) else EvidenceMode()
+        if self.metric is not None:
+            mode = replace(mode, metric=self.metric)
+        proposers = mode.proposers
+        if proposers is None:
+            proposers = default_proposers(program, None, self.loss_lm, self.revision_lm)
+        learning = EvidenceRound(proposers, mode, program, program.decisions, self._tell)
         try:
             learnt = learning.run(known, batch, held_out)
         except BudgetError as spent:
@@ -165,11 +171,6 @@ class PersonaAlignment(Teleprompter):
         program.decisions = learnt.decisions
         self._tell(IterationEnded(1, iteration))
         return {"iterations": (iteration,), "simulations": learnt.simulations, "decisions": learnt.decisions}
-
-    @property
-    def _evidence(self) -> EvidenceMode:
-        mode = self.mode if isinstance(self.mode, EvidenceMode) else EvidenceMode()
-        return mode if self.metric is None else replace(mode, metric=self.metric)
 
     def _settings(self, student: PersonaAgent, seen: int) -> dict[str, Any]:
         return {

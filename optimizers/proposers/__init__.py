@@ -1,18 +1,7 @@
-"""Who proposes a change of a persona, a file each. Most ask no LM."""
+"""Who proposes a change of a persona, a file each."""
 
-from .confusions import ProposeConfusions
 from .proposing import Case, Proposer, Seen
-from .rules import ProposeRules
-from .style import ProposeStyle
+from .rules import ProposeRules, asks_rules
 from .weights import ProposeUnfittedWeights, ProposeWeights
 
-__all__ = [
-    "Case",
-    "ProposeConfusions",
-    "ProposeRules",
-    "ProposeStyle",
-    "ProposeUnfittedWeights",
-    "ProposeWeights",
-    "Proposer",
-    "Seen",
-]
+__all__ = ["Case", "ProposeRules", "ProposeUnfittedWeights", "ProposeWeights", "Proposer", "Seen", "asks_rules"]

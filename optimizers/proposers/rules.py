@@ -12,6 +12,7 @@ from ...data.errors import AnswerError
 from ...data.interaction import Interaction
 from ...data.persona import PersonaLine, refusal_of
 from ...data.task import Task
+from ...programs.lm_here import model_here
 from ...programs.module import Module, ask
 from ...programs.quoting import quoted
 from ...programs.scope import within
@@ -21,9 +22,18 @@ from .proposing import Case, Seen
 
 LEAST_CAUSES = 2
 MOST_RULES = 3
+MOST_WRONG = 4
+"""Wrong answers that are explained, the latest: each costs a call, and served answers grow with a history."""
+MOST_RIGHT = 2
+"""Right answers that a rule must not spoil, the latest."""
 _WORD = re.compile(r"\w+")
 
 _log = logging.getLogger(__name__)
+
+
+def asks_rules() -> bool:
+    """Whether the LM of the context is asked for rules: the embedded ones write none that can be used."""
+    return not model_here().startswith("embedded/")
 
 
 class ProposeRules(Module):
@@ -56,41 +66,43 @@ class ProposeRules(Module):
 
     def forward(self, *, case: Case) -> dspy.Prediction:
         """Explain, write, and refuse what is no rule; return a prediction with `changes`."""
-        wrong = [one for one in case.seen if one.response != one.interaction.ground_truth]
+        wrong = [seen for seen in case.seen if seen.response != seen.interaction.ground_truth][-MOST_WRONG:]
+        right = [seen for seen in case.seen if seen.response == seen.interaction.ground_truth][-MOST_RIGHT:]
         if len(wrong) < LEAST_CAUSES:
             return dspy.Prediction(changes=())
-        told = [(one, self._explained(one, case)) for one in wrong]
+        cases = [
+            f"{number}. {_told(seen, case)}; critique: {quoted(self._critique(seen, case))}"
+            for number, seen in enumerate(wrong, 1)
+        ]
+        cases += [f"right: {_told(seen, case)}" for seen in right]
         try:
             with within("rules"):
-                rules: list[Rule] = ask(self.write, cases=_numbered(told, case)).rules
+                rules: list[Rule] = ask(self.write, cases="\n".join(cases)).rules
         except AnswerError:
             return dspy.Prediction(changes=())
         held = {line.line_id for line in case.persona.lines}
         changes = [change for rule in rules[:MOST_RULES] if (change := _checked(rule, wrong, case))]
-        return dspy.Prediction(changes=tuple(one for one in changes if one.line and one.line.line_id not in held))
+        new = (change for change in changes if change.line and change.line.line_id not in held)
+        return dspy.Prediction(changes=tuple(new))
 
-    def _explained(self, one: Seen, case: Case) -> str:
-        question = quoted(case.task.content(one.interaction.query))
+    def _critique(self, seen: Seen, case: Case) -> str:
         try:
-            with within(f"interaction {one.interaction.interaction_id}"):
+            with within(f"interaction {seen.interaction.interaction_id}"):
                 answer = ask(
                     self.explain,
-                    question=question,
-                    response=quoted(one.response or "(nothing that could be read)"),
-                    truth=quoted(one.interaction.ground_truth or ""),
+                    question=quoted(case.task.content(seen.interaction.query)),
+                    response=quoted(seen.response or "(nothing that could be read)"),
+                    truth=quoted(seen.interaction.ground_truth or ""),
                 )
         except AnswerError:
             return "(none)"
         return answer.critique
 
 
-def _numbered(told: Sequence[tuple[Seen, str]], case: Case) -> str:
-    return "\n".join(
-        f"{number}. question: {quoted(case.task.content(one.interaction.query))}; the assistant said: "
-        f"{quoted(one.response or '')}; the user said: {quoted(one.interaction.ground_truth or '')}; "
-        f"critique: {quoted(critique)}"
-        for number, (one, critique) in enumerate(told, 1)
-    )
+def _told(seen: Seen, case: Case) -> str:
+    question, truth = case.task.content(seen.interaction.query), seen.interaction.ground_truth or ""
+    said = f"; the assistant said: {quoted(seen.response or '')}" if seen.response != truth else ""
+    return f"question: {quoted(question)}{said}; the user said: {quoted(truth)}"
 
 
 def _checked(rule: Rule, wrong: Sequence[Seen], case: Case) -> Change | None:

@@ -116,8 +116,7 @@ def _weights(user: User, weights: AnswerWeights, decisions: Iterable[Decision]) 
     return Blamed(
         kind="weights",
         text=f"{as_written(weights.lm)} counts {weights.a:g}, the user's habits {weights.b:g}, "
-        f"the user's memory {weights.c:g} "
-        f"(fitted on {weights.interactions} interactions of {weights.users} users)",
+        f"the user's memory {weights.c:g} ({weights.fitted_on})",
         state="live",
         because=f"all {answered} answered interactions of task {weights.task}",
         evidence=decision and _evidence(decision),

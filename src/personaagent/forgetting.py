@@ -21,7 +21,6 @@ from .data.store import User
 from .data.task import task_or_open
 from .optimizers import initial_persona
 from .optimizers.betting import evidence_of
-from .optimizers.proposers.style import LEAST_TEXTS, same_habit, style_lines
 from .programs.quoting import quoted
 
 _OfInteraction = TypeVar("_OfInteraction", TextualLoss, Simulation)
@@ -136,8 +135,6 @@ def _lines_without(
             yield line
         elif line.kind == "statement":
             yield from _statement_lines(_older(line, interaction_id, statements))
-        elif line.kind == "style":
-            yield from _style_again(line, interaction_id, history)
         elif (left := line.without_cause(interaction_id)) is not None:
             yield left
 
@@ -150,13 +147,6 @@ def _counts(line: PersonaLine, history: Mapping[str, Interaction]) -> bool:
 
 def _statement_lines(statements: Sequence[Statement]) -> list[PersonaLine]:
     return [line for line in initial_persona(statements).lines if line.kind == "statement"]
-
-
-def _style_again(line: PersonaLine, interaction_id: str, history: Mapping[str, Interaction]) -> Iterator[PersonaLine]:
-    """Yield the line as the texts that are left make it, if they have the habit."""
-    left = [history[cause] for cause in line.causes if cause in history and cause != interaction_id]
-    if len(left) >= LEAST_TEXTS and (again := same_habit(line, style_lines(left))):
-        yield again
 
 
 def _older(line: PersonaLine, interaction_id: str, statements: Sequence[Statement]) -> list[Statement]:

@@ -26,7 +26,6 @@ from .journal.tools import recorded_tool
 from .optimizers import EvidenceMode, PersonaAlignment, examples, initial_persona, latest
 from .optimizers.acceptance import EProcess
 from .optimizers.evidence import default_proposers
-from .optimizers.proposers import Proposer, ProposeRules, ProposeUnfittedWeights, ProposeWeights
 from .optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from .programs import AgentSettings, PersonaAgent
 from .programs.cancelling import cancellation_here
@@ -262,24 +261,10 @@ def equipped(optimizer: PersonaAlignment, student: PersonaAgent, certified: Cert
     """Return the optimizer, if its mode is "evidence", with the proposers and acceptance that suit student and LM."""
     if optimizer.mode != "evidence":
         return optimizer
-    proposers: list[Proposer] = [*default_proposers()]
-    if certified.weights is not None:
-        proposers.insert(0, ProposeWeights(certified.weights))
-    elif _may_have_weights(student):
-        proposers.insert(0, ProposeUnfittedWeights(student.settings.form))
-    if not model_here().startswith("embedded/"):
-        proposers.append(ProposeRules(optimizer.loss_lm, optimizer.revision_lm))
+    proposers = default_proposers(student, certified.weights, optimizer.loss_lm, optimizer.revision_lm)
     with_them = copy.copy(optimizer)
     with_them.mode = EvidenceMode(proposers, EProcess(certified.kinds))
     return with_them
-
-
-def _may_have_weights(student: PersonaAgent) -> bool:
-    """Whether a program's answers can be weighed, and nothing is known of weights for it yet."""
-    purpose = (model_here(), student.task.name, student.settings.form)
-    decided = (decision.change.weights for decision in student.decisions)
-    known = {(one.lm, one.task, one.form) for one in (student.persona.weights, *decided) if one}
-    return student.settings.preset == "lean" and student.settings.weights and purpose not in known
 
 
 def certified_of(alignment: Alignment) -> Certified:

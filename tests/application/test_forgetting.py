@@ -89,24 +89,12 @@ def test_so_it_is_with_what_was_stated_and_what_evidence_found(maya: User, anoth
         user.interactions.add(kept)
         tell(user, "I am vegetarian")
         mode = EvidenceMode(acceptance=Always())
-        with dspy.context(lm=ScriptedLM({"response": "comedy"})):
+        with dspy.context(lm=ScriptedLM({"response": "comedy"}, model="embedded/made-up")):
             align(user, PersonaAlignment(mode=mode, n=2))
     forget(maya, f"i{forgotten}")
     assert persona(maya).to_json() == persona(another).to_json()
+    assert persona(maya).weights is not None
     assert "I am vegetarian" in persona(maya).text
-
-
-@pytest.mark.parametrize("forgotten", [0, 4])
-def test_a_habit_is_counted_again_in_the_texts_that_are_left(maya: User, another: User, forgotten: int) -> None:
-    texts = [("LaMP-4", f"A Title Of {'Many ' * day}Words {day}") for day in range(12)]
-    whole = history(texts)
-    for user, kept in ((maya, whole), (another, whole[:forgotten] + whole[forgotten + 1 :])):
-        user.interactions.add(kept)
-        with dspy.context(lm=ScriptedLM({"response": "a title"})):
-            align(user, PersonaAlignment(mode=EvidenceMode(acceptance=Always()), n=2))
-    forget(maya, f"i{forgotten}")
-    assert persona(maya).to_json() == persona(another).to_json()
-    assert "style" in {one.kind for one in persona(maya).lines}
 
 
 @pytest.mark.parametrize("kind", ["confusion", "rule"])

@@ -15,8 +15,8 @@ from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
 from .conftest import InMemoryResources
 
-USERS, PAST = 8, 12
-HABIT = "End with an exclamation mark."
+USERS, PAST, OLDER = 8, 12, 2
+RULE = {"when": "it is about a town", "then": "end with an exclamation mark", "cases": [1, 2]}
 
 
 def writer(number: int) -> LampUser:
@@ -44,33 +44,47 @@ def resources() -> Iterator[Resources]:
 async def certified(resources: Resources, lm: ScriptedLM, users: int = USERS) -> Certification:
     data = LampData(OPEN, tuple(map(writer, range(users))))
     with dspy.context(lm=lm):
-        return await certify(data, PersonaAgentMethod(), resources, concurrency=2)
+        return await certify(data, PersonaAgentMethod(), resources, older=OLDER, concurrency=2)
 
 
-def answering(with_habit: str, without: str) -> Callable[[ScriptedRequest], dict[str, object]]:
-    return lambda request: {"response": with_habit if HABIT in request.text else without}
+def answering(with_rule: str, without: str) -> Callable[[ScriptedRequest], dict[str, object]]:
+    def answer(request: ScriptedRequest) -> dict[str, object]:
+        response = with_rule if str(RULE["then"]) in request.text else without
+        return {"response": response, "critique": "This user is glad.", "rules": [RULE]}
+
+    return answer
 
 
-async def test_style_lines_that_help_are_certified_at_one_more_call_an_interaction(resources: Resources) -> None:
+async def test_rules_that_help_are_certified_at_one_more_call_an_interaction(resources: Resources) -> None:
     lm = ScriptedLM(answering("we like the town very much!", "A place."))
     found = await certified(resources, lm)
-    assert found.certificate.kinds.keys() == found.tested.keys() == {"style"}
+    assert found.certificate.kinds.keys() == found.tested.keys() == {"rule"}
     assert (found.certificate.weights, found.certificate.users) == (None, USERS)
-    assert found.tested["style"].n == USERS and found.tested["style"].mean > 0
-    assert len(lm.requests) == 2 * SCORED * USERS
+    assert found.tested["rule"].n == USERS and found.tested["rule"].mean > 0
+    learnt_from = OLDER + OLDER + 1  # answers, critiques, rules
+    assert len(lm.requests) == (learnt_from + 2 * SCORED) * USERS
 
 
-async def test_lines_that_harm_are_not_certified(resources: Resources) -> None:
-    found = await certified(resources, ScriptedLM(answering("A place.", "we like the town very much!")))
+async def test_rules_that_harm_are_not_certified(resources: Resources) -> None:
+    found = await certified(resources, ScriptedLM(answering("A place.", "we like the town, in some respects!")))
     assert not found.certificate.kinds
-    assert found.tested["style"].mean < 0 and found.tested["style"].wealth < 1
+    assert found.tested["rule"].mean < 0 and found.tested["rule"].wealth < 1
+
+
+async def test_an_embedded_lm_is_asked_for_no_rules(resources: Resources) -> None:
+    lm = ScriptedLM(answering("we like the town very much!", "A place."), model="embedded/made-up")
+    found = await certified(resources, lm)
+    assert not found.tested
+    assert {request.outputs_wanted for request in lm.requests} == {("response",)}
 
 
 async def test_nothing_later_than_an_interaction_and_no_question_reaches_the_lm(resources: Resources) -> None:
     lm = ScriptedLM(answering("one", "another"))
     await certified(resources, lm)
+    assert all("secret" not in request.text for request in lm.requests)
     for request in lm.requests:
-        assert "secret" not in request.text
+        if request.outputs_wanted != ("response",):
+            continue
         asked = next(past for past in range(PAST) if f"town {past}, writer" in request.input("query"))
         assert not [past for past in range(asked, PAST) if f"we like town {past} " in request.text]
 

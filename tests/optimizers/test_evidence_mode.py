@@ -19,7 +19,8 @@ from personaagent.data.store import Store, User
 from personaagent.data.task import Task
 from personaagent.optimizers import EvidenceMode, PersonaAlignment, examples
 from personaagent.optimizers.acceptance import Always, EProcess, NoWorse
-from personaagent.optimizers.proposers import Case, ProposeConfusions, ProposeUnfittedWeights, ProposeWeights
+from personaagent.optimizers.evidence import default_proposers
+from personaagent.optimizers.proposers import Case, ProposeRules, ProposeUnfittedWeights, ProposeWeights
 from personaagent.optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from personaagent.programs import PersonaAgent
 from personaagent.testing import ScriptedLM, ScriptedRequest
@@ -175,7 +176,7 @@ def test_a_served_answer_is_its_own_simulation(agent: PersonaAgent, user: User) 
     user.interactions.add([film(20, response="tense", persona_version=4, metadata=served)])
     agent.persona_version = 4
     user.interactions.add([film(21)])
-    aligned = align(agent, lm, user, EvidenceMode([ProposeConfusions()]), n=1)
+    aligned = align(agent, lm, user, EvidenceMode(()), n=1)
     assert lm.requests == (), "it was paid when it was served"
     assert [one.interaction_id for one in aligned.alignment.simulations] == ["film-20"]
     assert aligned.alignment.simulations[0].lm_probabilities == {"calm": 0.3, "tense": 0.7}
@@ -227,36 +228,34 @@ def test_where_the_budget_ends_nothing_is_decided(agent: PersonaAgent, user: Use
 
 
 def test_where_nothing_can_be_proposed_nothing_is_simulated(agent: PersonaAgent, user: User) -> None:
-    lm = ScriptedLM(lambda _request: {"response": "calm"})
-    aligned = align(agent, lm, user, EvidenceMode([ProposeConfusions()]))
-    assert lm.requests == (), "no answer was served, so none is known to be wrong"
+    lm = ScriptedLM(lambda _request: {"response": "calm"}, model="embedded/made-up")
+    written = PersonaAgent(TASK.model_copy(update={"kind": "text", "labels": ()}), user.memory)
+    aligned = align(written, lm, user, EvidenceMode())
+    assert lm.requests == (), "an embedded LM is asked for no rules, and a text has no weights"
     assert aligned.alignment.iterations[0].reason == "nothing new was proposed"
+
+
+@pytest.mark.parametrize(
+    ("model", "proposers"),
+    [("embedded/made-up", [ProposeUnfittedWeights]), ("made-up/large", [ProposeUnfittedWeights, ProposeRules])],
+)
+def test_the_proposers_suit_the_lm(agent: PersonaAgent, model: str, proposers: list[type]) -> None:
+    with dspy.context(lm=ScriptedLM({"response": "calm"}, model=model)):
+        assert [type(proposer) for proposer in default_proposers(agent)] == proposers
+
+
+def test_weights_are_made_from_the_batch_once(agent: PersonaAgent, user: User) -> None:
+    lm = ScriptedLM({"response": "calm"}, model="embedded/made-up")
+    again = align(align(agent, lm, user, EvidenceMode(), n=3), lm, user, EvidenceMode(), n=3)
+    with dspy.context(lm=lm):
+        assert default_proposers(again) == ()
+    assert [decision.change.kind for decision in again.decisions] == ["weights"]
 
 
 def test_an_answer_that_cannot_be_read_is_a_simulation_without_a_response(agent: PersonaAgent, user: User) -> None:
     aligned = align(agent, ScriptedLM(lambda _request: "neither of the two"), user, EvidenceMode([Looks()]), n=2)
     assert [one.response for one in aligned.alignment.simulations] == [None, None]
     assert aligned.persona == agent.persona
-
-
-@pytest.mark.parametrize("topic", ["lighthouse", None])
-def test_confusions_name_what_their_cases_share(agent: PersonaAgent, user: User, topic: str | None) -> None:
-    def about(number: int) -> str:
-        return f"Something {topic or 'x' * (4 + number)} here, number {number}"
-
-    mistakes = [
-        film(40 + number, query=TASK.query(about(number)), response="tense", ground_truth="calm") for number in range(3)
-    ]
-    user.interactions.add(mistakes)
-    lm = ScriptedLM(lambda _request: {"response": "calm"})
-    aligned = align(agent, lm, user, EvidenceMode([ProposeConfusions()], Always()), n=1)
-    lines = [line.text for line in aligned.persona.lines]
-    if topic is None:
-        assert all("xxxx" not in line for line in lines)
-    else:
-        [line] = aligned.persona.lines
-        assert "lighthouse" in line.text and '"calm"' in line.text
-        assert set(line.causes) <= {one.interaction_id for one in mistakes} and len(line.causes) >= 2
 
 
 def test_weights_of_a_task_of_which_nothing_is_known_are_made_from_the_batch(agent: PersonaAgent, user: User) -> None:

@@ -92,6 +92,19 @@ def lean_prompts() -> dict[str, str]:
     return prompts
 
 
+@pytest.fixture(scope="module")
+def learning_prompts() -> dict[str, str]:
+    """Return the prompts by which evidence mode learns rules, of two answers that were wrong and one that was right."""
+    lm = ScriptedLM(ANSWERS | {"rules": [], "response": "dark comedy"})
+    with in_memory_store() as store, dspy.context(lm=lm):
+        user = store.add_user("made up")
+        user.interactions.add(HISTORY)
+        PersonaAlignment(n=3).compile(PersonaAgent(TASK, user.memory), trainset=examples(HISTORY))
+    kinds = {"critique": "explain_mistake", "rules": "propose_rules"}
+    asked = {request.outputs_wanted[0]: written(request) for request in reversed(lm.requests)}
+    return {kinds[name]: prompt for name, prompt in asked.items() if name in kinds}
+
+
 def written(request: ScriptedRequest) -> str:
     return f"{request.system}\n\n=== user\n{request.user}\n"
 
@@ -104,6 +117,13 @@ def test_a_prompt_of_the_paper_reads_as_it_was_decided(prompts: dict[str, str], 
 @pytest.mark.parametrize("kind", ["lean_label", "lean_rating", "lean_text"])
 def test_a_lean_prompt_reads_as_it_was_decided(lean_prompts: dict[str, str], kind: str) -> None:
     assert lean_prompts[kind] == golden(kind, lean_prompts[kind])
+
+
+@pytest.mark.parametrize("kind", ["explain_mistake", "propose_rules"])
+def test_a_prompt_by_which_rules_are_learnt_reads_as_it_was_decided(
+    learning_prompts: dict[str, str], kind: str
+) -> None:
+    assert learning_prompts[kind] == golden(kind, learning_prompts[kind])
 
 
 def golden(kind: str, prompt: str) -> str:

@@ -29,7 +29,7 @@ class Certified:
     seed: Annotated[int, typer.Option(help="Decides which are drawn.")] = 0
     k: Annotated[int, typer.Option(help="Episodes recalled for a query.", min=1)] = 4
     older: Annotated[
-        int, typer.Option(help="Older interactions asked too, to find what is confused; a call each.", min=0)
+        int, typer.Option(help="Older interactions asked too, to find rules (not of embedded LMs); a call each.", min=0)
     ] = 0
 
 

@@ -26,8 +26,7 @@ from ..data.task import Task
 from ..optimizers.betting import certify_kinds, evidence_of
 from ..optimizers.calibration import Observation, base_rate_of, fitted, leaning_of
 from ..optimizers.changes import with_change
-from ..optimizers.evidence import default_proposers
-from ..optimizers.proposers import Case, Seen
+from ..optimizers.proposers import Case, ProposeRules, Seen, asks_rules
 from ..optimizers.scoring import score_of
 from ..programs.baselines.weighed import Past
 from ..programs.lm_here import model_here
@@ -42,7 +41,7 @@ ASKED_AGAIN = 2
 """Past interactions of each user that are asked again for weights."""
 SCORED = 3
 """Past interactions of each user that score changes, the latest."""
-KINDS: tuple[ChangeKind, ...] = ("weights", "confusion", "style")
+KINDS: tuple[ChangeKind, ...] = ("weights", "rule")
 """In the order in which they are tested."""
 ALPHA = 0.05
 
@@ -187,16 +186,16 @@ async def certify(
 ) -> Certification:
     """Ask past interactions again, with changes and without, and say which kinds of change have proved to help.
 
-    Lines are proposed from what is older than all that scores them.
+    Rules are proposed from what is older than all that scores them, by LMs that are asked for rules.
 
     Args:
         data: Users with histories; their questions are not looked at.
         method: The agent that is certified for; its options decide what the prompts hold.
         resources: Those of the method.
-        older: Interactions of each user, before those that score, that are asked too: lines about confusions are
-            proposed from what the agent gets wrong there. Each costs a call.
+        older: Interactions of each user, before those that score, that are asked too: rules are proposed from what the
+            agent gets wrong there. Each costs a call.
         concurrency: How many users at once.
-        done: Is called twice for each user: once asked again, and once asked with the lines that were proposed.
+        done: Is called twice for each user: once asked again, and once asked with the rules that were proposed.
 
     Raises:
         InputError: Fewer than two users have a past interaction that could be asked again.
@@ -218,12 +217,12 @@ async def certify(
     trials = _Trials(method, resources, {_key(user): asked[_key(user)] for user in users})
     trials.weigh(users)
 
-    async def try_lines(user: LampUser) -> None:
-        await trials.try_lines(user)
+    async def try_rules(user: LampUser) -> None:
+        await trials.try_rules(user)
         done()
 
     with within(is_stored=False):
-        await for_each_user(users, try_lines, concurrency=concurrency)
+        await for_each_user(users, try_rules, concurrency=concurrency)
     return trials.certification()
 
 
@@ -259,16 +258,14 @@ class _Trials:
                 self._score(again, self._weights[key]) - self._score(again, None) for again in asked[-SCORED:]
             ]
 
-    async def try_lines(self, user: LampUser) -> None:
-        """Propose lines from what is older than the scoring interactions, and ask these again with them."""
+    async def try_rules(self, user: LampUser) -> None:
+        """Propose rules from what is older than the scoring interactions, and ask these again with them."""
         key = _key(user)
-        scoring = self._asked[key][-SCORED:]
-        changes = await self._proposed(user, self._asked[key][:-SCORED], scoring[0])
-        for kind in ("confusion", "style"):
-            lines = [change for change in changes if change.kind == kind]
-            if lines:
-                found = [await self._difference(user, again, lines) for again in scoring]
-                self._differences[kind][key] = [difference for difference in found if difference is not None]
+        older, scoring = self._asked[key][:-SCORED], self._asked[key][-SCORED:]
+        rules = await self._proposed(user, older, scoring[0]) if older and asks_rules() else ()
+        if rules:
+            found = [await self._difference(user, again, rules) for again in scoring]
+            self._differences["rule"][key] = [difference for difference in found if difference is not None]
 
     def certification(self) -> Certification:
         """Return what follows of the differences, users being looked at in the order in which they were given."""
@@ -290,18 +287,18 @@ class _Trials:
         enough = len(differences) / ALPHA
         return Certification(certificate, {kind: evidence_of(found, enough) for kind, found in differences.items()})
 
-    async def _proposed(self, user: LampUser, older: Sequence[Asked], first: Asked) -> list[Change]:
+    async def _proposed(self, user: LampUser, older: Sequence[Asked], first: Asked) -> Sequence[Change]:
         key = _key(user)
-        with within(self._method.form, "proposals", user_key=key):
-            agent = await self._method.program_before(user, first.interaction, self._resources)
         history = [past for past in _answered_before(user, self._task) if past.precedes(first.interaction)]
         weights = self._weights.get(key)
         seen = [Seen(again.interaction, self._weighed(again, weights).response, again.lm) for again in older]
-        case = Case(self._task, agent.persona, history, seen)
-        return [change for proposer in default_proposers() for change in proposer.propose(case)]
+        with within(self._method.form, "proposals", user_key=key):
+            agent = await self._method.program_before(user, first.interaction, self._resources)
+            case = Case(self._task, agent.persona, history, seen)
+            return await asyncio.to_thread(ProposeRules().propose, case)
 
     async def _difference(self, user: LampUser, plain: Asked, changes: Sequence[Change]) -> float | None:
-        """Return the score of an interaction with the lines less without them; None if the LM failed."""
+        """Return the score of an interaction with the rules less without them; None if the LM failed."""
         key, interaction = _key(user), plain.interaction
         with within(self._method.form, f"{changes[0].kind} {interaction.interaction_id}", user_key=key):
             agent = await self._method.program_before(user, interaction, self._resources)
