@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -241,9 +242,20 @@ async def test_only_so_many_alignments_of_a_user_wait_even_if_all_are_asked_for_
         with_truths(maya.user)
         asked = [up.deployment.learner.begin(maya, "asked") for _ in range(3 * MOST_OPEN)]
         begun = await asyncio.gather(*asked, return_exceptions=True)
-        refused = [one for one in begun if isinstance(one, LimitError)]
+        refused = [each for each in begun if isinstance(each, LimitError)]
         assert len(refused) == 2 * MOST_OPEN
         assert len(maya.user.jobs.all()) == MOST_OPEN
+        up.held.go_on.set()
+        await up.deployment.drain()
+
+
+async def test_ground_truths_that_come_at_once_begin_one_alignment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with deployed(QUICK.model_copy(update={"align_every": 3})) as up:
+        maya = up.caller("maya")
+        monkeypatch.setattr(up.deployment.limiter, "check", lambda _key: time.sleep(0.1))  # As a slow store does.
+        with_truths(maya.user)
+        await asyncio.gather(*[up.deployment.learner.begin_if_due(maya) for _ in range(4)])
+        assert len(maya.user.jobs.all()) == 1
         up.held.go_on.set()
         await up.deployment.drain()
 

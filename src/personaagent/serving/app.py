@@ -15,7 +15,7 @@ from .configuration import MAX_BODY_BYTES
 from .connections import BoundedBodies, Utf8Paths
 from .deployment import Deployment
 from .observing import Metrics, Observed, add_observation
-from .problems import add_problems
+from .problems import ANY_REQUEST, add_problems, documented
 
 _ABOUT = """Answers as one particular user would want, and learns what that is.
 
@@ -53,6 +53,7 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         separate_input_output_schemas=False,
+        responses=documented(*ANY_REQUEST),
     )
     metrics = Metrics()
     _add_middleware(app, metrics, origins)

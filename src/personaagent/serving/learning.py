@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -48,13 +47,7 @@ _log = logging.getLogger(__name__)
 class Learner:
     """Begins, follows and ends the alignments of one process. Each is a `Job` in the store, where all workers see it.
 
-    Args:
-        run: The run that pays.
-        serving: How often, with how large a batch.
-        mirror: Copies a user's new persona versions elsewhere.
-        workers: The processes that align.
-        limiter: Says what the key may use for which an alignment is made.
-        certificates: Say which changes go live at once.
+    What it is given is what `Deployment` is given; the limiter says what a key may use for its alignments.
     """
 
     def __init__(
@@ -71,7 +64,6 @@ class Learner:
         self._slots = FairSemaphore(_AT_ONCE)
         self._mirroring = ThreadPoolExecutor(_MIRRORED_AT_ONCE, thread_name_prefix="mirror")
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._changing = threading.Lock()
 
     async def begin_if_due(self, caller: Caller) -> None:
         """Begin an alignment if the user has given enough new ground truths, and the caller's key can pay."""
@@ -108,10 +100,9 @@ class Learner:
     async def stop(self, user: User | None = None) -> None:
         """End the alignments of a user, in whichever workers they are, or all of this worker's."""
         if user is not None:
-            unfinished = [job for job in await asyncio.to_thread(user.jobs.all) if not job.is_over]
-            elsewhere = [job for job in unfinished if not self.is_here(user, job)]
-            for job in elsewhere:
-                if await asyncio.to_thread(self.is_under_way, user, job):
+            for job in await asyncio.to_thread(user.jobs.all):
+                is_elsewhere = not (job.is_over or self.is_here(user, job))
+                if is_elsewhere and await asyncio.to_thread(self._workers.is_alive, job.worker):
                     await self.cancel(user, job)
         tasks = [task for (key, _), task in self._tasks.items() if user is None or key == user.key]
         for task in tasks:
@@ -127,7 +118,7 @@ class Learner:
         return self.is_here(user, job) or self._workers.is_alive(job.worker)
 
     def _new_job_if_due(self, caller: Caller) -> Job | None:
-        # What one worker begins here, another sees when it has the lock: so it is paid once.
+        # What one request begins here, another sees when it has the lock: so it is paid once.
         with self._workers.lock(f"what is due for {caller.user.key}"):
             reason = self._why_due(caller.user)
             if reason is None:
@@ -150,9 +141,10 @@ class Learner:
 
     def _new_job_if_room(self, caller: Caller, reason: str, n: int | None, iterations: int) -> Job:
         with self._changing_jobs_of(caller.user):
-            unfinished = [job for job in caller.user.jobs.all() if not job.is_over]
             under_way = [
-                job for job in unfinished if job.worker == self._run.run_id or self._workers.is_alive(job.worker)
+                job
+                for job in caller.user.jobs.all()
+                if not job.is_over and (job.worker == self._run.run_id or self._workers.is_alive(job.worker))
             ]
             if len(under_way) >= MOST_OPEN:
                 detail = f"{len(under_way)} alignments of this user wait or are under way: cancel one, or wait for one"
@@ -241,7 +233,7 @@ class Learner:
             return user.jobs.put(job.model_copy(update={"state": "running"}))
 
     def _request_cancellation(self, user: User, job: Job) -> None:
-        """Store that a job is to end, unless it has ended meanwhile: the worker that does it looks there."""
+        """Store that a job is to end, for the worker that does it, unless it has ended meanwhile."""
         with self._changing_jobs_of(user):
             if not (job := user.jobs.get(job.job_id)).is_over:
                 user.jobs.put(job.model_copy(update={"state": "cancelling"}))
@@ -260,11 +252,9 @@ class Learner:
             except StorageError:
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
 
-    @contextmanager
-    def _changing_jobs_of(self, user: User) -> Generator[None]:
+    def _changing_jobs_of(self, user: User) -> AbstractContextManager[None]:
         """Let no other thread and no other worker change the states of the user's jobs meanwhile."""
-        with self._changing, self._workers.lock(f"alignments of {user.key}"):
-            yield
+        return self._workers.lock(f"alignments of {user.key}")
 
 
 def _order(job: Job) -> tuple[datetime, str]:

@@ -175,13 +175,13 @@ async def add_interactions(new: NewInteractions, caller: CallerDep, deployment: 
     return Stored(stored=stored)
 
 
-@interactions_router.get("/v1/interactions/{interaction_id:path}", responses=documented())
+@interactions_router.get("/v1/interactions/{interaction_id:path}")
 def get_interaction(interaction_id: InteractionId, caller: CallerDep) -> Interaction:
     """Return one interaction."""
     return _get(caller.user, interaction_id)
 
 
-@interactions_router.post("/v1/feedback", responses=documented())
+@interactions_router.post("/v1/feedback")
 async def give_feedback(feedback: Feedback, caller: CallerDep, deployment: DeploymentDep) -> Learnt:
     """Take what the user says of an answer: a correction is the ground truth, and a good answer was it already."""
     learnt = await asyncio.to_thread(_learn, caller.user, feedback)
@@ -190,7 +190,7 @@ async def give_feedback(feedback: Feedback, caller: CallerDep, deployment: Deplo
     return learnt
 
 
-@memory_router.get("/v1/memory", responses=documented())
+@memory_router.get("/v1/memory")
 def list_memory(
     caller: CallerDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -205,32 +205,32 @@ def list_memory(
     return MemoryPage(interactions=list(page), statements=statements, next=left or None)
 
 
-@memory_router.post("/v1/memory/search", responses=documented())
+@memory_router.post("/v1/memory/search")
 def search_memory(search: MemorySearch, caller: CallerDep) -> Found:
     """Find the interactions nearest in meaning."""
     return Found(episodes=list(caller.user.memory.recall(search.query, search.k)))
 
 
-@memory_router.delete("/v1/memory/{interaction_id:path}", status_code=204, responses=documented())
+@memory_router.delete("/v1/memory/{interaction_id:path}", status_code=204)
 async def forget_interaction(interaction_id: InteractionId, caller: CallerDep) -> None:
     """Forget an interaction with all that only it caused: statements, and lines of the live persona."""
     await asyncio.to_thread(_get, caller.user, interaction_id)
     await asyncio.to_thread(forget, caller.user, interaction_id)
 
 
-@memory_router.get("/v1/said", responses=documented())
+@memory_router.get("/v1/said")
 def list_said(caller: CallerDep) -> Statements:
     """List what the user stated, and which later statement replaced which."""
     return Statements(said=list(said(caller.user.memory.said())))
 
 
-@memory_router.post("/v1/said", status_code=201, responses=documented())
+@memory_router.post("/v1/said", status_code=201)
 async def tell_statement(new: NewStatement, caller: CallerDep) -> Told:
     """Make what the user states a line of the persona, from the next answer on."""
     return await asyncio.to_thread(_tell, caller.user, new)
 
 
-@memory_router.delete("/v1/said/{statement_id:path}", status_code=204, responses=documented())
+@memory_router.delete("/v1/said/{statement_id:path}", status_code=204)
 async def delete_statement(statement_id: InteractionId, caller: CallerDep) -> None:
     """Delete what the user stated; what it had replaced holds again."""
     await asyncio.to_thread(untell, caller.user, statement_id)
