@@ -123,7 +123,7 @@ def _hint_at_labels(file: str, read: "History") -> None:
     from ..data.history.answers import labels_of
     from ..data.task import OPEN
 
-    answers = [one.ground_truth or "" for history in read.by_user.values() for one in history]
+    answers = [each.ground_truth or "" for history in read.by_user.values() for each in history]
     if read.task == OPEN and (labels := labels_of(answers)):
         warn(
             f"{file}: the answers are {len(labels)} different ones; with --labels every answer is one of them, and has "
@@ -147,8 +147,8 @@ def _advise(embedder: str, histories: "Iterable[Sequence[Interaction]]") -> None
     contents = [content for history in histories for content in contents_of(history)]
     if all(content.isascii() for content in contents):
         return
-    opened_one = open_embedder(embedder)
-    if 2 * sum(is_unknown(opened_one, content) for content in contents) > len(contents):
+    opened = open_embedder(embedder)
+    if 2 * sum(is_unknown(opened, content) for content in contents) > len(contents):
         warn(
             f"the embedder {embedder} has no words for most of these texts: they are recalled by their letters, not by "
             "their meaning. For that, choose one that knows their language, such as "
