@@ -60,29 +60,29 @@ async def test_who_waits_is_served_key_by_key_however_many_one_key_has_waiting()
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work(name) for name in ("a1", "a2", "a3", "a4", "b1", "c1", "b2")))
-    assert order == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
 
 
 async def test_who_goes_away_while_waiting_leaves_the_line_and_takes_no_turn() -> None:
     semaphore = FairSemaphore(1)
-    await semaphore.acquire("a", 1)
+    release = await semaphore.acquire("a", 1)
     waiting = [asyncio.create_task(semaphore.acquire(key, 1)) for key in "abc"]
     await settled()
     waiting[0].cancel()
     waiting[1].cancel()
-    semaphore.release("a")
+    release()
     await asyncio.wait(waiting)
     assert [task.cancelled() for task in waiting] == [True, True, False]
-    semaphore.release("c")
+    waiting[2].result()()
     await asyncio.wait_for(semaphore.acquire("a", 1), 5)
 
 
 async def test_a_turn_that_comes_at_the_moment_of_going_away_is_given_on() -> None:
     semaphore = FairSemaphore(1)
-    await semaphore.acquire("a", 1)
+    release = await semaphore.acquire("a", 1)
     first, second = (asyncio.create_task(semaphore.acquire(key, 1)) for key in "bc")
     await settled()
-    semaphore.release("a")
+    release()
     first.cancel()
     await asyncio.wait_for(second, 5)
     with pytest.raises(asyncio.CancelledError):
