@@ -86,14 +86,8 @@ ErasableUserDep = Annotated[User, Depends(erasable_user_of)]
 def user_id_of(key: ApiKey, named: str | None) -> str:
     """Return the id of the user whom a request is about; a user's key reaches its own user, whatever is named.
 
-    Args:
-        key: The key that asks.
-        named: The header `X-PersonaAgent-User`: percent-encoded UTF-8, which is decoded without loss or refused, so
-            that no two names become one.
-
-    Raises:
-        Problem: A tenant's or an admin's key names no user, or the header is not percent-encoded UTF-8.
-        InputError: No user of this name can be stored.
+    `named` is the header `X-PersonaAgent-User`: percent-encoded UTF-8, which is decoded without loss or refused, so
+    that no two names become one.
     """
     if key.role == "user" and key.user_id is not None:
         return key.user_id

@@ -20,7 +20,6 @@ from ..data.store import Store, User
 from ..data.task import Task
 from ..erasure import Receipt, erase, finish_erasures, unfinished
 from ..journal import AGENT, OpenRun
-from ..journal.budget import paid_by
 from ..personas import exchange_of, live_persona, program
 from ..programs.cancelling import cancellation_here
 from ..programs.scope import within
@@ -58,8 +57,8 @@ class Deployment:
 
     Args:
         store: Everything about the users.
-        run: The run that pays for the answers.
-        serving: How it is done.
+        run: The run that pays.
+        serving: How it answers and learns.
         mirror: Copies a user's new persona versions to MLflow.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
@@ -103,14 +102,6 @@ class Deployment:
 
         Cancelled while it waits for a thread, it is not begun. Cancelled later, it makes no further call to the LM, and
         is stored only if it needs none.
-
-        Raises:
-            AnswerError: The LM did not answer in the form of the task.
-            LimitError: The key may not pay for it, or too many of its answers wait.
-            LateError: It took too long.
-            LMError: The LM failed.
-            StorageError: The exchange could not be stored.
-            ErasedUserError: The user is being erased, or was meanwhile.
         """
         if was_begun_before() and (known := await self._known(caller.user, question.interaction_id)) is not None:
             return known
@@ -127,7 +118,7 @@ class Deployment:
 
     def _answer(self, caller: Caller, question: Question) -> Answer:
         try:
-            with paid_by(self.limiter.payer(caller.key)):
+            with self.limiter.paying(caller.key):
                 caller.user.interactions.check_quota()  # What would not be stored is not paid for.
                 return self._answer_and_store(caller.user, question)
         except UnknownUserError:

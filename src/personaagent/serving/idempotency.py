@@ -104,11 +104,7 @@ class _IdempotentRequest:
         return response
 
     async def _done_or_ours(self, write: Write) -> Write:
-        """Return a write that was begun before once it is done, or once it can be done in this worker.
-
-        Raises:
-            Problem: Another worker is still doing it.
-        """
+        """Return a write that was begun before once it is done, or once it can be done in this worker."""
         deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT_SECONDS
         while write.status is None and write.worker != self._worker:
             if await asyncio.to_thread(self._log.has_stored, self._user_key, write):

@@ -12,7 +12,6 @@ from ..data.alignment import Job
 from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownNameError
 from ..data.store import User
 from ..journal import LOSS, REVISION, OpenRun
-from ..journal.budget import paid_by
 from ..optimizers import PersonaAlignment
 from ..personas import aalign
 from .answering import Caller, FairSemaphore
@@ -73,11 +72,7 @@ class Learner:
             self._begin(caller, job)
 
     async def begin(self, caller: Caller, reason: str, n: int | None = None, iterations: int = 1) -> Job:
-        """Begin an alignment, which waits until the user's earlier ones are over, in any worker; return it.
-
-        Raises:
-            LimitError: As many as may be (`MOST_OPEN`) wait or go on already.
-        """
+        """Begin an alignment, which waits until the user's earlier ones are over, in any worker; return it."""
         if was_begun_before():
             known = {job.job_id: job for job in await asyncio.to_thread(caller.user.jobs.all)}
             if new_id(16) in known:
@@ -166,7 +161,7 @@ class Learner:
 
     def _begin(self, caller: Caller, job: Job) -> Job:
         user, name = caller.user, (caller.user.key, job.job_id)
-        with paid_by(self._limiter.payer(caller.key)):
+        with self._limiter.paying(caller.key):
             self._tasks[name] = task = asyncio.create_task(self._align(user, job))
         task.add_done_callback(lambda _task: self._tasks.pop(name, None))
         if not self._serving.alone:
@@ -176,20 +171,20 @@ class Learner:
 
     async def _align(self, user: User, job: Job) -> None:
         try:
-            while (ended := await self._align_if_next(user, job)) is None:  # noqa: ASYNC110 - others are in the store
+            while (done := await self._align_if_next(user, job)) is None:  # noqa: ASYNC110 - others are in the store
                 await asyncio.sleep(_POLL_SECONDS)
             await asyncio.get_running_loop().run_in_executor(self._mirroring, self._mirror, user)
         except asyncio.CancelledError:
             try:
-                self._put_ended(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+                self._put_ended(user, ended(job, "cancelled", "it was cancelled, or the server was stopped"))
             except StorageError as error:  # The next who looks at it finds that no worker does it.
                 _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
             _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
-            await self._put_ended_when_possible(user, _ended(job, "failed", _why(error)))
+            await self._put_ended_when_possible(user, ended(job, "failed", _why(error)))
         else:
-            _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
+            _log.info("user %s: alignment %s made version %s", user.key, job.job_id, done.version)
 
     async def _align_if_next(self, user: User, job: Job) -> Job | None:
         """Align, and return how it ended; None if other alignments of the user come first."""
@@ -210,7 +205,7 @@ class Learner:
         with self._run.inside():
             alignment, versions = await aalign(user, optimizer, job.job_id, self._serving.agent, self._certificates)
         live = next((version.number for version in versions if version.status == "live"), None)
-        done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
+        done = ended(job, "finished", alignment.stopped or job.reason).model_copy(
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
         )
         return await self._put_ended_when_possible(user, done)
@@ -238,17 +233,17 @@ class Learner:
             if not (job := user.jobs.get(job.job_id)).is_over:
                 user.jobs.put(job.model_copy(update={"state": "cancelling"}))
 
-    def _put_ended(self, user: User, ended: Job) -> Job:
+    def _put_ended(self, user: User, job: Job) -> Job:
         """Store how a job ended; a job that was erased with its user is not stored again."""
         with self._changing_jobs_of(user), suppress(UnknownNameError, ErasedUserError):
-            user.jobs.get(ended.job_id)
-            user.jobs.put(ended)
-        return ended
+            user.jobs.get(job.job_id)
+            user.jobs.put(job)
+        return job
 
-    async def _put_ended_when_possible(self, user: User, ended: Job) -> Job:
+    async def _put_ended_when_possible(self, user: User, job: Job) -> Job:
         while True:
             try:
-                return await asyncio.to_thread(self._put_ended, user, ended)
+                return await asyncio.to_thread(self._put_ended, user, job)
             except StorageError:
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
 
@@ -271,7 +266,8 @@ def _is_unwanted(user: User, job: Job) -> bool:
         return False
 
 
-def _ended(job: Job, state: str, reason: str) -> Job:
+def ended(job: Job, state: str, reason: str) -> Job:
+    """Return a job as it ended just now."""
     return job.model_copy(update={"state": state, "reason": reason, "ended_at": datetime.now(UTC)})
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -15,6 +16,7 @@ from ..data.call import NOTHING, Cost
 from ..data.errors import LimitError
 from ..data.store import UsageLedger
 from ..data.store.keys import Usage
+from ..journal.budget import paid_by
 
 _MINUTE_SECONDS = 60.0
 
@@ -27,16 +29,14 @@ class Limiter:
     over restarts. Each call is counted before it is made, at what it may cost at most, and corrected after it. A call
     that was under way when its process was killed stays counted so.
 
+    Every method raises `LimitError` if a limit of the key is reached, `paying` as calls are made inside.
+
     Args:
         ledger: Where days are counted.
         default: What a key may use that says nothing of its own. None is no limit.
         least: What any call may cost, however short its prompt.
         now: The time, in UTC.
         clock: Seconds that never go back, for minutes.
-
-    Raises:
-        LimitError: Every method but `payer`: a limit of the key is reached.
-        StorageError: The same: the store could not be read.
     """
 
     def __init__(
@@ -69,9 +69,10 @@ class Limiter:
             if (reason := _refusal(limits, used, self._least)) is not None:
                 raise _until_tomorrow(reason, now)
 
-    def payer(self, key: ApiKey) -> "KeyPayer":
-        """Return what pays for the calls to the LM that are made for a key."""
-        return KeyPayer(self._ledger, key.key_id, self._limits(key), self._now)
+    def paying(self, key: ApiKey) -> AbstractContextManager[None]:
+        """Let a key pay for the calls to the LM that are made inside, if they are limited."""
+        limits = self._limits(key)
+        return paid_by(KeyPayer(self._ledger, key.key_id, limits, self._now)) if limits.is_metered else nullcontext()
 
     def _limits(self, key: ApiKey) -> KeyLimits:
         own = {name: limit for name, limit in key.limits if limit is not None}
@@ -80,31 +81,21 @@ class Limiter:
 
 @dataclass(frozen=True)
 class KeyPayer:
-    """Pays for calls out of what a key may use in a day; see `journal.budget.Payer`."""
+    """Pays for calls out of what a key may use in a day; its methods are those of `journal.budget.Payer`."""
 
     ledger: UsageLedger
     key_id: str
     limits: KeyLimits
     now: Callable[[], datetime]
 
-    def reserve(self, worst: Cost) -> "_Reservation | _NoReservation":
-        """Set aside what a call may cost at most.
-
-        Raises:
-            LimitError: That is more than is left of the key's day, or is not known.
-            StorageError: The store could not be written.
-        """
-        if not self.limits.is_metered:
-            return _NoReservation()
-        now, limits = self.now(), self.limits
-        is_capped = limits.dollars_per_day is not None
-        if is_capped and worst.dollars is None:
-            raise _until_tomorrow(_refusal(limits, Usage(0, 0.0), worst) or "", now)
-        dollars = (worst.dollars or 0.0) if is_capped else 0.0
-        day = now.date()
-        if not self.ledger.reserve(self.key_id, day, dollars, limits.calls_per_day, limits.dollars_per_day):
-            used = self.ledger.of(self.key_id, day)
-            raise _until_tomorrow(_refusal(limits, used, worst) or _out_of_dollars(limits.dollars_per_day), now)
+    def reserve(self, worst: Cost) -> "_Reservation":
+        """Set aside what a call may cost at most."""
+        now, most_calls, most_dollars = self.now(), self.limits.calls_per_day, self.limits.dollars_per_day
+        day, is_capped = now.date(), most_dollars is not None
+        dollars = worst.dollars if is_capped else 0.0
+        if dollars is None or not self.ledger.reserve(self.key_id, day, dollars, most_calls, most_dollars):
+            refusal = _refusal(self.limits, self.ledger.of(self.key_id, day), worst)
+            raise _until_tomorrow(refusal or _out_of_dollars(most_dollars), now)
         return _Reservation(self.ledger, self.key_id, day, dollars, is_capped=is_capped)
 
 
@@ -122,13 +113,6 @@ class _Reservation:
         dollars = (charged.dollars or 0.0) - self.dollars if self.is_capped else 0.0
         if charged.calls != 1 or dollars:
             self.ledger.add(self.key_id, self.day, charged.calls - 1, dollars)
-
-
-class _NoReservation:
-    """Of a key without limits."""
-
-    def settle(self, charged: Cost) -> None:
-        pass
 
 
 def _take(window: "MovingWindow", key: ApiKey, most: int | None, what: str) -> None:
@@ -163,12 +147,7 @@ def _until_tomorrow(reason: str, now: datetime) -> LimitError:
 
 
 class MovingWindow:
-    """Counts events in this process. Threads may share it.
-
-    Args:
-        seconds: How long the window is.
-        clock: Seconds that never go back.
-    """
+    """Counts the events of the last `seconds` in this process. Threads may share it."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds, self._clock, self._lock = seconds, clock, threading.Lock()
@@ -179,11 +158,7 @@ class MovingWindow:
         return len(self._events)
 
     def take(self, key: str, most: int) -> float | None:
-        """Count an event of a key, unless the window holds `most` of its events already.
-
-        Returns:
-            None if it was counted, else the seconds until another may be.
-        """
+        """Count an event of a key, or return the seconds until it may be: the window holds `most` of its events."""
         with self._lock:
             now = self._clock()
             events = self._events.get(key, deque())

@@ -133,12 +133,7 @@ class AnswerTracker(Tracker):
 
     A trace has the names of modules, tools and models, when each began and ended and whether it failed, and the id of
     the interaction that the answer became. MLflow sends it in the background; what it cannot send is lost, and said in
-    the log.
-
-    Args:
-        uri: MLflow's URI.
-        artifacts: As `Tracker` takes it.
-        share: How many of the answers are traced, 0 to 1.
+    the log. `share` says how many of the answers are traced, 0 to 1.
     """
 
     experiment: ClassVar[str] = "personaagent answers"

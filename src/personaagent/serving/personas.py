@@ -1,7 +1,6 @@
 """A user's persona: the live version, older ones, what changed between them, the way back, and its alignments."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -20,6 +19,7 @@ from .claims import was_begun_before
 from .configuration import body_config
 from .deployment import Deployment
 from .idempotency import IdempotentRoute
+from .learning import ended
 from .problems import Problem, documented
 
 personas_router = APIRouter(tags=["Persona"], route_class=IdempotentRoute)
@@ -210,9 +210,5 @@ async def _as_it_stands(deployment: Deployment, user: User, job: Job) -> Job:
     job = await asyncio.to_thread(user.jobs.get, job.job_id)  # It may have ended since it was read.
     if job.is_over:
         return job
-    interrupted = {
-        "state": "interrupted",
-        "reason": "the process that did it ended before it did",
-        "ended_at": datetime.now(UTC),
-    }
-    return await asyncio.to_thread(user.jobs.put, job.model_copy(update=interrupted))
+    interrupted = ended(job, "interrupted", "the process that did it ended before it did")
+    return await asyncio.to_thread(user.jobs.put, interrupted)

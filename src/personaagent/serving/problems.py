@@ -72,14 +72,7 @@ class OpenAIError(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request with a problem.
-
-    Args:
-        status: HTTP's number.
-        detail: What is wrong and what to do, in one sentence.
-        headers: Further headers of the answer.
-        code: OpenAI's code, where there is one.
-    """
+    """Ends a request with a problem: what is wrong and what to do, in one sentence; `code` is OpenAI's, if any."""
 
     def __init__(
         self, status: int, detail: str, headers: dict[str, str] | None = None, code: str | None = None
