@@ -237,22 +237,15 @@ async def delete_statement(statement_id: InteractionId, caller: CallerDep) -> No
 
 
 def _interaction_of(new: NewInteraction, where: str = "", suffix: str = "") -> Interaction:
-    """Return what is to be stored; problems with its task name the field, which is `where` in the request."""
+    """Return what is to be stored; problems name the field, which is `where` in the request."""
     try:
         task = task_named(new.task)
     except UnknownNameError as error:
         raise Problem(422, f"{where}task: use one of {', '.join(error.known)}.") from error
     if task.labels and new.ground_truth is not None and new.ground_truth not in task.labels:
         raise Problem(422, f"{where}ground_truth: must be one of {', '.join(task.labels)}.")
-    return Interaction(
-        interaction_id=new.id or new_id() + suffix,
-        query=new.query,
-        ground_truth=new.ground_truth,
-        response=new.response,
-        at=new.at or datetime.now(UTC),
-        task=new.task,
-        metadata=new.metadata,
-    )
+    name, at = new.id or new_id() + suffix, new.at or datetime.now(UTC)
+    return Interaction(**new.model_dump(exclude={"id", "at"}), interaction_id=name, at=at)
 
 
 def _store(user: User, interaction: Interaction, *, dated: bool) -> Interaction:
