@@ -136,6 +136,18 @@ def test_any_write_that_was_stored_when_its_process_was_killed_is_not_done_again
     assert before != after == stored()
 
 
+def test_several_interactions_that_were_stored_and_then_corrected_are_not_stored_again(server: Server) -> None:
+    key = {**server.key_of("maya"), "Idempotency-Key": "several"}
+    batch = {"interactions": [{"query": "q", "ground_truth": "noir", "id": "1"}]}
+    with killed_before_it_was_kept():
+        assert server.client.post("/v1/interactions/batch", json=batch, headers=key).status_code == 503
+    correction = {"interaction_id": "1", "correction": "comedy"}
+    server.client.post("/v1/feedback", json=correction, headers={**key, "Idempotency-Key": "another"})
+    answered = server.client.post("/v1/interactions/batch", json=batch, headers=key)
+    assert (answered.status_code, answered.json()) == (201, {"stored": 0})
+    assert server.store.user("maya").interactions.get("1").ground_truth == "comedy"
+
+
 def test_what_a_dead_worker_had_begun_is_done_under_the_same_id(server: Server) -> None:
     key_, token = server.store.keys.create("user", user_id="maya")
     key = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}

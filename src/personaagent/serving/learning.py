@@ -74,9 +74,8 @@ class Learner:
     async def begin(self, caller: Caller, reason: str, n: int | None = None, iterations: int = 1) -> Job:
         """Begin an alignment, which waits until the user's earlier ones are over, in any worker; return it."""
         if was_begun_before():
-            known = {job.job_id: job for job in await asyncio.to_thread(caller.user.jobs.all)}
-            if new_id(16) in known:
-                return known[new_id(16)]
+            with suppress(UnknownNameError):
+                return await asyncio.to_thread(caller.user.jobs.get, new_id(16))
         return self._begin(caller, await asyncio.to_thread(self._new_job_if_room, caller, reason, n, iterations))
 
     async def cancel(self, user: User, job: Job) -> Job:

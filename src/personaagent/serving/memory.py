@@ -156,7 +156,8 @@ class Found(BaseModel):
 async def add_interaction(new: NewInteraction, caller: CallerDep, deployment: DeploymentDep) -> Interaction:
     """Store an interaction. It is on disk when this answers; sent again with the same `id`, it is stored once."""
     interaction = _interaction_of(new)
-    stored = await asyncio.to_thread(_store, caller.user, interaction, dated=new.at is not None)
+    await asyncio.to_thread(_store, caller.user, [interaction], [new.at is not None])
+    stored = await asyncio.to_thread(_get, caller.user, interaction.interaction_id)
     if stored.ground_truth is not None:
         await deployment.learner.begin_if_due(caller)
     return stored
@@ -169,7 +170,7 @@ async def add_interactions(new: NewInteractions, caller: CallerDep, deployment: 
         _interaction_of(each, f"interactions.{number}.", f"-{number}") for number, each in enumerate(new.interactions)
     ]
     dated = [each.at is not None for each in new.interactions]
-    stored = await asyncio.to_thread(_store_all, caller.user, interactions, dated)
+    stored = await asyncio.to_thread(_store, caller.user, interactions, dated)
     if stored:
         await deployment.learner.begin_if_due(caller)
     return Stored(stored=stored)
@@ -248,47 +249,31 @@ def _interaction_of(new: NewInteraction, where: str = "", suffix: str = "") -> I
     return Interaction(**new.model_dump(exclude={"id", "at"}), interaction_id=name, at=at)
 
 
-def _store(user: User, interaction: Interaction, *, dated: bool) -> Interaction:
-    """Store an interaction, unless it was stored before, and return it; without a date, it keeps that of the first."""
-    known = None if dated else _find(user, interaction.interaction_id)
-    if known is not None and was_begun_before():
-        return known
-    if known is not None:
-        interaction = interaction.model_copy(update={"at": known.at})
+def _store(user: User, interactions: Sequence[Interaction], dated: Sequence[bool]) -> int:
+    """Store interactions that are not stored yet, and return how many; without a date, they keep that of the first."""
+    known = user.interactions.among([interaction.interaction_id for interaction in interactions])
+    new: list[Interaction] = []
+    for interaction, is_dated in zip(interactions, dated, strict=True):
+        earlier = known.get(interaction.interaction_id)
+        if earlier is None or is_dated:
+            new.append(interaction)
+        elif not was_begun_before():
+            new.append(interaction.model_copy(update={"at": earlier.at}))
     try:
-        user.interactions.add([interaction])
+        return user.interactions.add(new)
     except ErasedUserError:
         raise
     except InputError:
-        if dated or known is not None or _find(user, interaction.interaction_id) is None:
+        if user.interactions.among([interaction.interaction_id for interaction in new]).keys() <= known.keys():
             raise
-        return _store(user, interaction, dated=dated)  # Sent twice at once: the other was first.
-    return user.interactions.get(interaction.interaction_id)
-
-
-def _store_all(user: User, interactions: Sequence[Interaction], dated: Sequence[bool]) -> int:
-    """Store interactions, each as `_store` does, and return how many were not stored before."""
-
-    def as_known(interaction: Interaction) -> Interaction:
-        known = _find(user, interaction.interaction_id)
-        return interaction if known is None else interaction.model_copy(update={"at": known.at})
-
-    return user.interactions.add(
-        [each if is_dated else as_known(each) for each, is_dated in zip(interactions, dated, strict=True)]
-    )
+        return _store(user, interactions, dated)  # Sent twice at once: the other was first.
 
 
 def _get(user: User, interaction_id: str) -> Interaction:
-    if (interaction := _find(user, interaction_id)) is None:
-        raise Problem(404, "There is no such interaction.")
-    return interaction
-
-
-def _find(user: User, interaction_id: str) -> Interaction | None:
     try:
         return user.interactions.get(interaction_id)
-    except InputError:
-        return None
+    except InputError as error:
+        raise Problem(404, "There is no such interaction.") from error
 
 
 def _learn(user: User, feedback: Feedback) -> Learnt:
@@ -307,7 +292,7 @@ def _learn(user: User, feedback: Feedback) -> Learnt:
             at=datetime.now(UTC),
             metadata={"feedback_on": interaction.interaction_id},
         )
-        _store(user, remark, dated=False)
+        _store(user, [remark], [False])
     return Learnt(interaction=interaction, learnt=truth is not None)
 
 

@@ -65,16 +65,12 @@ class Metrics:
         return generate_latest(registry)
 
 
-class Observed:
+def observed(app: ASGIApp, metrics: Metrics) -> ASGIApp:
     """Middleware that counts and logs each request, and puts its id into the headers of the response."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
         request = Request(scope, receive)
@@ -87,25 +83,28 @@ class Observed:
                 message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
             await send(message)
 
-        with self._metrics.under_way.track_inprogress():
+        with metrics.under_way.track_inprogress():
             try:
-                await self._app(scope, receive, send_with_id)
+                await app(scope, receive, send_with_id)
             finally:
-                self._count(request, status, time.perf_counter() - began)
+                _count(metrics, request, status, time.perf_counter() - began)
 
-    def _count(self, request: Request, status: int, seconds: float) -> None:
-        route = getattr(request.scope.get("route"), "path_format", _NO_ROUTE)
-        self._metrics.requests.labels(request.method, route, str(status)).inc()
-        self._metrics.seconds.labels(request.method, route).observe(seconds)
-        line = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request": request_id(request),
-            "method": request.method,
-            "route": route,
-            "status": status,
-            "ms": round(seconds * 1000, 1),
-        }
-        _requests_log.info("%s", json.dumps(line))
+    return answer
+
+
+def _count(metrics: Metrics, request: Request, status: int, seconds: float) -> None:
+    route = getattr(request.scope.get("route"), "path_format", _NO_ROUTE)
+    metrics.requests.labels(request.method, route, str(status)).inc()
+    metrics.seconds.labels(request.method, route).observe(seconds)
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request": request_id(request),
+        "method": request.method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+    }
+    _requests_log.info("%s", json.dumps(line))
 
 
 def add_observation(app: FastAPI, metrics: Metrics) -> None:
