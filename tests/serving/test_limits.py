@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +15,6 @@ from personaagent.data.api_key import ApiKey, KeyLimits
 from personaagent.data.call import NOTHING, Cost
 from personaagent.data.errors import LimitError
 from personaagent.data.store import Store
-from personaagent.journal.budget import payer_here
 from personaagent.serving.limits import Limiter, MovingWindow
 
 NO_LIMITS = KeyLimits()
@@ -68,16 +66,9 @@ def taken(limiter: Limiter, key: ApiKey, times: int) -> list[bool]:
     return [refusal(lambda: limiter.take(key)) is None for _ in range(times)]
 
 
-def set_aside(limiter: Limiter, key: ApiKey, worst: Cost) -> Any:
-    """Set aside what a call to the LM may cost at most, as the journal does before it makes one."""
-    with limiter.paying(key):
-        payer = payer_here()
-    return payer and payer.reserve(worst)
-
-
 def called(limiter: Limiter, key: ApiKey, times: int, worst: Cost = FREE) -> list[bool]:
     """Make calls to the LM, each of which costs its worst case."""
-    return [refusal(lambda: set_aside(limiter, key, worst)) is None for _ in range(times)]
+    return [refusal(lambda: limiter.payer(key).reserve(worst)) is None for _ in range(times)]
 
 
 @pytest.fixture
@@ -90,6 +81,7 @@ def test_without_a_limit_nothing_is_refused_or_counted(store: Store, clock: Cloc
     mine, limits = key(store), limiter(store, clock)
     assert taken(limits, mine, 200) == [True] * 200
     assert called(limits, mine, 3, UNKNOWN) == [True] * 3
+    limits.payer(mine).reserve(UNKNOWN).settle(UNKNOWN)
     assert store.usage.of(mine.key_id, clock().date()) == (0, 0.0)
 
 
@@ -145,9 +137,9 @@ def test_the_day_begins_at_midnight_utc_and_the_refusal_says_when(store: Store, 
 def test_a_call_that_may_cost_more_than_is_left_is_not_made(store: Store, clock: Clock) -> None:
     mine, limits = key(store, dollars_per_day=0.75), limiter(store, clock)
     for spent in (0.125, 0.25):
-        set_aside(limits, mine, dollars(0.5)).settle(dollars(spent))
+        limits.payer(mine).reserve(dollars(0.5)).settle(dollars(spent))
     assert store.usage.of(mine.key_id, clock().date()) == (2, 0.375)
-    refused = refusal(lambda: set_aside(limits, mine, dollars(0.5)))
+    refused = refusal(lambda: limits.payer(mine).reserve(dollars(0.5)))
     assert refused is not None
     assert refused.detail == (
         "this key may spend 0.75 dollars a day, and the next call may cost more than is left: try again tomorrow (UTC)"
@@ -160,7 +152,7 @@ def test_a_call_that_may_cost_more_than_is_left_is_not_made(store: Store, clock:
 
 def test_what_was_set_aside_yesterday_is_put_back_yesterday(store: Store, clock: Clock) -> None:
     mine, limits = key(store, dollars_per_day=1), limiter(store, clock)
-    before, reserved = clock().date(), set_aside(limits, mine, dollars(1.0))
+    before, reserved = clock().date(), limits.payer(mine).reserve(dollars(1.0))
     clock.pass_by(600)
     reserved.settle(dollars(0.25))
     assert store.usage.of(mine.key_id, before) == (1, 0.25)
@@ -169,7 +161,7 @@ def test_what_was_set_aside_yesterday_is_put_back_yesterday(store: Store, clock:
 
 def test_a_call_that_was_never_made_costs_nothing(store: Store, clock: Clock) -> None:
     mine, limits = key(store, calls_per_day=1, dollars_per_day=1), limiter(store, clock)
-    set_aside(limits, mine, dollars(0.5)).settle(NOTHING)
+    limits.payer(mine).reserve(dollars(0.5)).settle(NOTHING)
     assert store.usage.of(mine.key_id, clock().date()) == (0, 0.0)
 
 
@@ -182,7 +174,7 @@ def test_a_request_whose_shortest_call_cannot_be_paid_is_refused_before_any_work
 def test_under_a_limit_in_dollars_no_call_is_made_whose_price_is_not_known(store: Store, clock: Clock) -> None:
     mine = key(store, dollars_per_day=5)
     limits = Limiter(store.usage, NO_LIMITS, least=UNKNOWN, now=clock, clock=clock.seconds)
-    for act in (lambda: limits.take(mine), lambda: set_aside(limits, mine, UNKNOWN)):
+    for act in (lambda: limits.take(mine), lambda: limits.payer(mine).reserve(UNKNOWN)):
         refused = refusal(act)
         assert refused is not None
         assert refused.detail.startswith("this key may spend 5 dollars a day, and what a call costs is not known")

@@ -20,6 +20,7 @@ from ..data.store import Store, User
 from ..data.task import Task
 from ..erasure import Receipt, erase, finish_erasures, unfinished
 from ..journal import AGENT, OpenRun
+from ..journal.budget import paid_by
 from ..personas import exchange_of, live_persona, program
 from ..programs.cancelling import cancellation_here
 from ..programs.scope import within
@@ -118,7 +119,7 @@ class Deployment:
 
     def _answer(self, caller: Caller, question: Question) -> Answer:
         try:
-            with self.limiter.paying(caller.key):
+            with paid_by(self.limiter.payer(caller.key)):
                 caller.user.interactions.check_quota()  # What would not be stored is not paid for.
                 return self._answer_and_store(caller.user, question)
         except UnknownUserError:

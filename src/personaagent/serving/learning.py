@@ -12,6 +12,7 @@ from ..data.alignment import Job
 from ..data.errors import ErasedUserError, LimitError, PersonaAgentError, StorageError, UnknownNameError
 from ..data.store import User
 from ..journal import LOSS, REVISION, OpenRun
+from ..journal.budget import paid_by
 from ..optimizers import PersonaAlignment
 from ..personas import aalign
 from .answering import Caller, FairSemaphore
@@ -160,7 +161,7 @@ class Learner:
 
     def _begin(self, caller: Caller, job: Job) -> Job:
         user, name = caller.user, (caller.user.key, job.job_id)
-        with self._limiter.paying(caller.key):
+        with paid_by(self._limiter.payer(caller.key)):
             self._tasks[name] = task = asyncio.create_task(self._align(user, job))
         task.add_done_callback(lambda _task: self._tasks.pop(name, None))
         if not self._serving.alone:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,7 +15,6 @@ from ..data.call import NOTHING, Cost
 from ..data.errors import LimitError
 from ..data.store import UsageLedger
 from ..data.store.keys import Usage
-from ..journal.budget import paid_by
 
 _MINUTE_SECONDS = 60.0
 
@@ -29,7 +27,7 @@ class Limiter:
     over restarts. Each call is counted before it is made, at what it may cost at most, and corrected after it. A call
     that was under way when its process was killed stays counted so.
 
-    Every method raises `LimitError` if a limit of the key is reached, `paying` as calls are made inside.
+    Every method raises `LimitError` if a limit of the key is reached, `payer` when it is to pay.
 
     Args:
         ledger: Where days are counted.
@@ -69,10 +67,9 @@ class Limiter:
             if (reason := _refusal(limits, used, self._least)) is not None:
                 raise _until_tomorrow(reason, now)
 
-    def paying(self, key: ApiKey) -> AbstractContextManager[None]:
-        """Let a key pay for the calls to the LM that are made inside, if they are limited."""
-        limits = self._limits(key)
-        return paid_by(KeyPayer(self._ledger, key.key_id, limits, self._now)) if limits.is_metered else nullcontext()
+    def payer(self, key: ApiKey) -> "KeyPayer":
+        """Return what pays for the calls to the LM that are made for a key."""
+        return KeyPayer(self._ledger, key.key_id, self._limits(key), self._now)
 
     def _limits(self, key: ApiKey) -> KeyLimits:
         own = {name: limit for name, limit in key.limits if limit is not None}
@@ -88,8 +85,10 @@ class KeyPayer:
     limits: KeyLimits
     now: Callable[[], datetime]
 
-    def reserve(self, worst: Cost) -> "_Reservation":
+    def reserve(self, worst: Cost) -> "_Reservation | _NoReservation":
         """Set aside what a call may cost at most."""
+        if not self.limits.is_metered:
+            return _NoReservation()
         now, most_calls, most_dollars = self.now(), self.limits.calls_per_day, self.limits.dollars_per_day
         day, is_capped = now.date(), most_dollars is not None
         dollars = worst.dollars if is_capped else 0.0
@@ -113,6 +112,13 @@ class _Reservation:
         dollars = (charged.dollars or 0.0) - self.dollars if self.is_capped else 0.0
         if charged.calls != 1 or dollars:
             self.ledger.add(self.key_id, self.day, charged.calls - 1, dollars)
+
+
+class _NoReservation:
+    """Of a key without limits."""
+
+    def settle(self, charged: Cost) -> None:
+        pass
 
 
 def _take(window: "MovingWindow", key: ApiKey, most: int | None, what: str) -> None:
