@@ -43,7 +43,7 @@ def asked(name: str, query: str) -> Interaction:
 
 def recalled(home: Home) -> set[str]:
     episodes = home.store.user("maya").memory.recall("film", 9)
-    return {one.interaction.interaction_id for one in episodes}
+    return {episode.interaction.interaction_id for episode in episodes}
 
 
 def test_a_home_with_files_has_one_that_keeps_them(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_scratch_store_touches_nothing_that_is_shared(shared: Settings) -> Non
             copy = copy_user(maya, scratch, None, most=1)
             copy.memory.rebuild()
             assert len(copy.memory.recall("film", 9)) == 1
-        assert [one.user_id for one in home.store.users()] == ["maya"]
+        assert [user.user_id for user in home.store.users()] == ["maya"]
         with EpisodeIndex(shared.chroma, HashEmbedder()) as index:
             assert len(index.search(maya.key, "film", 9)) == 2
 

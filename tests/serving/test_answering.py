@@ -173,7 +173,7 @@ async def test_a_question_whose_client_is_gone_while_it_waits_is_never_asked(up:
     await first
     await up.deployment.drain()
     assert len(up.held.lm.requests) == 1
-    assert [one.query for one in maya.user.interactions.all()] == ["a film?"]
+    assert [interaction.query for interaction in maya.user.interactions.all()] == ["a film?"]
 
 
 async def test_an_answer_whose_client_is_gone_makes_no_further_call_and_keeps_its_turn_until_it_ends(
@@ -196,7 +196,7 @@ async def test_an_answer_whose_client_is_gone_makes_no_further_call_and_keeps_it
         await next_one
         asked = [request.text for request in up.held.lm.requests]
         assert sum("abandoned" in text for text in asked) == 1
-        assert "abandoned" not in {one.query for one in maya.user.interactions.all()}
+        assert "abandoned" not in {interaction.query for interaction in maya.user.interactions.all()}
 
 
 async def test_a_question_that_waits_while_its_user_is_erased_is_not_asked(up: Up) -> None:
