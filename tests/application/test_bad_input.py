@@ -108,10 +108,7 @@ Change = Callable[[list[dict[str, Any]], dict[str, Any]], object]
     ("change", "named"),
     [
         (lambda asked, _: asked[0].pop("profile"), ["questions.json", "question 100", "'profile'", "missing"]),
-        (
-            lambda asked, _: [question.update(profile=[]) for question in asked],
-            ["questions.json", "'profile'", "empty"],
-        ),
+        (lambda asked, _: [each.update(profile=[]) for each in asked], ["questions.json", "'profile'", "empty"]),
         (lambda asked, _: asked.clear(), ["questions.json", "empty"]),
         (lambda asked, _: asked[1].update(id="100"), ["questions.json", "'id'", "'100'"]),
         (lambda asked, _: asked[0]["profile"][1].update(id="10"), ["question 100, profile item 2", "'id'", "'10'"]),

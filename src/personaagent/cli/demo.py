@@ -1,6 +1,7 @@
 """`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) 
     made_up = made_up_user(home.folder / "LaMP-2M")
     home.store.ingest({made_up.user_id: made_up.history})
     user = home.store.user(made_up.user_id)
-    show = _show_nothing if quiet else echo
+    show: Callable[[object], None] = (lambda _shown: None) if quiet else echo
     show(_heading("1. Memory", f": {len(made_up.history)} past interactions of {made_up.user_id}"))
     first = program(user, next(iter(user.personas.versions()), None) or live_persona(user))
     show(_heading(f"\n2. Persona v{first.persona_version}", ", from what is older than the latest interactions\n"))
@@ -71,7 +72,9 @@ def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) 
     alignment, _ = home.align(user, optimizer, f"demo-{user.key}")
     opened.stopped = alignment.stopped
     aligned = home.agent(user)
-    show(_heading("\n3. Alignment", f" with the latest {_BATCH} interactions: {_outcome(alignment)}\n"))
+    live = _live_kinds(alignment)
+    outcome = f"live: {live}" if live else alignment.stopped or "nothing went live"
+    show(_heading("\n3. Alignment", f" with the latest {_BATCH} interactions: {outcome}\n"))
     show(decisions_table(alignment.decisions) if alignment.decisions else "no change was proposed")
     show(diff_text(alignment.base, alignment.persona))
     show(_heading("\n4. Later questions", f" under persona v{aligned.persona_version}, one call each"))
@@ -87,17 +90,8 @@ def _heading(title: str, rest: str) -> "Text":
     return Text.assemble((title, "bold"), rest)
 
 
-def _show_nothing(_shown: object) -> None:
-    """Do nothing."""
-
-
-def _live_kinds(alignment: "Alignment") -> list[str]:
-    return sorted({decision.change.kind for decision in alignment.decisions if decision.outcome == "live"})
-
-
-def _outcome(alignment: "Alignment") -> str:
-    live = _live_kinds(alignment)
-    return f"live: {', '.join(live)}" if live else alignment.stopped or "nothing went live"
+def _live_kinds(alignment: "Alignment") -> str:
+    return ", ".join(sorted({decision.change.kind for decision in alignment.decisions if decision.outcome == "live"}))
 
 
 def _questions_table(answers: "Answers") -> "Table":
@@ -114,7 +108,7 @@ def _spend_table(alignment: "Alignment", answers: "Answers") -> "Table":
 
     table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user")
     asked, live = len(answers.answers), _live_kinds(alignment)
-    with_changes = f"with {', '.join(live)}" if live else "as answered (nothing went live)"
+    with_changes = f"with {live}" if live else "as answered (nothing went live)"
     table.add_row("alignment", "", *_spent(alignment.spend))
     table.add_row("answers, the LM alone", f"{answers.right_alone}/{asked}", *_spent(answers.spend))
     table.add_row(f"answers, {with_changes}", f"{answers.right}/{asked}", "the same")

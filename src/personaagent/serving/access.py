@@ -18,7 +18,7 @@ USER_HEADER = "X-PersonaAgent-User"
 """The header in which a tenant's or an admin's key says for whom it asks."""
 
 _ENCODED = re.compile(r"(?:[\x20-\x24\x26-\x7e]|%[0-9a-fA-F]{2})*")
-_bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
+bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
 
 
 async def deployment_of(request: Request) -> Deployment:
@@ -27,7 +27,7 @@ async def deployment_of(request: Request) -> Deployment:
 
 
 DeploymentDep = Annotated[Deployment, Depends(deployment_of)]
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 UserHeader = Annotated[
     str | None,
     Header(
