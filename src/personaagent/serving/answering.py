@@ -26,9 +26,9 @@ _AT_ONCE = 256
 """Answers under way at most; others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
 times, which takes longer than anything else that is done for it here."""
 _AT_ONCE_OF_KEY: dict[Role, int] = {"user": 8, "tenant": 64, "admin": 64}
-"""Of these, answers under way for one key."""
+"""Answers under way for one key, by its role."""
 _WAITING_PER_SLOT = 4
-"""Times as many answers of a key may wait; the next is refused."""
+"""How many answers of a key may wait for each that may be under way; the next is refused."""
 
 
 class Caller(NamedTuple):

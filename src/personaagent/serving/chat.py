@@ -27,10 +27,10 @@ from .idempotency import IdempotentRoute
 from .problems import ANY_REQUEST, Problem, documented, openai_error, problem_of
 
 _SECONDS_OF_SILENCE = 5.0
-"""After which a stream that has nothing to send yet sends a comment: proxies cut silent connections."""
+"""How often a stream that has nothing to send sends a comment: proxies cut silent connections."""
 _CLIENT_IS_GONE = 499
 _Pieces = asyncio.Queue[str | None]
-"""Of an answer, as they come; None at its end."""
+"""Pieces of an answer as they are written; None is the end."""
 
 router = APIRouter(tags=["OpenAI"], route_class=IdempotentRoute, responses=documented(*ANY_REQUEST, is_openai=True))
 StoreHeader = Annotated[

@@ -1,4 +1,4 @@
-"""What is refused before it is looked at who asks: heads and bodies that are long or late, paths that are not UTF-8.
+"""What is refused before the key is checked: long or late heads and bodies, and paths that are not UTF-8.
 
 uvicorn bounds the size of a head where h11 reads it, and the time between two requests. It waits without end for the
 first request of a connection, and for the rest of a head.
@@ -15,13 +15,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from .problems import Problem, problem_response
 
 HEAD_BYTES = 16_384
-"""Of the request line and the headers together."""
+"""Most bytes of the request line and the headers together."""
 HEAD_SECONDS = 10.0
 """From the opening of a connection, or the first byte of a later head, to the end of that head."""
 _BODY_SECONDS = 30.0
 """From the end of a request's head to the end of its body."""
 _DISCARDED = 16
-"""Times as many bytes as a request may have are read before its answer: a client that still sends would not see it."""
+"""How many times the limit is read of a body before it is refused: a client that still sends reads no answer."""
 
 
 class BoundedProtocol(H11Protocol):

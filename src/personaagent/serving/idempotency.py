@@ -74,7 +74,7 @@ class _IdempotentRequest:
         if write.request_hash != request_hash:
             raise Problem(422, "Idempotency-Key: another request was sent with it; give each its own.")
         if not is_new:
-            write = await self._done_or_ours(write)
+            write = await self._done_or_taken_over(write)
         if write.status == HTTPStatus.GONE:
             raise Problem(410, "What came of this request was forgotten.")
         if write.status is not None:
@@ -97,7 +97,7 @@ class _IdempotentRequest:
             response.headers.update(_REPLAYED)
         return response
 
-    async def _done_or_ours(self, write: Write) -> Write:
+    async def _done_or_taken_over(self, write: Write) -> Write:
         """Return a write that was begun before once it is done, or once it can be done in this worker."""
         deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT_SECONDS
         while write.status is None and write.worker != self._worker:

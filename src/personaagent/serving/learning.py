@@ -29,16 +29,16 @@ MOST_OPEN = 4
 """Alignments of one user that may wait or go on at once, if they were asked for."""
 
 _AT_ONCE = 1
-"""Alignments of all users, in this process."""
+"""Alignments under way at once in this process."""
 _POLL_SECONDS = 0.5
 """How often a worker looks whether an alignment of its own may begin, or was cancelled by another."""
 _CANCELLATION_POLLS = 20
-"""How often the other looks whether it has ended."""
+"""How often a request to cancel looks whether another worker has ended the alignment."""
 _LATER_SECONDS = 30
-"""When an alignment that finds too many others may be asked for again."""
+"""How long to wait before asking again for an alignment when too many are open."""
 
 _MIRRORED_AT_ONCE = 2
-"""In threads that do nothing else: when MLflow hangs, only they wait for it."""
+"""Threads that only mirror: when MLflow hangs, nothing else waits for it."""
 _STORE_RETRY_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class Learner:
         except asyncio.CancelledError:
             try:
                 self._put_ended(user, ended(job, "cancelled", "it was cancelled, or the server was stopped"))
-            except StorageError as error:  # The next who looks at it finds that no worker does it.
+            except StorageError as error:  # Who reads the job next finds that no worker does it.
                 _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for

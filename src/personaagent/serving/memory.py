@@ -38,7 +38,7 @@ interactions_router = APIRouter(tags=["Interactions"], route_class=IdempotentRou
 memory_router = APIRouter(tags=["Memory"], route_class=IdempotentRoute)
 _MOST_AT_ONCE = 1_000
 _PAGE_BYTES = 2**20
-"""Of the interactions of one page, unless a single one has more."""
+"""Most bytes of the interactions on a page, unless a single interaction has more."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 InteractionId = Annotated[str, Path(max_length=200, description="Of an interaction of this user.")]
 

@@ -1,4 +1,4 @@
-"""What can be seen of a server, without what is said and who says it: metrics, log lines, health, MLflow traces."""
+"""Metrics, log lines, health and MLflow traces of a server, without the contents of requests and the names of users."""
 
 import json
 import logging
@@ -167,7 +167,7 @@ class AnswerTracker(Tracker):
 
     @contextmanager
     def trace(self, interaction_id: str) -> Generator[None]:
-        """Trace what the block does, if the lot falls on it."""
+        """Trace what the block does, for a random share of the answers."""
         if self._experiment_id is None or random.random() >= self._share:
             yield
             return
