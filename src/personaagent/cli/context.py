@@ -46,11 +46,6 @@ class Flags:
     """Whether questions are answered with yes."""
 
 
-def _say_yes(said: bool) -> bool:
-    Flags.yes = said
-    return said
-
-
 @dataclass(frozen=True)
 class Asking:
     """Which LM a command asks; by default that of the settings."""
@@ -71,7 +66,6 @@ class Asking:
             help="Fetch an embedded LM that is missing without asking (PERSONAAGENT_YES).",
             envvar="PERSONAAGENT_YES",
             show_envvar=False,
-            callback=_say_yes,
         ),
     ] = False
 
@@ -235,9 +229,10 @@ class _OneLineEach(logging.Handler):
 
 
 def settings(context: typer.Context, asking: Asking | None = None) -> "Settings":
-    """Return the settings of this command, with what its options name."""
+    """Return the settings of this command, with what its options name; take note of `--yes`."""
     configured: Settings = context.obj
     given = vars(asking) if asking else {}
+    Flags.yes |= bool(given.get("yes"))
     named = {name: value for name, value in given.items() if value and name in type(configured).model_fields}
     return configured.model_copy(update=named)
 
