@@ -114,7 +114,7 @@ class Learner:
 
     def _new_job_if_due(self, caller: Caller) -> Job | None:
         # What one request begins here, another sees when it has the lock: so it is paid once.
-        with self._workers.lock(f"what is due for {caller.user.key}"):
+        with self._changing_jobs_of(caller.user):
             reason = self._why_due(caller.user)
             if reason is None:
                 return None

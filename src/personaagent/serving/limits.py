@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 from cachetools import TTLCache
 
@@ -85,40 +86,31 @@ class KeyPayer:
     limits: KeyLimits
     now: Callable[[], datetime]
 
-    def reserve(self, worst: Cost) -> "_Reservation | _NoReservation":
-        """Set aside what a call may cost at most."""
-        if not self.limits.is_metered:
-            return _NoReservation()
-        now, most_calls, most_dollars = self.now(), self.limits.calls_per_day, self.limits.dollars_per_day
-        day, is_capped = now.date(), most_dollars is not None
-        dollars = worst.dollars if is_capped else 0.0
-        if dollars is None or not self.ledger.reserve(self.key_id, day, dollars, most_calls, most_dollars):
-            refusal = _refusal(self.limits, self.ledger.of(self.key_id, day), worst)
+    def reserve(self, worst: Cost) -> "_Reservation":
+        """Set aside what a call may cost at most; of a key without limits nothing is set aside."""
+        now, limits = self.now(), self.limits
+        day, most_dollars = now.date(), limits.dollars_per_day
+        dollars = 0.0 if most_dollars is None else worst.dollars
+        if limits.is_metered and (
+            dollars is None or not self.ledger.reserve(self.key_id, day, dollars, limits.calls_per_day, most_dollars)
+        ):
+            refusal = _refusal(limits, self.ledger.of(self.key_id, day), worst)
             raise _until_tomorrow(refusal or _out_of_dollars(most_dollars), now)
-        return _Reservation(self.ledger, self.key_id, day, dollars, is_capped=is_capped)
+        return _Reservation(self, day, dollars or 0.0)
 
 
-@dataclass(frozen=True)
-class _Reservation:
+class _Reservation(NamedTuple):
     """What is set aside of a key's day for one call."""
 
-    ledger: UsageLedger
-    key_id: str
+    payer: KeyPayer
     day: date
     dollars: float
-    is_capped: bool
 
     def settle(self, charged: Cost) -> None:
-        dollars = (charged.dollars or 0.0) - self.dollars if self.is_capped else 0.0
-        if charged.calls != 1 or dollars:
-            self.ledger.add(self.key_id, self.day, charged.calls - 1, dollars)
-
-
-class _NoReservation:
-    """Of a key without limits."""
-
-    def settle(self, charged: Cost) -> None:
-        pass
+        payer, limits = self.payer, self.payer.limits
+        dollars = 0.0 if limits.dollars_per_day is None else (charged.dollars or 0.0) - self.dollars
+        if limits.is_metered and (charged.calls != 1 or dollars):
+            payer.ledger.add(payer.key_id, self.day, charged.calls - 1, dollars)
 
 
 def _take(window: "MovingWindow", key: ApiKey, most: int | None, what: str) -> None:
