@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.errors import UnknownUserError
 from personaagent.data.store import Store
-from personaagent.demo import write_lamp_files
 from personaagent.lms.models import MODELS
 
 from .command_line import CommandLine, Finished

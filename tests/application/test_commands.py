@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.lamp import task_named
 from personaagent.data.store import user_key
-from personaagent.demo import write_lamp_files
 
 from ..loopback import Loopback
 from .command_line import CommandLine, done

@@ -5,11 +5,11 @@ from pathlib import Path
 import dspy
 import pytest
 
+from personaagent.cli.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.data.alignment import Spend
 from personaagent.data.answer_weights import AnswerWeights
 from personaagent.data.errors import AnswerError
 from personaagent.data.lamp import LampUser, task_named
-from personaagent.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.programs import PersonaAgent
 from personaagent.programs.context import NO_CONTEXT, Context
 from personaagent.testing import ScriptedLM, in_memory_store

@@ -6,12 +6,12 @@ import dspy
 import pytest
 
 from personaagent import lms
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.errors import ErasedUserError, HomeLockedError, InputError, SetupError
 from personaagent.data.history.columns import Columns
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.task import Task
-from personaagent.demo import write_lamp_files
 from personaagent.erasure import erase, finish_erasures
 from personaagent.evaluation.run import EvaluationJob, run_job
 from personaagent.home import Home, copy_user, is_shared, scratch_store

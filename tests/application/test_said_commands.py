@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from personaagent.demo import write_lamp_files
+from personaagent.cli.demo import write_lamp_files
 
 from .command_line import CommandLine, done
 

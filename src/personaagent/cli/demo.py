@@ -1,8 +1,14 @@
-"""`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
+"""`personaagent demo`: watch a made-up user's history become a persona, and alignment change it.
+
+The user's taste is unlike the general opinion. Beside each answer stands what the LM, the user's habits and the user's
+memory each said.
+"""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -15,13 +21,62 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ..data.alignment import Alignment, Spend
-    from ..demo import Answers
+    from ..data.answer_weights import Distribution, Experts
+    from ..data.interaction import Interaction
+    from ..data.lamp import LampUser
     from ..home import Home
     from ..journal import OpenRun
     from ..journal.plan import Plan
+    from ..programs import PersonaAgent
 
 _BATCH = 2
 """Interactions that are simulated."""
+_TASK = "LaMP-2M"
+_NO_ANSWER = "(no tag)"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question, and what was said to it."""
+
+    question: str
+    lm: str
+    """What the LM alone says, in the same call."""
+    habits: str
+    """What the user answers most often."""
+    memory: str
+    """What the user answered to questions like this one."""
+    response: str
+    """The answer that is given."""
+    gold: str
+    """What the user really said."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was answered, in the order of the questions."""
+
+    answers: tuple[Answer, ...]
+    spend: "Spend"
+
+    @property
+    def right(self) -> int:
+        """How many responses are right."""
+        return sum(answer.response == answer.gold for answer in self.answers)
+
+    @property
+    def right_alone(self) -> int:
+        """How many the LM alone had right."""
+        return sum(answer.lm == answer.gold for answer in self.answers)
+
+    @property
+    def reading(self) -> str:
+        """What these numbers can and cannot show."""
+        return (
+            f"The LM alone had {self.right_alone} of {len(self.answers)} right, the agent {self.right}. So few "
+            "questions of one made-up user prove nothing: they show how an answer comes about. `personaagent evaluate` "
+            "on real users says what it is worth."
+        )
 
 
 @grouped
@@ -53,7 +108,6 @@ def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as
 
 
 def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) -> "tuple[Alignment, Answers]":
-    from ..demo import answer_all, made_up_user
     from ..journal import LOSS, REVISION
     from ..optimizers import PersonaAlignment
     from ..personas import live_persona, program
@@ -94,7 +148,7 @@ def _live_kinds(alignment: "Alignment") -> str:
     return ", ".join(sorted({decision.change.kind for decision in alignment.decisions if decision.outcome == "live"}))
 
 
-def _questions_table(answers: "Answers") -> "Table":
+def _questions_table(answers: Answers) -> "Table":
     from rich.table import Table
 
     table = Table("question", "the LM alone", "habits", "memory", "answer", "the user said")
@@ -103,7 +157,7 @@ def _questions_table(answers: "Answers") -> "Table":
     return table
 
 
-def _spend_table(alignment: "Alignment", answers: "Answers") -> "Table":
+def _spend_table(alignment: "Alignment", answers: Answers) -> "Table":
     from rich.table import Table
 
     table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user")
@@ -119,7 +173,7 @@ def _spent(spend: "Spend") -> tuple[str, str, str]:
     return str(spend.calls), str(spend.prompt_tokens + spend.completion_tokens), f"{spend.seconds:.0f}"
 
 
-def _fields(alignment: "Alignment", answers: "Answers", home: "Home") -> dict[str, object]:
+def _fields(alignment: "Alignment", answers: Answers, home: "Home") -> dict[str, object]:
     return {
         "alignment": alignment,
         "answers": [asdict(answer) for answer in answers.answers],
@@ -130,3 +184,69 @@ def _fields(alignment: "Alignment", answers: "Answers", home: "Home") -> dict[st
         "home": str(home.folder),
         "tracking_uri": home.tracking_uri,
     }
+
+
+def write_lamp_files(folder: Path) -> Path:
+    """Write the made-up user as LaMP's question and output files into `folder`, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("questions.json", "outputs.json"):
+        copyfile(Path(__file__).parents[1] / f"made_up_{name}", folder / name)
+    return folder
+
+
+def made_up_user(folder: Path) -> "LampUser":
+    """Write the made-up user's files into `folder` and load them as any LaMP data is loaded."""
+    from ..data.lamp import load
+    from ..data.task import task_named
+
+    [user] = load(write_lamp_files(folder), task_named(_TASK)).users
+    return user
+
+
+def answer_all(
+    agent: "PersonaAgent", questions: "Sequence[Interaction]", answered: Callable[[], None] = lambda: None
+) -> Answers:
+    """Let `agent` answer every question; `answered` is called after each."""
+    from ..programs.spend import measure
+
+    answers: list[Answer] = []
+    with measure() as meter:
+        for question in questions:
+            answers.append(_answer(agent, question))
+            answered()
+    return Answers(tuple(answers), meter.spend)
+
+
+def _answer(agent: "PersonaAgent", question: "Interaction") -> Answer:
+    import dspy
+
+    from ..data.answer_weights import best_answer, uniform
+    from ..data.errors import AnswerError
+    from ..programs.weighing import decided
+
+    task = agent.task
+    try:
+        prediction = agent(query=question.query)
+    except AnswerError:
+        prediction = dspy.Prediction(response=_NO_ANSWER, lm_probabilities=None, experts=None)
+    of_the_lm: Distribution | None = prediction.lm_probabilities
+    experts: Experts = prediction.experts or _experts(agent, question, of_the_lm or uniform(task.labels))
+    return Answer(
+        question=task.content(question.query),
+        lm=decided(task, of_the_lm, {}).response if of_the_lm else prediction.response,
+        habits=best_answer(experts.prior, task.rewards),
+        memory=best_answer(experts.memory, task.rewards),
+        response=prediction.response,
+        gold=question.ground_truth or "",
+    )
+
+
+def _experts(agent: "PersonaAgent", question: "Interaction", of_the_lm: "Distribution") -> "Experts":
+    """Return what the experts say where no weights are live, so that only the LM is listened to."""
+    from ..data.answer_weights import AnswerWeights, uniform
+    from ..programs.weighing import experts_of
+
+    evenly = uniform(agent.task.labels)
+    weights = AnswerWeights(lm="", task=agent.task.name, form=agent.settings.form, leaning=evenly, base_rate=evenly)
+    recalled = agent.recall_memory(query=agent.task.content(question.query), memory=agent.memory)
+    return experts_of(of_the_lm, weights, recalled.answered)
