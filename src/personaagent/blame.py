@@ -70,9 +70,6 @@ def blame(user: User, version: int | None = None) -> Blame:
     """Return every line of a persona version in its order, its weights, then what waits in the shadow or was retired.
 
     By default it is the live version, or nothing if there is none.
-
-    Raises:
-        UnknownNameError: There is no version of this number.
     """
     shown = user.personas.live if version is None else user.personas.get(version)
     if shown is None:

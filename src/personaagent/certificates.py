@@ -37,9 +37,6 @@ class Certificates:
         paths: Files of the user; they go before those of the package.
         fit_once: Whether weights that are fitted on the store's users are kept: for a run over many users, so that all
             of them get the same. Otherwise they are fitted anew each time.
-
-    Raises:
-        InputError: A file is not a certificate.
     """
 
     def __init__(self, store: Store | None = None, paths: Iterable[Path] = (), *, fit_once: bool = False) -> None:
@@ -75,11 +72,7 @@ class Certificates:
 
 
 def read_certificate(path: Path) -> Certificate:
-    """Read a certificate from a file.
-
-    Raises:
-        InputError: The file cannot be read, or is not one.
-    """
+    """Read a certificate from a file."""
     try:
         return Certificate.from_json(path.read_bytes())
     except OSError as error:

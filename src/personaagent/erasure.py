@@ -44,10 +44,6 @@ def erase(home: "Home", user_id: str) -> Receipt:
     The user need not be stored any more. The erasure is noted first. What fails, or is left when the process is killed,
     is named in the receipt and done later: when the home is opened again, by a server in the background, or by erasing
     again. What evaluations keep of the people in their data stays.
-
-    Raises:
-        InputError: This cannot be a user id.
-        StorageError: The store could not be written; nothing was noted or erased.
     """
     check_id("user id", user_id)
     home.store.use_reserve()

@@ -74,8 +74,12 @@ class Home:
         guest: bool = True,
     ) -> None:
         self.settings = settings or Settings()
-        self.tools = _own_tools(tools)
+        self.tools: tuple[dspy.Tool, ...] = ()
         """What agents may use beside the user's own memory."""
+        if tools:  # Without tools, a home is open before DSPy is imported.
+            from .programs.tools.own import own_tools
+
+            self.tools = own_tools(tools)
         self.folder = self.settings.home.resolve()
         self._mirroring = [Lock() for _ in range(_MIRRORED_AT_ONCE)]
         with ExitStack() as opening:
@@ -151,9 +155,6 @@ class Home:
             task: What a row asks that names no task, by default told from the answers; one of your own is stored too.
             columns: The columns that say what.
             labels: Whether few short answers in words are the labels of a task.
-
-        Raises:
-            InputError: The source cannot be read, or something in it is wrong.
         """
         from .data.history import read_history
         from .data.history.columns import Columns
@@ -192,10 +193,7 @@ class Home:
         """Make what another DSPy optimizer wrote into a user's program the user's live persona, and mirror it.
 
         Kept are instructions, demos and decision weights, never an LM or a key. Programs of the same task answer with
-        them from now on; alignments add lines after the instructions.
-
-        Raises:
-            InputError: The program is another user's, or the optimizer changed nothing.
+        them from now on; alignments add lines after the instructions. Another user's program is refused.
 
         Example:
             >>> with home.run(user=user) as run:
@@ -255,11 +253,7 @@ class Home:
             return self.tracker.mirror(user, lambda version: program(user, version))
 
     def erase_mirrored(self, user_key: str) -> "Erased":
-        """Erase what is mirrored of a user, after what is being mirrored.
-
-        Raises:
-            StorageError: What was deleted is still in MLflow's SQLite file.
-        """
+        """Erase what is mirrored of a user, after what is being mirrored."""
         with self._alone_in_mlflow(user_key):
             return self.tracker.erase(user_key)
 
@@ -268,9 +262,8 @@ class Home:
         """Let no other thread or process mirror or erase this user's personas meanwhile."""
         from filelock import FileLock
 
-        elsewhere = (
-            self.store.alone(f"mirror of {user_key}") if self._is_shared else FileLock(self.folder / "mirror.lock")
-        )
+        name = f"mirror of {user_key}"
+        elsewhere = self.store.alone(name) if self._is_shared else FileLock(self.folder / "mirror.lock")
         with self._mirroring[int(user_key, 16) % _MIRRORED_AT_ONCE], elsewhere:
             yield
 
@@ -298,9 +291,6 @@ def is_shared(settings: Settings) -> bool:
 
     They may if the store is in PostgreSQL and the index on a Chroma server. MLflow must not be a file then, either; a
     PostgreSQL database will do for processes that see the same home folder, where its artifacts are.
-
-    Raises:
-        SetupError: They may, and MLflow is a file.
     """
     if settings.chroma is None or settings.database is None:
         return False
@@ -362,14 +352,6 @@ def copy_user(user: User, store: Store, base: "PersonaVersion | None", most: int
     if base is not None:
         copy.personas.add(base.persona, reason=base.reason, status="live")
     return copy
-
-
-def _own_tools(given: "Sequence[OwnTool]") -> "tuple[dspy.Tool, ...]":
-    if not given:
-        return ()  # Without tools, a home is open before DSPy is imported.
-    from .programs.tools.own import own_tools
-
-    return own_tools(given)
 
 
 def _is_first(folder: Path, opening: ExitStack) -> bool:

@@ -1,8 +1,9 @@
 """A user or a run as one portable file of JSON lines: a line for each record, which says of what kind it is."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
@@ -66,10 +67,6 @@ def export_user(store: Store, user_id: str) -> Iterator[str]:
     and promotions. What was paid for stays in the journal, what opens a server stays here.
 
     All of it is as of one moment, and none of it is held in memory: it waits in a temporary file without a name.
-
-    Raises:
-        UnknownUserError: No user of this id is stored.
-        StorageError: There is no room for the temporary file.
     """
     with writing(Path(gettempdir())), ExitStack() as failing:
         file = failing.enter_context(TemporaryFile("w+", encoding="utf-8", newline="\n"))
@@ -80,20 +77,13 @@ def export_user(store: Store, user_id: str) -> Iterator[str]:
 
 
 def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, *, source: str = "the export") -> User:
-    """Store a user from the lines of an export: all of it, or on any error nothing.
+    """Store a user from the lines of an export, all of it or on any error nothing, and return the user.
 
     Args:
         store: Where to.
         lines: What `export_user` gave.
-        user_id: Under which id; by default the one that the user had.
+        user_id: Under which id, of which nothing may be stored yet; by default the one that the user had.
         source: Where the lines are from, as errors name it.
-
-    Returns:
-        The user, whose logs are equal to the exported ones.
-
-    Raises:
-        RecordError: A line is not one of an export, or lines are missing.
-        InputError: Something is stored of this user, or the records do not fit each other.
     """
     numbered = enumerate(lines, 1)
     header = next((_header(source, line) for _, line in numbered), None)
@@ -107,35 +97,16 @@ def import_user(store: Store, lines: Iterable[str], user_id: str | None = None, 
 
 
 def export_run(journal: "Journal", run_id: str, path: Path) -> int:
-    """Write a run to a file, with prompts and answers and without keys; return the number of calls.
-
-    Raises:
-        UnknownNameError: There is no such run.
-        StorageError: The file cannot be written.
-    """
+    """Write a run to a file, with prompts and answers and without keys; return the number of calls."""
     run, calls = journal.run(run_id), journal.calls(run_id)
-    with writing(path):
-        private_file(path)
-        with path.open("w", encoding="utf-8", newline="\n") as file:
-            for record in (run, *journal.ends(run_id), *calls):
-                file.write(_line(record))
-            file.writelines(map(_line, journal.all_attempts(run_id)))
+    records = (run, *journal.ends(run_id), *calls)
+    write_lines(path, lambda: map(_line, chain(records, journal.all_attempts(run_id))))
     return len(calls)
 
 
 def import_run(journal: "Journal", path: Path) -> Run:
-    """Record a run from a file that `export_run` wrote, whole or not at all.
-
-    Raises:
-        RecordError: The file is not such a file, or it has been changed.
-        InputError: A run of this id is recorded already.
-        StorageError: The file cannot be read, or the store not written.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            records = [_record(path, number, line, _RUN) for number, line in enumerate(file, 1)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path}: cannot be read: {error}") from error
+    """Record a run from a file that `export_run` wrote, whole or not at all; it must not be recorded yet."""
+    records = [_record(path, number, line, _RUN) for number, line in enumerate(read_lines(path), 1)]
     run = next((record for record in records if isinstance(record, Run)), None)
     if run is None:
         raise RecordError(path, "line 1", "kind", f"no run is in this file: {_RUN.remedy}")
@@ -146,6 +117,23 @@ def import_run(journal: "Journal", path: Path) -> Run:
     entries = [record for record in records if isinstance(record, Call | Attempt)]
     journal.add_run(run, [record for record in records if isinstance(record, RunEnd)], entries)
     return run
+
+
+def write_lines(path: Path, lines: Callable[[], Iterable[str]]) -> None:
+    """Write lines, which are asked for when the file is open, to a file that only its owner may read."""
+    with writing(path):
+        private_file(path)
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines())
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file, with their line breaks."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return file.readlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path}: cannot be read: {error}") from error
 
 
 def _lines(header: _Header, file: TextIO) -> Iterator[str]:

@@ -42,13 +42,9 @@ def tell(user: User, text: str, *, replace: str | None = None, also: bool = Fals
 
     Args:
         user: Who says so.
-        text: One line, at most 300 characters.
+        text: One line, at most 300 characters, for which there must be room in the persona.
         replace: Id of an earlier statement that it replaces, whatever the two are about.
         also: Whether earlier statements on the same subject hold beside it.
-
-    Raises:
-        InputError: The text is no such line, or there is no room for it in the persona.
-        UnknownNameError: There is no statement to replace of this id.
     """
     statement = checked(text)
     earlier = user.memory.said()
@@ -76,7 +72,6 @@ def roll_back(
     """Make an older version live again and return what is live then: what the user states holds in it too.
 
     Raises:
-        UnknownNameError: There is no version of this number.
         ChangedError: Another version is live than `while_live` lets pass.
         InputError: It is live already.
     """

@@ -74,4 +74,4 @@ def test_the_first_alignment_of_ones_own_ratings_makes_answer_weights(model: str
         assert len(versions) == (outcome == "live")
         again, _ = align(user, PersonaAlignment(n=3), certificates=Certificates(store))
         assert len(lm.requests) == 3, "what was simulated once is not simulated again"
-        assert [one.outcome for one in again.decisions] == [outcome]
+        assert [decision.outcome for decision in again.decisions] == [outcome]

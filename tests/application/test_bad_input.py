@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.errors import UnknownUserError
 from personaagent.data.store import Store
-from personaagent.demo import write_lamp_files
 from personaagent.lms.models import MODELS
 
 from .command_line import CommandLine, Finished
@@ -108,7 +108,7 @@ Change = Callable[[list[dict[str, Any]], dict[str, Any]], object]
     ("change", "named"),
     [
         (lambda asked, _: asked[0].pop("profile"), ["questions.json", "question 100", "'profile'", "missing"]),
-        (lambda asked, _: [one.update(profile=[]) for one in asked], ["questions.json", "'profile'", "empty"]),
+        (lambda asked, _: [each.update(profile=[]) for each in asked], ["questions.json", "'profile'", "empty"]),
         (lambda asked, _: asked.clear(), ["questions.json", "empty"]),
         (lambda asked, _: asked[1].update(id="100"), ["questions.json", "'id'", "'100'"]),
         (lambda asked, _: asked[0]["profile"][1].update(id="10"), ["question 100, profile item 2", "'id'", "'10'"]),
@@ -126,7 +126,7 @@ def test_wrong_lamp_files_are_named_and_no_user_is_stored(
     folder = write_lamp_files(tmp_path / "LaMP-2M")
     questions = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
     golds = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
-    questions[1:] = [{**one, "profile": questions[0]["profile"]} for one in questions[1:]]
+    questions[1:] = [{**question, "profile": questions[0]["profile"]} for question in questions[1:]]
     change(questions, golds)
     (folder / "questions.json").write_text(json.dumps(questions), encoding="utf-8")
     (folder / "outputs.json").write_text(json.dumps(golds), encoding="utf-8")

@@ -73,7 +73,7 @@ def maya() -> Iterator[User]:
 def test_each_line_then_the_weights_then_what_is_not_live(maya: User) -> None:
     tell(maya, "I am vegetarian")
     found = blame(maya)
-    assert [(one.state, one.kind, one.because) for one in found] == [
+    assert [(line.state, line.kind, line.because) for line in found] == [
         ("live", "rule", "2 interactions"),
         ("live", "template", "the template"),
         ("live", "said", "what the user said"),
@@ -81,7 +81,7 @@ def test_each_line_then_the_weights_then_what_is_not_live(maya: User) -> None:
         ("shadow", "confusion", "2 interactions"),
     ]
     assert maya.personas.live is not None
-    assert [one.line_id for one in found[:3]] == [line.line_id for line in maya.personas.live.persona.lines]
+    assert [each.line_id for each in found[:3]] == [line.line_id for line in maya.personas.live.persona.lines]
 
 
 def test_a_cause_is_shown_by_its_date_and_first_words_even_if_it_is_gone(maya: User) -> None:
@@ -106,12 +106,12 @@ def test_weights_say_how_far_each_is_believed(maya: User) -> None:
 
 def test_an_older_version_is_explained_by_what_was_known_of_it(maya: User) -> None:
     maya.personas.add(Persona(lines=(SHADOW,)), reason="later", status="live")
-    assert [(one.state, one.text) for one in blame(maya, 1)] == [
+    assert [(line.state, line.text) for line in blame(maya, 1)] == [
         ("live", RULE.text),
         ("live", TEMPLATE.text),
         ("live", blame(maya, 1)[2].text),
     ]
-    assert [one.text for one in blame(maya)] == [SHADOW.text]
+    assert [line.text for line in blame(maya)] == [SHADOW.text]
 
 
 def test_without_a_persona_there_is_nothing_to_explain() -> None:

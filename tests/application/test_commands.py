@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.lamp import task_named
 from personaagent.data.store import user_key
-from personaagent.demo import write_lamp_files
 
 from ..loopback import Loopback
 from .command_line import CommandLine, done
@@ -81,7 +81,7 @@ def test_a_lamp_folder_is_ingested_under_the_task_that_names_it(aligned: Aligned
     assert aligned.ingested == {"users": 1, "stored": 24}
     interactions = done(maya("memory", "list", "--user", MAYA, "--json")).json["interactions"]
     assert len(interactions) == 24
-    assert {one["task"] for one in interactions} == {"LaMP-2M"}
+    assert {interaction["task"] for interaction in interactions} == {"LaMP-2M"}
 
 
 def test_the_task_of_a_lamp_folder_can_be_said(personaagent: CommandLine, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_task_of_your_own_is_stored_with_its_file_and_later_said_by_its_name(
     done(personaagent("ingest", "--user", "omar", first, "--task", task))
     done(personaagent("ingest", "--user", "omar", second, "--task", "evening moods"))
     listed = done(personaagent.in_a_process("memory", "list", "--user", "omar", "--json")).json
-    assert {one["task"] for one in listed["interactions"]} == {"evening moods"}
+    assert {interaction["task"] for interaction in listed["interactions"]} == {"evening moods"}
     [counts] = listed["statements"]
     assert counts["text"].startswith("Of 2 questions of task evening moods the user answered")
 
@@ -146,7 +146,7 @@ def test_which_embedder_to_choose_is_said_once_for_a_script_that_this_one_does_n
     by_meaning = CommandLine(personaagent.home, personaagent.server, {"PERSONAAGENT_EMBEDDER": "minilm"})
     thai, english = tmp_path / "thai.jsonl", tmp_path / "english.jsonl"
     for file, words in ((thai, ("ร้านชาใกล้สวน", "รถไฟไปทะเล")), (english, ("A quiet café?", "A train?"))):
-        lines = ({"query": one, "ground_truth": "yes", "at": "2024-05-01"} for one in words)
+        lines = ({"query": each, "ground_truth": "yes", "at": "2024-05-01"} for each in words)
         file.write_text("\n".join(map(json.dumps, lines)))
     advice = "PERSONAAGENT_EMBEDDER=openai/text-embedding-3-small"
     assert done(by_meaning("ingest", "--user", "omar", thai)).err.count(advice) == 1
@@ -187,7 +187,7 @@ def test_an_alignment_is_recorded_with_its_losses(aligned: Aligned) -> None:
 
 def test_mlflow_shows_every_version_and_which_is_live(aligned: Aligned, maya: CommandLine) -> None:
     name = f"persona.{user_key(MAYA)}"
-    [live] = [one for one in versions(maya) if one["status"] == "live"]
+    [live] = [version for version in versions(maya) if version["status"] == "live"]
     assert len(aligned.mlflow.search_prompt_versions(name)) == len(versions(maya)) >= 2
     mirrored = aligned.mlflow.get_prompt_version_by_alias(name, "live")
     assert mirrored is not None
@@ -200,8 +200,8 @@ def versions(personaagent: CommandLine) -> list[dict[str, Any]]:
 
 def test_versions_are_listed(maya: CommandLine) -> None:
     recorded = versions(maya)
-    assert [one["number"] for one in recorded] == list(range(1, len(recorded) + 1))
-    assert {one["user"] for one in recorded} == {MAYA}
+    assert [version["number"] for version in recorded] == list(range(1, len(recorded) + 1))
+    assert {version["user"] for version in recorded} == {MAYA}
     lines = done(maya("persona", "list", "--user", MAYA)).out.splitlines()
     assert len(lines) == len(recorded)
     assert "live" in lines[-1]
@@ -232,12 +232,12 @@ def test_a_rollback_makes_the_parent_live_again_and_the_mirror_follows(aligned: 
     before = versions(maya)
     last, parent = before[-1]["number"], before[-1]["parent"]
     assert f"v{parent} is live" in done(maya("persona", "rollback", "--user", MAYA)).out
-    assert [one["number"] for one in versions(maya) if one["status"] == "live"] == [parent]
+    assert [version["number"] for version in versions(maya) if version["status"] == "live"] == [parent]
     mirrored = aligned.mlflow.get_prompt_version_by_alias(f"persona.{user_key(MAYA)}", "live")
     assert mirrored is not None
     assert mirrored.tags["persona_version"] == str(parent)
     assert f"v{last} is live" in done(maya("persona", "rollback", "--user", MAYA, "--to", str(last))).out
-    assert [one["number"] for one in versions(maya)] == [one["number"] for one in before]
+    assert [version["number"] for version in versions(maya)] == [version["number"] for version in before]
 
 
 def test_there_is_nothing_to_sync_after_an_alignment(maya: CommandLine) -> None:
@@ -284,9 +284,9 @@ def test_what_is_forgotten_is_neither_listed_nor_found(personaagent: CommandLine
     done(personaagent("ingest", "--user", "omar", write_omar(tmp_path / "omar.jsonl")))
     assert "forgot o2" in done(personaagent("memory", "forget", "--user", "omar", "o2")).out
     listed = done(personaagent("memory", "list", "--user", "omar", "--json")).json
-    assert [one["interaction_id"] for one in listed["interactions"]] == ["o1", "o3", "o4"]
+    assert [interaction["interaction_id"] for interaction in listed["interactions"]] == ["o1", "o3", "o4"]
     found = done(personaagent("memory", "search", "--user", "omar", "And with friends?", "--json")).json
-    assert "o2" not in {one["interaction"]["interaction_id"] for one in found}
+    assert "o2" not in {episode["interaction"]["interaction_id"] for episode in found}
 
 
 def test_a_rebuilt_index_finds_what_the_old_one_found(personaagent: CommandLine, tmp_path: Path) -> None:

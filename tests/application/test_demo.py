@@ -5,11 +5,11 @@ from pathlib import Path
 import dspy
 import pytest
 
+from personaagent.cli.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.data.alignment import Spend
 from personaagent.data.answer_weights import AnswerWeights
 from personaagent.data.errors import AnswerError
 from personaagent.data.lamp import LampUser, task_named
-from personaagent.demo import Answer, Answers, answer_all, made_up_user, write_lamp_files
 from personaagent.programs import PersonaAgent
 from personaagent.programs.context import NO_CONTEXT, Context
 from personaagent.testing import ScriptedLM, in_memory_store
@@ -29,7 +29,7 @@ def test_the_user_says_that_it_is_made_up(person: LampUser) -> None:
 def test_the_history_is_dated_and_long_enough(person: LampUser) -> None:
     assert len(person.history) == 24
     assert len(person.questions) == 3
-    dates = [one.at for one in (*person.history, *person.questions)]
+    dates = [interaction.at for interaction in (*person.history, *person.questions)]
     known = [date for date in dates if date is not None]
     assert len(known) == 27
     assert known == sorted(known)
@@ -37,13 +37,15 @@ def test_the_history_is_dated_and_long_enough(person: LampUser) -> None:
 
 
 def test_every_answer_is_a_tag_of_the_task(person: LampUser) -> None:
-    for one in (*person.history, *person.questions):
-        assert one.ground_truth in MOVIES.labels
-        assert MOVIES.content(one.query) != one.query, "it is asked in the task's own words"
+    for interaction in (*person.history, *person.questions):
+        assert interaction.ground_truth in MOVIES.labels
+        assert MOVIES.content(interaction.query) != interaction.query, "it is asked in the task's own words"
 
 
 def test_no_question_is_in_the_history(person: LampUser) -> None:
-    assert not {one.query for one in person.questions} & {one.query for one in person.history}
+    assert not {interaction.query for interaction in person.questions} & {
+        interaction.query for interaction in person.history
+    }
 
 
 def test_the_files_are_the_same_every_time(tmp_path: Path) -> None:
@@ -106,7 +108,9 @@ def test_an_answer_that_cannot_be_read_is_wrong_and_is_paid_for(person: LampUser
     with in_memory_store() as store, dspy.context(lm=lm):
         agent = Telling(MOVIES, store.add_user(person.user_id).memory, tools=[])
         answered = answer_all(agent, person.questions, lambda: heard.append("answered"))
-    assert [one.response for one in answered.answers] == ["(no tag)", *["comedy"] * 2]
-    assert [one.gold for one in answered.answers] == [one.ground_truth for one in person.questions]
+    assert [answer.response for answer in answered.answers] == ["(no tag)", *["comedy"] * 2]
+    assert [answer.gold for answer in answered.answers] == [
+        interaction.ground_truth for interaction in person.questions
+    ]
     assert answered.right == 0
     assert answered.spend.calls == len(lm.requests) == len(heard) == 3

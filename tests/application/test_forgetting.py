@@ -127,7 +127,7 @@ def test_an_older_summary_takes_the_place_of_one_that_rests_on_it(maya: User) ->
     summary = PersonaLine(section="profile", text="newer", causes=("i0", "i1", "i2"), kind="statement")
     maya.personas.add(Persona(lines=(summary,)), reason="made up", status="live")
     forget(maya, "i2")
-    assert [(one.text, one.causes) for one in persona(maya).lines] == [("older", ("i0", "i1"))]
+    assert [(line.text, line.causes) for line in persona(maya).lines] == [("older", ("i0", "i1"))]
     forget(maya, "i1")
     assert persona(maya).lines == ()
 
@@ -137,8 +137,8 @@ def test_a_demo_of_it_goes_from_what_another_optimizer_left(maya: User) -> None:
     maya.interactions.add(whole)
     pasts = ("(nothing)", "(nothing)", '2026-03-03: "film 1" -> "classic"')
     demos = [
-        {"query": one.query, "past": past, "response": one.ground_truth}
-        for one, past in zip(whole, pasts, strict=False)
+        {"query": interaction.query, "past": past, "response": interaction.ground_truth}
+        for interaction, past in zip(whole, pasts, strict=False)
     ]
     predictors = {"respond.predict": {"demos": demos, "instructions": "Be kind."}}
     adopted = Adopted.model_validate({"origin": "GEPA", "task": "LaMP-2M", "preset": "lean", "predictors": predictors})
@@ -157,7 +157,7 @@ def test_nothing_is_recorded_where_nothing_changes(maya: User) -> None:
 
 def decision(text: str, *causes: str, **differences: float) -> Decision:
     change = Change(kind="rule", action="add", line=line(text, *causes), causes=causes)
-    evidence = evidence_of([[one] for one in differences.values()])
+    evidence = evidence_of([[each] for each in differences.values()])
     return Decision(change=change, outcome="live", evidence=evidence, reason="made up", differences=differences)
 
 
@@ -184,7 +184,7 @@ def test_alignments_say_nothing_more_of_it(maya: User) -> None:
     forget(maya, "i2")
     [left] = maya.alignments.all()
     assert "i2" not in left.to_json()
-    assert [one.interaction_id for one in left.losses] == ["i1"]
+    assert [loss.interaction_id for loss in left.losses] == ["i1"]
     [kept] = left.decisions
     assert kept.change.causes == ("i1", "i3")
 

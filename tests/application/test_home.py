@@ -6,12 +6,12 @@ import dspy
 import pytest
 
 from personaagent import lms
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.errors import ErasedUserError, HomeLockedError, InputError, SetupError
 from personaagent.data.history.columns import Columns
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.task import Task
-from personaagent.demo import write_lamp_files
 from personaagent.erasure import erase, finish_erasures
 from personaagent.evaluation.run import EvaluationJob, run_job
 from personaagent.home import Home, copy_user, is_shared, scratch_store
@@ -43,7 +43,7 @@ def asked(name: str, query: str) -> Interaction:
 
 def recalled(home: Home) -> set[str]:
     episodes = home.store.user("maya").memory.recall("film", 9)
-    return {one.interaction.interaction_id for one in episodes}
+    return {episode.interaction.interaction_id for episode in episodes}
 
 
 def test_a_home_with_files_has_one_that_keeps_them(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_scratch_store_touches_nothing_that_is_shared(shared: Settings) -> Non
             copy = copy_user(maya, scratch, None, most=1)
             copy.memory.rebuild()
             assert len(copy.memory.recall("film", 9)) == 1
-        assert [one.user_id for one in home.store.users()] == ["maya"]
+        assert [user.user_id for user in home.store.users()] == ["maya"]
         with EpisodeIndex(shared.chroma, HashEmbedder()) as index:
             assert len(index.search(maya.key, "film", 9)) == 2
 

@@ -38,7 +38,7 @@ def test_a_key_has_its_tenant_its_role_and_its_limits(personaagent: CommandLine)
     admin = done(personaagent("keys", "create", "--role", "admin", "--json")).json
     tenant = done(personaagent("keys", "create", "--role", "tenant", "--tenant", "acme", "--json")).json
     with stored(personaagent) as store:
-        keys = [store.keys.find(one["key"]) for one in (made, admin, tenant)]
+        keys = [store.keys.find(each["key"]) for each in (made, admin, tenant)]
     assert [key and (key.key_id, key.role, key.tenant, key.user_id) for key in keys] == [
         (made["key_id"], "user", "acme", user_of_tenant("acme", "maya")),
         (admin["key_id"], "admin", "", None),
@@ -59,10 +59,10 @@ def test_the_list_says_whose_a_key_is_and_never_what_opens_it(personaagent: Comm
     ]
     done(personaagent("keys", "revoke", made[1]["key_id"]))
     listed = done(personaagent("keys", "list", "--json"))
-    assert [(one["key_id"], one["role"], one["user"], one["tenant"]) for one in listed.json] == [
-        (one["key_id"], one["role"], one["user"], one["tenant"]) for one in made
+    assert [(key["key_id"], key["role"], key["user"], key["tenant"]) for key in listed.json] == [
+        (key["key_id"], key["role"], key["user"], key["tenant"]) for key in made
     ]
-    assert [one["revoked_at"] is not None for one in listed.json] == [False, True, False]
+    assert [each["revoked_at"] is not None for each in listed.json] == [False, True, False]
     table = done(personaagent("keys", "list")).out
     first, second, third = table.splitlines()
     assert "user  maya of acme" in first
@@ -70,7 +70,7 @@ def test_the_list_says_whose_a_key_is_and_never_what_opens_it(personaagent: Comm
     assert "revoked" in second
     assert "[red]" in third
     with stored(personaagent) as store:
-        hidden = [*(one["key"][-43:] for one in made), *(key.secret_hash for key in store.keys.all())]
+        hidden = [*(each["key"][-43:] for each in made), *(key.secret_hash for key in store.keys.all())]
     assert [secret for secret in hidden if secret in listed.out + table] == []
 
 

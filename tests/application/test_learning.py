@@ -68,7 +68,7 @@ def test_a_certificate_is_made_once_from_past_interactions_and_never_from_questi
     certified = done(certifying(personaagent, lamp, "--json")).json
     requests = personaagent.server.received[before:]
     assert len(requests) == USERS * SCORED, "what was paid is not asked again"
-    assert not [one for one in requests if "Made-up film of" in json.dumps(one)]
+    assert not [request for request in requests if "Made-up film of" in json.dumps(request)]
     assert certified["tested"].keys() == {"weights"}
     assert certified["tested"]["weights"]["n"] == USERS
 
@@ -108,11 +108,11 @@ def aligned(users: CommandLine, lamp: Path, run: str, *options: str) -> list[dic
 def test_all_are_aligned_with_the_certificate_and_replay_comes_to_the_same(users: CommandLine, lamp: Path) -> None:
     results = aligned(users, lamp, "a1", "--concurrency", "3")
     assert len(results) == USERS
-    for one in results:
-        [decision] = one["alignment"]["decisions"]
+    for each in results:
+        [decision] = each["alignment"]["decisions"]
         assert (decision["change"]["kind"], decision["outcome"]) == ("weights", "live")
         assert decision["evidence"]["n"] == 2 and decision["evidence"]["mean"] > 0
-        assert [version["status"] for version in one["versions"]] == ["live"]
+        assert [version["status"] for version in each["versions"]] == ["live"]
     before = asked(users)
     for run in ("a1", "a2"):
         if run == "a2":
@@ -142,7 +142,7 @@ def test_without_a_certificate_nothing_goes_live_before_it_has_proved_itself(
     first, second = (
         done(personaagent("align", "--all", "--n", "2", *personaagent.lm, "--json")).json for _ in range(2)
     )
-    decisions = [one["alignment"]["decisions"] for one in (*first, *second)]
+    decisions = [each["alignment"]["decisions"] for each in (*first, *second)]
     assert all(decisions)
     assert {decision["outcome"] for known in decisions for decision in known} == {"shadow"}
 

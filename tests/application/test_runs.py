@@ -72,7 +72,7 @@ def asked(personaagent: CommandLine) -> int:
 
 
 def personas(personaagent: CommandLine) -> list[Any]:
-    return [one["persona"] for one in done(personaagent("persona", "list", "--user", MAYA, "--json")).json]
+    return [each["persona"] for each in done(personaagent("persona", "list", "--user", MAYA, "--json")).json]
 
 
 @pytest.mark.slow

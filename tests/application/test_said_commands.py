@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from personaagent.demo import write_lamp_files
+from personaagent.cli.demo import write_lamp_files
 
 from .command_line import CommandLine, done
 
@@ -51,7 +51,7 @@ def test_what_is_no_statement_is_refused_on_one_line(maya: CommandLine) -> None:
 def test_each_line_says_why_it_is_there(maya: CommandLine) -> None:
     done(maya("memory", "tell", "--user", MAYA, "I am vegetarian"))
     blamed = done(maya("persona", "blame", "--user", MAYA, "--json")).json
-    assert [(one["kind"], one["state"]) for one in blamed] == [("statement", "live"), ("said", "live")]
+    assert [(line["kind"], line["state"]) for line in blamed] == [("statement", "live"), ("said", "live")]
     assert len(blamed[0]["causes"]) == 21
     shown = done(maya("persona", "blame", "--user", MAYA)).out
     assert "because of 21 interactions" in shown

@@ -76,9 +76,13 @@ def test_the_newest_statement_on_a_subject_replaces_the_earlier_which_stays_as_h
     tell(maya, "My home is Oslo")
     newer = tell(maya, "I am not vegetarian")
     assert lines(maya) == ["My home is Oslo", "I am not vegetarian"]
-    assert [one.statement_id for one in newer.replaced] == [first.statement_id]
+    assert [statement.statement_id for statement in newer.replaced] == [first.statement_id]
     assert newer.version.reason == "the user said so, in place of 1 earlier statement(s)"
-    assert [one.replaced_by for one in said(maya.memory.said())] == [newer.statement.statement_id, None, None]
+    assert [statement.replaced_by for statement in said(maya.memory.said())] == [
+        newer.statement.statement_id,
+        None,
+        None,
+    ]
 
 
 def test_a_statement_can_stand_beside_one_on_the_same_subject(maya: User) -> None:
@@ -131,7 +135,7 @@ def test_statements_are_not_recalled_summarised_or_simulated(maya: User) -> None
     tell(maya, "film 1 is what I am")
     assert maya.memory.history() == before
     found = maya.memory.recall("film 1 is what I am", 9)
-    assert {one.interaction.task for one in found} == {"LaMP-2M"}
+    assert {episode.interaction.task for episode in found} == {"LaMP-2M"}
     assert len(found) == 5
 
 

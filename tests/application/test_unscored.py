@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from personaagent.demo import write_lamp_files
+from personaagent.cli.demo import write_lamp_files
 
 from ..loopback import Loopback, Reply, loopback
 from .command_line import CommandLine, Finished, done

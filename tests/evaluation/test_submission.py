@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from personaagent.cli.demo import write_lamp_files
 from personaagent.data.errors import InputError
 from personaagent.data.lamp import LampData
-from personaagent.demo import write_lamp_files
 from personaagent.evaluation import evaluate
 from personaagent.evaluation.report import write_report
 from personaagent.evaluation.run import EvaluationJob, run_job

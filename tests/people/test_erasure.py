@@ -191,7 +191,7 @@ def test_a_user_who_comes_back_before_an_erasure_is_finished_keeps_what_is_new(t
     home.settings = usual
     assert finish_erasures(home)[0].left == ()
     assert len(back.interactions) == 6
-    assert [one.interaction.query for one in back.memory.recall("made-up question 3 again", 1)] == [
+    assert [each.interaction.query for each in back.memory.recall("made-up question 3 again", 1)] == [
         "made-up question 3 again"
     ]
 

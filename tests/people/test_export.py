@@ -90,7 +90,7 @@ def test_what_is_added_afterwards_follows_what_came_back(store: Store, exported:
     imported.interactions.add([Interaction(interaction_id="new", query="made up", at=NEW_YEAR + timedelta(days=9))])
     assert imported.interactions.all()[-1].position == 4
     imported.statements.add(statement("s3"))
-    assert [one.statement_id for one in imported.statements.current()] == ["s3"]
+    assert [statement.statement_id for statement in imported.statements.current()] == ["s3"]
     assert imported.personas.add(persona("third"), reason="third", status="live").number == 4
 
 

@@ -95,7 +95,7 @@ def files_with_traces(folder: Path) -> list[str]:
     key = {user_key(ERASED).encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")}
     wanted = [trace.lower() for trace in {*traces(ERASED)} - key]
     files = [file for file in folder.rglob("*") if file.is_file()]
-    return [file.name for file in files if any(one in file.read_bytes().lower() for one in wanted)]
+    return [file.name for file in files if any(each in file.read_bytes().lower() for each in wanted)]
 
 
 def copy_of(template: Template, folder: Path) -> Path:

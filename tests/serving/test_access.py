@@ -75,9 +75,9 @@ def test_of_many_rollbacks_of_one_version_one_is_done(server: Server, monkeypatc
             clients.submit(server.client.post, "/v1/persona/rollback", json={"version": 1}, headers=if_same)
             for _ in range(4)
         ]
-        statuses = sorted(one.result().status_code for one in sent)
+        statuses = sorted(request.result().status_code for request in sent)
     assert statuses == [200] + [412] * 3
-    assert [one.number for one in server.store.user("maya").personas.promotions()] == [1, 2, 1]
+    assert [promotion.number for promotion in server.store.user("maya").personas.promotions()] == [1, 2, 1]
 
 
 def test_if_match_takes_any_live_version_a_list_of_tags_and_no_weak_tag(server: Server) -> None:
@@ -86,7 +86,7 @@ def test_if_match_takes_any_live_version_a_list_of_tags_and_no_weak_tag(server: 
         server.client.post("/v1/persona/rollback", json={"version": number}, headers={**key, "If-Match": said})
         for number, said in ((1, f"W/{tag}"), (1, '"x", "y"'), (1, f'"x", {tag}'), (2, "*"))
     ]
-    assert [one.status_code for one in sent] == [412, 412, 200, 200]
+    assert [response.status_code for response in sent] == [412, 412, 200, 200]
 
 
 def test_if_none_match_takes_any_live_version_a_list_of_tags_and_weak_tags(server: Server) -> None:
@@ -95,7 +95,7 @@ def test_if_none_match_takes_any_live_version_a_list_of_tags_and_weak_tags(serve
         server.client.get("/v1/persona", headers={**key, "If-None-Match": said})
         for said in ("*", tag, f"W/{tag}", f'"x", W/{tag}', '"x"')
     ]
-    assert [one.status_code for one in read] == [304, 304, 304, 304, 200]
+    assert [response.status_code for response in read] == [304, 304, 304, 304, 200]
 
 
 def test_a_rollback_to_what_is_live_already_is_still_a_conflict(server: Server) -> None:
@@ -114,5 +114,5 @@ def test_two_interactions_of_one_id_that_are_sent_at_once_are_one(
             clients.submit(server.client.post, "/v1/interactions", json={"query": "q", "id": "1"}, headers=key)
             for _ in range(4)
         ]
-        assert {one.result().status_code for one in sent} == {201}
+        assert {request.result().status_code for request in sent} == {201}
     assert len(server.store.user("maya").interactions) == 1

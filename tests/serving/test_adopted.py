@@ -31,7 +31,10 @@ HISTORY = [
     Interaction(interaction_id=f"{place}", query=TASK.query(plot), ground_truth=tag, position=place, task=TASK.name)
     for place, (plot, tag) in enumerate(FILMS.items())
 ]
-TRAINSET = [dspy.Example(query=one.query, ground_truth=one.ground_truth).with_inputs("query") for one in HISTORY]
+TRAINSET = [
+    dspy.Example(query=interaction.query, ground_truth=interaction.ground_truth).with_inputs("query")
+    for interaction in HISTORY
+]
 BETTER = "Say dark comedy of whatever is odd."
 ASKED = {"model": f"personaagent/{TASK.name}", "messages": [{"role": "user", "content": TASK.query("An odd heist.")}]}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -59,29 +60,29 @@ async def test_who_waits_is_served_key_by_key_however_many_one_key_has_waiting()
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work(name) for name in ("a1", "a2", "a3", "a4", "b1", "c1", "b2")))
-    assert order == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
 
 
 async def test_who_goes_away_while_waiting_leaves_the_line_and_takes_no_turn() -> None:
     semaphore = FairSemaphore(1)
-    await semaphore.acquire("a", 1)
+    release = await semaphore.acquire("a", 1)
     waiting = [asyncio.create_task(semaphore.acquire(key, 1)) for key in "abc"]
     await settled()
     waiting[0].cancel()
     waiting[1].cancel()
-    semaphore.release("a")
+    release()
     await asyncio.wait(waiting)
     assert [task.cancelled() for task in waiting] == [True, True, False]
-    semaphore.release("c")
+    waiting[2].result()()
     await asyncio.wait_for(semaphore.acquire("a", 1), 5)
 
 
 async def test_a_turn_that_comes_at_the_moment_of_going_away_is_given_on() -> None:
     semaphore = FairSemaphore(1)
-    await semaphore.acquire("a", 1)
+    release = await semaphore.acquire("a", 1)
     first, second = (asyncio.create_task(semaphore.acquire(key, 1)) for key in "bc")
     await settled()
-    semaphore.release("a")
+    release()
     first.cancel()
     await asyncio.wait_for(second, 5)
     with pytest.raises(asyncio.CancelledError):
@@ -172,7 +173,7 @@ async def test_a_question_whose_client_is_gone_while_it_waits_is_never_asked(up:
     await first
     await up.deployment.drain()
     assert len(up.held.lm.requests) == 1
-    assert [one.query for one in maya.user.interactions.all()] == ["a film?"]
+    assert [interaction.query for interaction in maya.user.interactions.all()] == ["a film?"]
 
 
 async def test_an_answer_whose_client_is_gone_makes_no_further_call_and_keeps_its_turn_until_it_ends(
@@ -195,7 +196,7 @@ async def test_an_answer_whose_client_is_gone_makes_no_further_call_and_keeps_it
         await next_one
         asked = [request.text for request in up.held.lm.requests]
         assert sum("abandoned" in text for text in asked) == 1
-        assert "abandoned" not in {one.query for one in maya.user.interactions.all()}
+        assert "abandoned" not in {interaction.query for interaction in maya.user.interactions.all()}
 
 
 async def test_a_question_that_waits_while_its_user_is_erased_is_not_asked(up: Up) -> None:
@@ -241,9 +242,20 @@ async def test_only_so_many_alignments_of_a_user_wait_even_if_all_are_asked_for_
         with_truths(maya.user)
         asked = [up.deployment.learner.begin(maya, "asked") for _ in range(3 * MOST_OPEN)]
         begun = await asyncio.gather(*asked, return_exceptions=True)
-        refused = [one for one in begun if isinstance(one, LimitError)]
+        refused = [each for each in begun if isinstance(each, LimitError)]
         assert len(refused) == 2 * MOST_OPEN
         assert len(maya.user.jobs.all()) == MOST_OPEN
+        up.held.go_on.set()
+        await up.deployment.drain()
+
+
+async def test_ground_truths_that_come_at_once_begin_one_alignment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with deployed(QUICK.model_copy(update={"align_every": 3})) as up:
+        maya = up.caller("maya")
+        monkeypatch.setattr(up.deployment.limiter, "check", lambda _key: time.sleep(0.1))  # As a slow store does.
+        with_truths(maya.user)
+        await asyncio.gather(*[up.deployment.learner.begin_if_due(maya) for _ in range(4)])
+        assert len(maya.user.jobs.all()) == 1
         up.held.go_on.set()
         await up.deployment.drain()
 

@@ -139,8 +139,8 @@ def test_feedback_makes_the_ground_truth_known(server: Server) -> None:
         server.client.post("/v1/feedback", json={"interaction_id": name, **said}, headers=key)
         for name, said in zip(names, feedback, strict=True)
     ]
-    assert [one.status_code for one in told] == [200, 200, 200], told[0].text
-    assert [one.json()["learnt"] for one in told] == [True, True, False]
+    assert [response.status_code for response in told] == [200, 200, 200], told[0].text
+    assert [response.json()["learnt"] for response in told] == [True, True, False]
     log = server.store.user("maya").interactions
     assert [log.get(name).ground_truth for name in names] == ["a loud one", "Watch a quiet film.", None]
     remark = log.all()[-1]
@@ -170,16 +170,16 @@ def test_memory_is_listed_searched_and_forgotten(server: Server) -> None:
         page = server.client.get(
             "/v1/memory", params={"limit": 2, **({"before": before} if before else {})}, headers=key
         ).json()
-        listed += [one["interaction_id"] for one in page["interactions"]]
+        listed += [interaction["interaction_id"] for interaction in page["interactions"]]
         if (before := page["next"]) is None:
             break
     assert listed == ["4", "3", "2", "1", "0"]
     found = server.client.post("/v1/memory/search", json={"query": "film 3", "k": 1}, headers=key).json()
-    assert [one["interaction"]["interaction_id"] for one in found["episodes"]] == ["3"]
+    assert [episode["interaction"]["interaction_id"] for episode in found["episodes"]] == ["3"]
     assert server.client.delete("/v1/memory/3", headers=key).status_code == 204
     assert server.client.delete("/v1/memory/3", headers=key).status_code == 404
     found = server.client.post("/v1/memory/search", json={"query": "film 3", "k": 5}, headers=key).json()
-    assert "3" not in {one["interaction"]["interaction_id"] for one in found["episodes"]}
+    assert "3" not in {episode["interaction"]["interaction_id"] for episode in found["episodes"]}
 
 
 def test_the_persona_is_shown_with_its_causes_compared_and_rolled_back(server: Server) -> None:
@@ -231,7 +231,9 @@ def test_an_alignment_is_begun_followed_and_answers_at_once(server: Server) -> N
     assert (job["state"], job["version"]) == ("finished", None), job
     [alignment] = server.store.user("maya").alignments.all()
     assert alignment.alignment_id == job["alignment_id"]
-    assert [one.outcome for one in alignment.decisions] == ["shadow"], "a rule of two cases has proved nothing yet"
+    assert [decision.outcome for decision in alignment.decisions] == ["shadow"], (
+        "a rule of two cases has proved nothing yet"
+    )
     answered = server.client.post("/v1/chat/completions", json=ASKED, headers=key).json()
     assert answered["personaagent"]["persona_version"] == 1, "what is undecided touches no answer"
     [listed] = server.client.get("/v1/alignments", headers=key).json()["alignments"]
@@ -252,7 +254,7 @@ def test_after_every_so_many_ground_truths_the_persona_is_aligned_by_itself_and_
         [job] = server.client.get("/v1/alignments", headers=key).json()["alignments"]
         job = wait_for(server, key, job["job_id"])
         assert (job["state"], job["reason"]) == ("finished", "3 ground truths are new")
-        asked_for = Counter(one.outputs_wanted[0] for one in lm.requests[before:])
+        asked_for = Counter(request.outputs_wanted[0] for request in lm.requests[before:])
     scores_of_the_rule = asked_for.pop("response", 0)  # On one of three interactions, by its id.
     assert scores_of_the_rule <= 1, "no simulation: all answers were served"
     assert asked_for == {"critique": 3, "rules": 1}
@@ -284,7 +286,7 @@ def test_limits_of_a_key_hold(server: Server) -> None:
     _, token = server.store.keys.create("user", user_id="maya", limits=KeyLimits(calls_per_day=1))
     key = {"Authorization": f"Bearer {token}"}
     statuses = [server.client.post("/v1/chat/completions", json=ASKED, headers=key) for _ in range(2)]
-    assert [one.status_code for one in statuses] == [200, 429]
+    assert [response.status_code for response in statuses] == [200, 429]
     assert int(statuses[1].headers["retry-after"]) > 0
 
 

@@ -108,7 +108,10 @@ def test_langchain_asks_and_streams(server: Server) -> None:
     said = chat.invoke([("system", "Be brief."), ("human", "A film?")])
     assert said.text == "Watch a quiet film."
     assert "".join(chunk.text for chunk in chat.stream("And tomorrow?")) == "Watch a quiet film."
-    assert [one.query for one in server.store.user("maya").interactions.all()] == ["A film?", "And tomorrow?"]
+    assert [interaction.query for interaction in server.store.user("maya").interactions.all()] == [
+        "A film?",
+        "And tomorrow?",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -37,7 +37,7 @@ def conversation(server: Server, *turns: Turn, **more: object) -> str:
 
 
 def queries(server: Server) -> list[str]:
-    return [one.query for one in server.store.user("maya").interactions.all()]
+    return [interaction.query for interaction in server.store.user("maya").interactions.all()]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,9 @@ def test_an_answer_has_the_form_that_the_client_wants() -> None:
     with serving(ScriptedLM({**ANSWERS, "response": {"title": "Sea"}})) as server:
         for response_format in (wanted, {"type": "json_object"}):
             conversation(server, FILM, response_format=response_format)
-        assert [one.response for one in server.store.user("maya").interactions.all()] == ['{"title": "Sea"}'] * 2
+        assert [interaction.response for interaction in server.store.user("maya").interactions.all()] == [
+            '{"title": "Sea"}'
+        ] * 2
 
 
 def test_feedback_takes_the_id_of_a_completion(server: Server) -> None:

@@ -128,7 +128,7 @@ def test_idle_connections_make_room_for_others_the_longest_idle_first(small: htt
         address = (small.base_url.host, small.base_url.port or 80)
         idle = [opened.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(20)]
         assert small.get("/").json() == "here"
-        assert [until_closed(one) for one in idle[:12]] == [b""] * 12
+        assert [until_closed(each) for each in idle[:12]] == [b""] * 12
         assert small.get("/").json() == "here"
 
 

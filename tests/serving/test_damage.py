@@ -33,7 +33,7 @@ def test_with_a_damaged_index_it_answers_without_memory_forgets_erases_and_is_ma
     with serving_home(tmp_path) as up:
         key = up.key_of("maya")
         many = [{"query": f"film {number}", "id": f"{number}", "ground_truth": "noir"} for number in range(3)]
-        assert {up.client.post("/v1/interactions", json=one, headers=key).status_code for one in many} == {201}
+        assert {up.client.post("/v1/interactions", json=each, headers=key).status_code for each in many} == {201}
         assert up.chat(key).json()["personaagent"]["without_memory"] is False
     damage(tmp_path / "chroma", what)
     with serving_home(tmp_path) as up:
@@ -47,7 +47,7 @@ def test_with_a_damaged_index_it_answers_without_memory_forgets_erases_and_is_ma
         up.home.store.rebuild_index()
         assert up.chat(key).json()["personaagent"]["without_memory"] is False
         found = up.client.post("/v1/memory/search", json={"query": "film 1", "k": 1}, headers=key).json()
-        assert [one["interaction"]["interaction_id"] for one in found["episodes"]] == ["1"]
+        assert [episode["interaction"]["interaction_id"] for episode in found["episodes"]] == ["1"]
         assert up.client.delete("/v1/me", headers=key).json()["left"] == []
 
 
@@ -104,8 +104,8 @@ def test_on_a_full_disk_it_starts_says_so_pays_for_nothing_erases_and_goes_on_wh
     home = small_disk / "home"
     with serving_home(home) as up:
         key, omar = up.key_of("maya"), up.key_of("omar")
-        for one in (key, omar):
-            assert up.chat(one).status_code == 200
+        for each in (key, omar):
+            assert up.chat(each).status_code == 200
         others = fill(small_disk)
         assert up.client.get("/readyz").status_code == 503
         assert up.chat(key).status_code == 503

@@ -26,8 +26,8 @@ def test_a_tenant_and_an_admin_erase_as_often_as_they_want(server: Server) -> No
     for key in (of_tenant(server, "maya"), {"Authorization": f"Bearer {admin}", "X-PersonaAgent-User": "omar"}):
         assert server.client.post("/v1/interactions", json={"query": "q"}, headers=key).status_code == 201
         receipts = [server.client.delete("/v1/me", headers=key) for _ in range(2)]
-        assert [one.status_code for one in receipts] == [200, 200]
-        assert [one.json()["removed"]["interactions"] for one in receipts] == [1, 0]
+        assert [response.status_code for response in receipts] == [200, 200]
+        assert [response.json()["removed"]["interactions"] for response in receipts] == [1, 0]
         assert server.client.get("/v1/me", headers=key).status_code == 404
 
 

@@ -63,7 +63,7 @@ def test_an_answer_that_is_sent_for_again_while_it_is_made_is_made_once(body: di
         asked = [clients.submit(chat, server.client, key, body) for _ in range(4)]
         assert paused.is_asked.wait(60)
         paused.may_answer.set()
-        assert len({frozenset(origin(one.result())) for one in asked}) == 1
+        assert len({frozenset(origin(request.result())) for request in asked}) == 1
         assert (len(server.lm.requests), len(server.store.user("maya").interactions)) == (1, 1)
 
 
@@ -123,7 +123,7 @@ def test_any_write_that_was_stored_when_its_process_was_killed_is_not_done_again
 
     def stored() -> tuple[object, ...]:
         user = server.store.user("maya")
-        seen = {one.interaction_id for one in user.interactions.all()}
+        seen = {interaction.interaction_id for interaction in user.interactions.all()}
         return seen, len(user.personas.promotions()), len(user.jobs.all())
 
     before = stored()
@@ -134,6 +134,18 @@ def test_any_write_that_was_stored_when_its_process_was_killed_is_not_done_again
     assert answered.is_success, answered.text
     assert answered.headers["idempotent-replay"] == "true"
     assert before != after == stored()
+
+
+def test_several_interactions_that_were_stored_and_then_corrected_are_not_stored_again(server: Server) -> None:
+    key = {**server.key_of("maya"), "Idempotency-Key": "several"}
+    batch = {"interactions": [{"query": "q", "ground_truth": "noir", "id": "1"}]}
+    with killed_before_it_was_kept():
+        assert server.client.post("/v1/interactions/batch", json=batch, headers=key).status_code == 503
+    correction = {"interaction_id": "1", "correction": "comedy"}
+    server.client.post("/v1/feedback", json=correction, headers={**key, "Idempotency-Key": "another"})
+    answered = server.client.post("/v1/interactions/batch", json=batch, headers=key)
+    assert (answered.status_code, answered.json()) == (201, {"stored": 0})
+    assert server.store.user("maya").interactions.get("1").ground_truth == "comedy"
 
 
 def test_what_a_dead_worker_had_begun_is_done_under_the_same_id(server: Server) -> None:
@@ -203,7 +215,7 @@ def test_two_workers_that_get_the_same_request_answer_it_once(
         asked = [clients.submit(chat, client, key, body) for client in workers * 2]
         assert paused.is_asked.wait(60)
         paused.may_answer.set()
-        assert len({frozenset(origin(one.result())) for one in asked}) == 1
+        assert len({frozenset(origin(request.result())) for request in asked}) == 1
     assert (len(paused.lm.requests), len(store.user("maya").interactions)) == (1, 1)
 
 

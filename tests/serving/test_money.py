@@ -81,7 +81,7 @@ def dear(lm_server: Loopback) -> Iterator[Server]:
 def test_a_key_that_cannot_pay_for_one_call_makes_none(dear: Server, lm_server: Loopback) -> None:
     maya = Metered.of(dear, dollars_per_day=0.001)
     answered = [maya.post("/v1/chat/completions", ASKED) for _ in range(5)]
-    assert [one.status_code for one in answered] == [429] * 5
+    assert [response.status_code for response in answered] == [429] * 5
     assert int(answered[0].headers["retry-after"]) > 0
     error = answered[0].json()["error"]
     assert "0.001 dollars a day" in error["message"]

@@ -89,7 +89,7 @@ class Neighbours(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for world in (self.together, *self.alone.values()):
-            prompts = [(CANARY.findall(one.text)) for one in world.lm.requests]
+            prompts = [(CANARY.findall(request.text)) for request in world.lm.requests]
             assert all(len(set(users)) <= 1 for users in prompts), "a prompt has words of two users in it"
         counted = self.together.server.client.get("/metrics").text
         assert not CANARY.search(counted)
@@ -138,7 +138,7 @@ class Neighbours(RuleBasedStateMachine):
 
     def _words(self, user: int, text: str) -> str:
         self.written += 1
-        return f"canary-{user}-{self.written} " + "".join(one for one in text if one.isprintable())
+        return f"canary-{user}-{self.written} " + "".join(each for each in text if each.isprintable())
 
     def _same_of_one(self, user: int, which: int, method: str, path: str, field: str = "", **body: str) -> None:
         """Do the same to the same interaction, whose id differs between the worlds."""

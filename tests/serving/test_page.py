@@ -269,7 +269,7 @@ def test_a_user_asks_corrects_looks_back_forgets_and_is_erased(site: Site, visit
     _goes_back(page)
     assert (live := site.store.user("maya").personas.live) and live.number == 1
     _forgets(page, visit)
-    assert "made-up-0" not in {one.interaction_id for one in site.store.user("maya").interactions.all()}
+    assert "made-up-0" not in {interaction.interaction_id for interaction in site.store.user("maya").interactions.all()}
     visit.show("Your data")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
@@ -319,7 +319,7 @@ def test_what_was_asked_and_answered_alike_is_one_row_of_memory(site: Site, visi
     expect(dialog).to_contain_text("Forget 3 interactions?")
     dialog.get_by_role("button", name="Forget it").click()
     expect(rows).to_have_count(len(HISTORY))
-    assert not [one for one in user.interactions.all() if one.query == "Tea?"]
+    assert not [interaction for interaction in user.interactions.all() if interaction.query == "Tea?"]
     assert visit.complaints == []
 
 
@@ -375,7 +375,7 @@ def test_what_users_and_lms_wrote_is_text(context: BrowserContext) -> None:
         assert page.locator("img, main script").count() == 0
         with pytest.raises(Error, match="TrustedHTML"):
             page.evaluate("document.body.innerHTML = 'a way in'")
-        assert [one for one in visit.complaints if "TrustedHTML" not in one] == []
+        assert [each for each in visit.complaints if "TrustedHTML" not in each] == []
 
 
 def test_who_has_nothing_yet_is_told_what_to_do(site: Site, visit: Visit) -> None:

@@ -94,7 +94,7 @@ def check_nothing_is_lost(tmp_path: Path, times: int) -> int:
     with deterministic_lm(0.0) as api_base:
         acknowledged = kill_under_load(home, port, api_base, key, times)
     with Store.open(home / "store.db") as store:
-        stored = {one.interaction_id for one in store.user("maya").interactions.all()}
+        stored = {interaction.interaction_id for interaction in store.user("maya").interactions.all()}
     assert acknowledged
     assert acknowledged - stored == set()
     return len(acknowledged)
@@ -144,7 +144,7 @@ def test_the_command_line_works_beside_a_server(tmp_path: Path) -> None:
         beside("ingest", "--user", "maya", str(file))
         url, key = f"http://127.0.0.1:{port}/v1", {"Authorization": f"Bearer {new_key(home, 'maya')}"}
         found = httpx.post(f"{url}/memory/search", json={"query": "canaries"}, headers=key, timeout=60).json()
-        assert [one["interaction"]["interaction_id"] for one in found["episodes"]] == ["1"]
+        assert [episode["interaction"]["interaction_id"] for episode in found["episodes"]] == ["1"]
         assert beside("ask", "--user", "maya", "Another?", "--lm", "openai/made-up", "--api-base", api_base).strip()
         assert "v1" in beside("persona", "list", "--user", "maya")
         command = [sys.executable, "-m", "personaagent", "--home", str(home), "user", "erase", "maya", "--yes"]

@@ -21,10 +21,10 @@ def test_a_statement_is_told_listed_replaced_and_deleted(server: Server) -> None
     assert told.json()["version"]["persona"]["lines"][-1]["text"] == "I am vegetarian"
     assert "I am vegetarian" in ask(server, key)
     newer = server.client.post("/v1/said", json={"text": "I am not vegetarian"}, headers=key).json()
-    assert [one["text"] for one in newer["replaced"]] == ["I am vegetarian"]
+    assert [statement["text"] for statement in newer["replaced"]] == ["I am vegetarian"]
     assert "I am not vegetarian" in ask(server, key)
     listed = server.client.get("/v1/said", headers=key).json()["said"]
-    assert [one["replaced_by"] for one in listed] == [newer["statement"]["statement_id"], None]
+    assert [statement["replaced_by"] for statement in listed] == [newer["statement"]["statement_id"], None]
     path = f"/v1/said/{listed[1]['statement_id']}"
     assert server.client.delete(path, headers=key).status_code == 204
     assert server.client.delete(path, headers=key).status_code == 404

@@ -180,11 +180,11 @@ def test_what_one_worker_acknowledged_is_there_when_it_is_killed(
         wait_until(lambda: len(acknowledged) >= 20)
         first = min(workers_of(server), key=lambda worker: worker.pid)
         first.kill()
-        for one in writing:
-            one.result()
+        for each in writing:
+            each.result()
     assert len(acknowledged) > 20
     with Store.open(deployment.database) as store:
-        stored = {one.interaction_id for one in store.user("omar").interactions.all()}
+        stored = {interaction.interaction_id for interaction in store.user("omar").interactions.all()}
     assert acknowledged - stored == set()
 
 

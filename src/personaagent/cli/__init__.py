@@ -21,10 +21,9 @@ from . import (
     persona,
     runs,
     serve,
-    ui,
     user,
 )
-from .context import Debug, print_error, set_up
+from .context import Flags, print_error, set_up
 
 app = typer.Typer(
     name="personaagent",
@@ -35,26 +34,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # Typer's boxes take longer to import than all else that `--help` needs.
 )
 app.callback()(set_up)
-app.command()(demo.demo)
-app.add_typer(models.app, name="models")
-app.add_typer(data.app, name="data")
-app.command()(ingest.ingest)
-app.command()(ask.ask)
-app.command()(chat.chat)
-app.command()(align.align)
-app.add_typer(persona.app, name="persona")
-app.add_typer(memory.app, name="memory")
-app.add_typer(user.app, name="user")
-app.command()(serve.serve)
-app.add_typer(keys.app, name="keys")
-app.command()(ui.ui)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.report)
-app.command()(certify.certify)
-app.command()(runs.spend)
-app.command()(runs.replay)
-app.command()(runs.export_run)
-app.command()(runs.import_run)
+for command in (
+    *(demo.demo, ingest.ingest, ask.ask, chat.chat, align.align, serve.serve, serve.ui),
+    *(evaluate.evaluate, evaluate.report, certify.certify),
+    *(runs.spend, runs.replay, runs.export_run, runs.import_run),
+):
+    app.command()(command)
+for noun in (models, data, persona, memory, user, keys):
+    app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
 
 
 def main() -> None:
@@ -63,14 +50,14 @@ def main() -> None:
     try:
         app()
     except PersonaAgentError as error:
-        if Debug.on:
+        if Flags.debug:
             raise
         print_error(str(error))
         sys.exit(2 if isinstance(error, InputError | SetupError) else 1)
 
 
 def _print_unexpected(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if Debug.on:
+    if Flags.debug:
         sys.__excepthook__(kind, error, traceback)
     else:
         print_error(f"unexpected {kind.__name__}: {error} (run with --debug to see where; please report it)")

@@ -1,6 +1,6 @@
 """`personaagent align`: change users' personas by what they really did."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,7 +74,7 @@ def align(
         run = new_run("align", {"users": keys, **asdict(loop)}, spending.run)
         with paying(home.store.journal, run, configured, spending) as opened:
             optimizer = PersonaAlignment(**asdict(loop), loss_lm=opened.lm(LOSS), revision_lm=opened.lm(REVISION))
-            mirror = _leave_no_trace if spending.dry_run else home.mirror
+            mirror: Callable[[User], object] = (lambda _user: None) if spending.dry_run else home.mirror
             work = align_all(
                 users, optimizer, run.run_id, certificates=certificates, concurrency=concurrency, aligned=mirror
             )
@@ -94,14 +94,10 @@ def _users(home: "Home", whom: Whom) -> "list[User]":
         raise InputError("say whose personas to align: --user NAME, which can be repeated, or --all")
     if whom.user:
         return [home.store.user(user_id) for user_id in whom.user]
-    users = [user for user in home.store.users() if any(each.ground_truth for each in user.interactions.all())]
+    users = [user for user in home.store.users() if user.interactions.known]
     if not users:
         raise InputError("no user has an interaction with a ground truth: ingest some first")
     return users
-
-
-def _leave_no_trace(_user: object) -> None:
-    """Mirror nothing."""
 
 
 def _lines(results: "Sequence[Aligned]", run_id: str) -> Iterator[Any]:

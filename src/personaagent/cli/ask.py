@@ -22,7 +22,7 @@ from .context import (
 )
 
 _LIKELIEST = 3
-"""Answers of which it is said how probable they are."""
+"""How many of the most probable answers are shown."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def chat(context: typer.Context, user: UserId, asking: Asking, spending: Spendin
                         warn(f"told: {home.tell(asker, line.removeprefix(_SAID)).statement.text}")
                     else:
                         turns += _answered(home, asker, line, turns, opened.lms[AGENT].model)
-                except (InputError, ServiceError) as error:  # The next line may fare better.
+                except (InputError, ServiceError) as error:  # The conversation goes on.
                     print_error(str(error))
 
 

@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from math import isfinite
 from pathlib import Path
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
-from ..data.errors import BudgetError, InputError, SetupError
+from ..data.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
     import dspy
 
     from ..data.api_key import KeyLimits
     from ..data.call import Run
-    from ..data.store import User
+    from ..data.store import Store, User
     from ..data.store.journal import Journal
     from ..home import Home
     from ..journal import OpenRun
@@ -37,15 +37,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Concurrency = Annotated[int, typer.Option(help="How many users at once.", min=1)]
 
 
-class Yes:
+class Flags:
+    """What holds for the whole process."""
+
+    debug: ClassVar[bool] = False
+    """Whether tracebacks are shown."""
+    yes: ClassVar[bool] = False
     """Whether questions are answered with yes."""
-
-    said: ClassVar[bool] = False
-
-
-def _say_yes(said: bool) -> bool:
-    Yes.said = said
-    return said
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,6 @@ class Asking:
             help="Fetch an embedded LM that is missing without asking (PERSONAAGENT_YES).",
             envvar="PERSONAAGENT_YES",
             show_envvar=False,
-            callback=_say_yes,
         ),
     ] = False
 
@@ -117,11 +114,7 @@ class Spending:
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the calls and their worst case; make none.")] = False
 
     def budget(self) -> "Budget":
-        """Return the caps.
-
-        Raises:
-            InputError: The deadline is not a time.
-        """
+        """Return the caps."""
         from ..journal.budget import Budget, deadline
 
         return Budget(
@@ -150,11 +143,7 @@ class Limits:
     ] = None
 
     def of_key(self, others: "KeyLimits | None" = None) -> "KeyLimits":
-        """Return the limits that are given, with what others say of the rest.
-
-        Raises:
-            InputError: The dollars are not a number.
-        """
+        """Return the limits that are given, with what others say of the rest."""
         from ..data.api_key import KeyLimits
 
         if self.dollars_per_day is not None and not isfinite(self.dollars_per_day):
@@ -183,35 +172,19 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
         command(**given)
 
-    options: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name in groups:
-            options += _options_of(groups[name])
-        else:
-            options.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    options = list(_options_of(command))
     run.__annotations__ = {option.name: option.annotation for option in options}
     vars(run)["__signature__"] = inspect.Signature(options)
     return run
 
 
-def _options_of(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    defaults = {field.name: field.default for field in fields(group)}
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is MISSING else default,
-            annotation=hints[name],
-        )
-        for name, default in defaults.items()
-    ]
-
-
-class Debug:
-    """Whether tracebacks are shown."""
-
-    on: ClassVar[bool] = False
+def _options_of(command: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(hints[name]):
+            yield from _options_of(hints[name])
+        else:
+            yield parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
 
 
 def _print_version(wanted: bool) -> None:
@@ -239,7 +212,7 @@ def set_up(
     from ..settings import Settings
     from .models import fetch_if_agreed
 
-    Debug.on, Yes.said = debug, False
+    Flags.debug, Flags.yes = debug, False
     context.with_resource(fetching_with(fetch_if_agreed))
     logging.basicConfig(level=logging.WARNING, handlers=[_OneLineEach()])
     logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)  # Of answers that are cut, we say more.
@@ -256,9 +229,10 @@ class _OneLineEach(logging.Handler):
 
 
 def settings(context: typer.Context, asking: Asking | None = None) -> "Settings":
-    """Return the settings of this command, with what its options name."""
+    """Return the settings of this command, with what its options name; take note of `--yes`."""
     configured: Settings = context.obj
     given = vars(asking) if asking else {}
+    Flags.yes |= bool(given.get("yes"))
     named = {name: value for name, value in given.items() if value and name in type(configured).model_fields}
     return configured.model_copy(update=named)
 
@@ -268,6 +242,13 @@ def open_home(context: typer.Context, *, guest: bool = True, tools: "Sequence[ds
     from ..home import Home
 
     return Home(settings(context), tools=tools, guest=guest)
+
+
+def open_journal(context: typer.Context) -> "Store":
+    """Open the store of the home folder without its index: other processes may have the folder open."""
+    from ..home import open_journal_store
+
+    return open_journal_store(settings(context))
 
 
 @contextmanager
@@ -314,21 +295,6 @@ def warn_of_unused(tools: "Sequence[dspy.Tool]", lm: "dspy.LM") -> None:
         warn(f"{as_written(lm.model)} cannot call functions, so it uses no tools: name an LM that can with --lm")
 
 
-def check_port(host: str, port: int) -> None:
-    """Refuse a port that cannot be listened at, before anything is opened.
-
-    Raises:
-        SetupError: It cannot.
-    """
-    import socket
-
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]  # Python adds the address.
-        raise SetupError(f"port {port} of {host}: {reason}: choose another with --port") from error
-
-
 def freeze_garbage() -> None:
     """Take what has been imported out of garbage collection: to look through it stops every thread for 0.1 s."""
     gc.collect()
@@ -338,14 +304,11 @@ def freeze_garbage() -> None:
 def print_result(result: Any, lines: Iterable[Any], *, as_json: bool) -> None:
     """Print a result on standard output, as JSON or in lines: texts and tables."""
     if as_json:
-        sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2, default=_fields_of) + "\n")
+        written = json.dumps(result, ensure_ascii=False, indent=2, default=lambda noun: noun.model_dump(mode="json"))
+        sys.stdout.write(written + "\n")
         return
     for line in lines:
         echo(line)
-
-
-def _fields_of(noun: Any) -> Any:
-    return noun.model_dump(mode="json")
 
 
 def echo(shown: Any) -> None:

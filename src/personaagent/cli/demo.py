@@ -1,7 +1,14 @@
-"""`personaagent demo`: watch a made-up user's history become a persona, and alignment change it."""
+"""`personaagent demo`: watch a made-up user's history become a persona, and alignment change it.
+
+The user's taste is unlike the general opinion. Beside each answer stands what the LM, the user's habits and the user's
+memory each said.
+"""
 
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -14,13 +21,62 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ..data.alignment import Alignment, Spend
-    from ..demo import Answers
+    from ..data.answer_weights import Distribution, Experts
+    from ..data.interaction import Interaction
+    from ..data.lamp import LampUser
     from ..home import Home
     from ..journal import OpenRun
     from ..journal.plan import Plan
+    from ..programs import PersonaAgent
 
 _BATCH = 2
 """Interactions that are simulated."""
+_TASK = "LaMP-2M"
+_NO_ANSWER = "(no tag)"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question, and what was said to it."""
+
+    question: str
+    lm: str
+    """What the LM alone says, in the same call."""
+    habits: str
+    """What the user answers most often."""
+    memory: str
+    """What the user answered to questions like this one."""
+    response: str
+    """The answer that is given."""
+    gold: str
+    """What the user really said."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was answered, in the order of the questions."""
+
+    answers: tuple[Answer, ...]
+    spend: "Spend"
+
+    @property
+    def right(self) -> int:
+        """How many responses are right."""
+        return sum(answer.response == answer.gold for answer in self.answers)
+
+    @property
+    def right_alone(self) -> int:
+        """How many the LM alone had right."""
+        return sum(answer.lm == answer.gold for answer in self.answers)
+
+    @property
+    def reading(self) -> str:
+        """What these numbers can and cannot show."""
+        return (
+            f"The LM alone had {self.right_alone} of {len(self.answers)} right, the agent {self.right}. So few "
+            "questions of one made-up user prove nothing: they show how an answer comes about. `personaagent evaluate` "
+            "on real users says what it is worth."
+        )
 
 
 @grouped
@@ -52,7 +108,6 @@ def demo(context: typer.Context, asking: AskingCertified, spending: Spending, as
 
 
 def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) -> "tuple[Alignment, Answers]":
-    from ..demo import answer_all, made_up_user
     from ..journal import LOSS, REVISION
     from ..optimizers import PersonaAlignment
     from ..personas import live_persona, program
@@ -62,7 +117,7 @@ def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) 
     made_up = made_up_user(home.folder / "LaMP-2M")
     home.store.ingest({made_up.user_id: made_up.history})
     user = home.store.user(made_up.user_id)
-    show = _show_nothing if quiet else echo
+    show: Callable[[object], None] = (lambda _shown: None) if quiet else echo
     show(_heading("1. Memory", f": {len(made_up.history)} past interactions of {made_up.user_id}"))
     first = program(user, next(iter(user.personas.versions()), None) or live_persona(user))
     show(_heading(f"\n2. Persona v{first.persona_version}", ", from what is older than the latest interactions\n"))
@@ -71,7 +126,9 @@ def _align_made_up_user(home: "Home", opened: "OpenRun | Plan", *, quiet: bool) 
     alignment, _ = home.align(user, optimizer, f"demo-{user.key}")
     opened.stopped = alignment.stopped
     aligned = home.agent(user)
-    show(_heading("\n3. Alignment", f" with the latest {_BATCH} interactions: {_outcome(alignment)}\n"))
+    live = _live_kinds(alignment)
+    outcome = f"live: {live}" if live else alignment.stopped or "nothing went live"
+    show(_heading("\n3. Alignment", f" with the latest {_BATCH} interactions: {outcome}\n"))
     show(decisions_table(alignment.decisions) if alignment.decisions else "no change was proposed")
     show(diff_text(alignment.base, alignment.persona))
     show(_heading("\n4. Later questions", f" under persona v{aligned.persona_version}, one call each"))
@@ -87,20 +144,11 @@ def _heading(title: str, rest: str) -> "Text":
     return Text.assemble((title, "bold"), rest)
 
 
-def _show_nothing(_shown: object) -> None:
-    """Do nothing."""
+def _live_kinds(alignment: "Alignment") -> str:
+    return ", ".join(sorted({decision.change.kind for decision in alignment.decisions if decision.outcome == "live"}))
 
 
-def _live_kinds(alignment: "Alignment") -> list[str]:
-    return sorted({decision.change.kind for decision in alignment.decisions if decision.outcome == "live"})
-
-
-def _outcome(alignment: "Alignment") -> str:
-    live = _live_kinds(alignment)
-    return f"live: {', '.join(live)}" if live else alignment.stopped or "nothing went live"
-
-
-def _questions_table(answers: "Answers") -> "Table":
+def _questions_table(answers: Answers) -> "Table":
     from rich.table import Table
 
     table = Table("question", "the LM alone", "habits", "memory", "answer", "the user said")
@@ -109,12 +157,12 @@ def _questions_table(answers: "Answers") -> "Table":
     return table
 
 
-def _spend_table(alignment: "Alignment", answers: "Answers") -> "Table":
+def _spend_table(alignment: "Alignment", answers: Answers) -> "Table":
     from rich.table import Table
 
     table = Table("", "right", "calls", "tokens", "seconds", title="One made-up user")
     asked, live = len(answers.answers), _live_kinds(alignment)
-    with_changes = f"with {', '.join(live)}" if live else "as answered (nothing went live)"
+    with_changes = f"with {live}" if live else "as answered (nothing went live)"
     table.add_row("alignment", "", *_spent(alignment.spend))
     table.add_row("answers, the LM alone", f"{answers.right_alone}/{asked}", *_spent(answers.spend))
     table.add_row(f"answers, {with_changes}", f"{answers.right}/{asked}", "the same")
@@ -125,7 +173,7 @@ def _spent(spend: "Spend") -> tuple[str, str, str]:
     return str(spend.calls), str(spend.prompt_tokens + spend.completion_tokens), f"{spend.seconds:.0f}"
 
 
-def _fields(alignment: "Alignment", answers: "Answers", home: "Home") -> dict[str, object]:
+def _fields(alignment: "Alignment", answers: Answers, home: "Home") -> dict[str, object]:
     return {
         "alignment": alignment,
         "answers": [asdict(answer) for answer in answers.answers],
@@ -136,3 +184,69 @@ def _fields(alignment: "Alignment", answers: "Answers", home: "Home") -> dict[st
         "home": str(home.folder),
         "tracking_uri": home.tracking_uri,
     }
+
+
+def write_lamp_files(folder: Path) -> Path:
+    """Write the made-up user as LaMP's question and output files into `folder`, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("questions.json", "outputs.json"):
+        copyfile(Path(__file__).parents[1] / f"made_up_{name}", folder / name)
+    return folder
+
+
+def made_up_user(folder: Path) -> "LampUser":
+    """Write the made-up user's files into `folder` and load them as any LaMP data is loaded."""
+    from ..data.lamp import load
+    from ..data.task import task_named
+
+    [user] = load(write_lamp_files(folder), task_named(_TASK)).users
+    return user
+
+
+def answer_all(
+    agent: "PersonaAgent", questions: "Sequence[Interaction]", answered: Callable[[], None] = lambda: None
+) -> Answers:
+    """Let `agent` answer every question; `answered` is called after each."""
+    from ..programs.spend import measure
+
+    answers: list[Answer] = []
+    with measure() as meter:
+        for question in questions:
+            answers.append(_answer(agent, question))
+            answered()
+    return Answers(tuple(answers), meter.spend)
+
+
+def _answer(agent: "PersonaAgent", question: "Interaction") -> Answer:
+    import dspy
+
+    from ..data.answer_weights import best_answer, uniform
+    from ..data.errors import AnswerError
+    from ..programs.weighing import decided
+
+    task = agent.task
+    try:
+        prediction = agent(query=question.query)
+    except AnswerError:
+        prediction = dspy.Prediction(response=_NO_ANSWER, lm_probabilities=None, experts=None)
+    of_the_lm: Distribution | None = prediction.lm_probabilities
+    experts: Experts = prediction.experts or _experts(agent, question, of_the_lm or uniform(task.labels))
+    return Answer(
+        question=task.content(question.query),
+        lm=decided(task, of_the_lm, {}).response if of_the_lm else prediction.response,
+        habits=best_answer(experts.prior, task.rewards),
+        memory=best_answer(experts.memory, task.rewards),
+        response=prediction.response,
+        gold=question.ground_truth or "",
+    )
+
+
+def _experts(agent: "PersonaAgent", question: "Interaction", of_the_lm: "Distribution") -> "Experts":
+    """Return what the experts say where no weights are live, so that only the LM is listened to."""
+    from ..data.answer_weights import AnswerWeights, uniform
+    from ..programs.weighing import experts_of
+
+    evenly = uniform(agent.task.labels)
+    weights = AnswerWeights(lm="", task=agent.task.name, form=agent.settings.form, leaning=evenly, base_rate=evenly)
+    recalled = agent.recall_memory(query=agent.task.content(question.query), memory=agent.memory)
+    return experts_of(of_the_lm, weights, recalled.answered)

@@ -61,6 +61,7 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Store interactions durably, then index them. What is already stored is passed over; bad input stores nothing."""
+    from ..data.lamp import load
     from ..data.task import is_built_in
 
     lamp = folder.lamp
@@ -70,7 +71,8 @@ def ingest(
     with open_home(context) as home:
         if lamp is not None:
             asked = _task(task or lamp.resolve().name)
-            histories: Mapping[str, Sequence[Interaction]] = _of_lamp(lamp, asked, folder.users)
+            people = load(lamp, asked).users[: folder.users]
+            histories: Mapping[str, Sequence[Interaction]] = {person.user_id: person.history for person in people}
         else:
             read = _read(str(file), user, _task(task) if task else None, reading)
             asked, histories = read.task, read.by_user
@@ -123,19 +125,12 @@ def _hint_at_labels(file: str, read: "History") -> None:
     from ..data.history.answers import labels_of
     from ..data.task import OPEN
 
-    answers = [one.ground_truth or "" for history in read.by_user.values() for one in history]
+    answers = [each.ground_truth or "" for history in read.by_user.values() for each in history]
     if read.task == OPEN and (labels := labels_of(answers)):
         warn(
             f"{file}: the answers are {len(labels)} different ones; with --labels every answer is one of them, and has "
             "a probability"
         )
-
-
-def _of_lamp(folder: Path, task: "Task", limit: int | None) -> "Mapping[str, Sequence[Interaction]]":
-    from ..data.lamp import load
-
-    people = load(folder, task).users[:limit]
-    return {person.user_id: person.history for person in people}
 
 
 def _advise(embedder: str, histories: "Iterable[Sequence[Interaction]]") -> None:
@@ -147,8 +142,8 @@ def _advise(embedder: str, histories: "Iterable[Sequence[Interaction]]") -> None
     contents = [content for history in histories for content in contents_of(history)]
     if all(content.isascii() for content in contents):
         return
-    opened_one = open_embedder(embedder)
-    if 2 * sum(is_unknown(opened_one, content) for content in contents) > len(contents):
+    opened = open_embedder(embedder)
+    if 2 * sum(is_unknown(opened, content) for content in contents) > len(contents):
         warn(
             f"the embedder {embedder} has no words for most of these texts: they are recalled by their letters, not by "
             "their meaning. For that, choose one that knows their language, such as "

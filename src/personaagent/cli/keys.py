@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .context import Json, Limits, grouped, print_result, settings, warn
+from .context import Json, Limits, grouped, open_journal, print_result, warn
 
 if TYPE_CHECKING:
     from ..data.api_key import ApiKey
@@ -24,9 +24,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key and print it, this once: only its hash is stored."""
-    from ..home import open_journal_store
-
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         key, token = store.keys.create(role, tenant=tenant, user_id=user, limits=limits.of_key())
     if not as_json:
         warn(f"key {key.key_id} is shown this once: keep it now")
@@ -37,9 +35,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the keys, revoked ones too, oldest first."""
-    from ..home import open_journal_store
-
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         keys = store.keys.all()
     print_result([_fields(key) for key in keys], map(_line, keys), as_json=as_json)
 
@@ -51,9 +47,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Let a key open nothing from now on, in a running server too."""
-    from ..home import open_journal_store
-
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         store.keys.revoke(key_id)
     print_result({"key_id": key_id}, [f"revoked {key_id}"], as_json=as_json)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..data.errors import ModelFileError
-from .context import Json, Yes, print_result, warn
+from .context import Flags, Json, print_result, warn
 
 if TYPE_CHECKING:
     from ..lms.models import Model
@@ -45,15 +45,11 @@ def fetch(
 
 
 def fetch_if_agreed(model: "Model") -> None:
-    """Fetch a model that a command needs: the embedder at once, an LM with `--yes` or if the user agrees.
-
-    Raises:
-        ModelFileError: The user did not agree, or no source has it.
-    """
+    """Fetch a model that a command needs: the embedder at once, an LM with `--yes` or if the user agrees."""
     from ..lms.models import EMBEDDER
 
     size = f"{model.name} ({model.size / 1e6:,.0f} MB)"
-    if model.name == EMBEDDER or Yes.said:
+    if model.name == EMBEDDER or Flags.yes:
         warn(f"fetching {size}, which is not on this machine: {model.role}")
     elif not (sys.stdin.isatty() and typer.confirm(f"Fetch {size}, {model.role}?", default=True, err=True)):
         raise ModelFileError(

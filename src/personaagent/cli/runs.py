@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .context import Json, print_result, settings
+from .context import Json, open_journal, print_result, settings
 
 RunId = Annotated[str, typer.Argument(help="The run, as `spend` names it.")]
 
@@ -19,11 +19,10 @@ def spend(
     """Show what was spent, by run, user, role and model."""
     from ..data.call import as_written
     from ..data.store import user_key
-    from ..home import open_journal_store
     from ..journal import note_names
     from .terminal import ledger_table
 
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         if run is not None:
             store.journal.run(run)
         lines = store.journal.ledger(run_id=run, user_key=None if user is None else user_key(user))
@@ -41,10 +40,9 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Do an alignment or evaluation again with no LM and no network, and see that it comes to the same."""
-    from ..home import open_journal_store
     from ..replay import replay as replay_run
 
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         replayed = replay_run(store, run, settings(context), folder=data)
     same = replayed.fingerprint == replayed.recorded
     verdict = "the same result" if same else f"not the recorded result, which is {replayed.recorded}"
@@ -61,10 +59,9 @@ def export_run(
     as_json: Json = False,
 ) -> None:
     """Write a run to one portable file: prompts and answers are in it, keys are not."""
-    from ..home import open_journal_store
     from ..portable import export_run as export
 
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         calls = export(store.journal, run, file)
     result = {"run": run, "calls": calls, "file": str(file)}
     print_result(result, [f"run {run}: {calls} calls written to {file}"], as_json=as_json)
@@ -74,10 +71,9 @@ def import_run(
     context: typer.Context, file: Annotated[Path, typer.Argument(help="From export-run.")], as_json: Json = False
 ) -> None:
     """Record a run from a file, to replay it here."""
-    from ..home import open_journal_store
     from ..portable import import_run as import_
 
-    with open_journal_store(settings(context)) as store:
+    with open_journal(context) as store:
         run = import_(store.journal, file)
     line = f"run {run.run_id} is recorded: personaagent replay {run.run_id}"
     print_result({"run": run.run_id}, [line], as_json=as_json)

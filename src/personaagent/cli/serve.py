@@ -1,10 +1,12 @@
-"""`personaagent serve`: one API for many users."""
+"""`personaagent serve` and `personaagent ui`: one API for many users, and MLflow's page for what is mirrored."""
 
 import logging
 import os
+import socket
 import sys
+import warnings
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..data.errors import SetupError
-from .context import AskingCertified, Equipment, Limits, check_port, freeze_garbage, grouped, settings, warn_of_unused
+from ..data.extras import needing
+from ..data.files import private_folder
+from .context import AskingCertified, Equipment, Limits, echo, freeze_garbage, grouped, settings, warn_of_unused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -72,11 +76,10 @@ def serve(
     asking: AskingCertified,
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
-    from ..data.extras import needing
     from ..home import Home, is_shared
     from ..lms.models import embedded_lm
 
-    check_port(listening.host, listening.port)
+    _check_port(listening.host, listening.port)
     with needing("serve"):
         import uvicorn
 
@@ -98,8 +101,7 @@ def serve(
         with equipment.opened() as tools:  # What is wrong is said once here, and not by every worker.
             Home(configured, tools=tools).close()
     with ExitStack() as stack:
-        serving = _serving(service, limits, shared=shared, answer_seconds=2 * configured.lm_timeout)
-        serving = serving.model_copy(update={"tools": tuple(equipment.tool or ()), "mcp": tuple(equipment.mcp or ())})
+        serving = _serving(service, equipment, limits, configured, shared=shared)
         _tell_workers(configured, serving, stack if several else None)
         uvicorn.run(
             f"{__name__}:application",
@@ -157,7 +159,9 @@ def _deployed(serving: "Serving") -> "Generator[Deployment]":
         yield deployment
 
 
-def _serving(service: Service, limits: Limits, *, shared: bool, answer_seconds: float) -> "Serving":
+def _serving(
+    service: Service, equipment: Equipment, limits: Limits, configured: "Settings", *, shared: bool
+) -> "Serving":
     from ..programs import AgentSettings
     from ..serving.configuration import Serving
 
@@ -165,12 +169,14 @@ def _serving(service: Service, limits: Limits, *, shared: bool, answer_seconds: 
         align_every=service.align_every,
         n=service.n,
         agent=AgentSettings(preset=service.preset),
+        tools=tuple(equipment.tool or ()),
+        mcp=tuple(equipment.mcp or ()),
         alone=not shared,
         trace_share=service.trace_share,
         limits=limits.of_key(Serving().limits),
         origins=tuple(service.cors_origin or ()),
         user_bytes=service.user_megabytes * 2**20,
-        answer_seconds=answer_seconds,
+        answer_seconds=2 * configured.lm_timeout,
     )
 
 
@@ -194,3 +200,40 @@ def _log_lines() -> None:
     lines.setFormatter(logging.Formatter("%(message)s"))
     requests.handlers = [lines]
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+
+
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 5000,
+) -> None:
+    """Show personas, alignments and evaluations in MLflow's page, to this machine alone, until Ctrl-C."""
+    configured = settings(context)
+    uri, artifacts = configured.mlflow
+    if artifacts is None:
+        echo(f"MLflow is a server already: {uri}")
+        return
+    _check_port("127.0.0.1", port)
+    private_folder(configured.home)
+    # MLflow's jobs are for scorers that run in its server, which are none of ours.
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with needing("ui"):
+        import uvicorn
+        from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
+
+    os.environ |= {BACKEND_STORE_URI_ENV_VAR: uri, ARTIFACT_ROOT_ENV_VAR: artifacts}
+    # `mlflow server` would import all of MLflow in a process of its own only to start this in another.
+    server = uvicorn.Server(uvicorn.Config("mlflow.server.fastapi_app:app", port=port, log_level="warning"))
+    with warnings.catch_warnings(action="ignore"):
+        server.config.load()
+    echo(f"MLflow's page: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    with suppress(KeyboardInterrupt):
+        server.run()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that cannot be listened at, before anything is opened."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python adds the address.
+        raise SetupError(f"port {port} of {host}: {reason}: choose another with --port") from error

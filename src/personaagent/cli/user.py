@@ -1,14 +1,12 @@
 """`personaagent user`: a user as a whole: listed, erased, exported, imported."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..data.errors import StorageError, writing
-from ..data.files import private_file
 from .context import Json, open_home, print_result, warn
 
 if TYPE_CHECKING:
@@ -69,11 +67,14 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write all that is known of a user to one portable file of JSON lines."""
-    from ..portable import export_user
+    from ..portable import export_user, write_lines
 
     with open_home(context) as home:
         known = home.store.user(user).user_id  # Before the file is made.
-        _write(file, lambda: export_user(home.store, known))
+        if file == "-":
+            sys.stdout.writelines(export_user(home.store, known))
+        else:
+            write_lines(Path(file), lambda: export_user(home.store, known))
     if file != "-":
         print_result({"user": user, "file": file}, [f"user {user}: written to {file}"], as_json=as_json)
 
@@ -86,9 +87,9 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Store a user from a file that `user export` wrote: all of it, or nothing."""
-    from ..portable import import_user
+    from ..portable import import_user, read_lines
 
-    lines = _read(file)
+    lines = sys.stdin.readlines() if file == "-" else read_lines(Path(file))
     with open_home(context) as home:
         imported = import_user(home.store, lines, user, source=file)
         count = len(imported.interactions)
@@ -102,23 +103,3 @@ def _removed(receipt: "Receipt") -> Iterator[str]:
             yield f"{count:6}  {what}"
     if not any(receipt.removed.values()):
         yield "nothing of this user was here"
-
-
-def _write(name: str, exported: Callable[[], Iterable[str]]) -> None:
-    if name == "-":
-        sys.stdout.writelines(exported())
-        return
-    with writing(Path(name)):
-        private_file(Path(name))
-        with Path(name).open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(exported())
-
-
-def _read(name: str) -> list[str]:
-    if name == "-":
-        return sys.stdin.readlines()
-    try:
-        with Path(name).open(encoding="utf-8", newline="\n") as file:
-            return file.readlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{name}: cannot be read: {error}") from error

@@ -1,7 +1,4 @@
-"""Who asks: a key, and the one user whom it may reach with this request. What is wrong is raised as a problem.
-
-The dependencies call each other: FastAPI would call each dependency of a dependency in a thread of its own.
-"""
+"""Who asks: a key, and the one user whom it may reach with this request. What is wrong is raised as a problem."""
 
 import re
 from typing import Annotated
@@ -21,7 +18,7 @@ USER_HEADER = "X-PersonaAgent-User"
 """The header in which a tenant's or an admin's key says for whom it asks."""
 
 _ENCODED = re.compile(r"(?:[\x20-\x24\x26-\x7e]|%[0-9a-fA-F]{2})*")
-_bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
+bearer = HTTPBearer(auto_error=False, description="An API key, as `personaagent keys create` prints it.")
 
 
 async def deployment_of(request: Request) -> Deployment:
@@ -30,7 +27,7 @@ async def deployment_of(request: Request) -> Deployment:
 
 
 DeploymentDep = Annotated[Deployment, Depends(deployment_of)]
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 UserHeader = Annotated[
     str | None,
     Header(
@@ -51,11 +48,11 @@ def api_key(deployment: DeploymentDep, credentials: Credentials) -> ApiKey:
     return key
 
 
-def caller_of(
-    request: Request, deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None
-) -> Caller:
+KeyDep = Annotated[ApiKey, Depends(api_key)]
+
+
+def caller_of(request: Request, deployment: DeploymentDep, key: KeyDep, named: UserHeader = None) -> Caller:
     """Return the caller; a tenant's or an admin's POST adds a user who is not stored yet."""
-    key = api_key(deployment, credentials)
     is_write = request.method == "POST"
     if is_write:
         deployment.store.check_disk()
@@ -68,22 +65,20 @@ def caller_of(
         return Caller(key, deployment.store.add_user(user_id))
 
 
-def paying_caller_of(
-    request: Request, deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None
-) -> Caller:
-    """Return the caller as `caller_of` does, if the key can pay for another call to the LM."""
-    caller = caller_of(request, deployment, credentials, named)
+CallerDep = Annotated[Caller, Depends(caller_of)]
+
+
+def paying_caller_of(deployment: DeploymentDep, caller: CallerDep) -> Caller:
+    """Return the caller, if the key can pay for another call to the LM."""
     deployment.limiter.take(caller.key)
     return caller
 
 
-def erasable_user_of(deployment: DeploymentDep, credentials: Credentials, named: UserHeader = None) -> User:
+def erasable_user_of(deployment: DeploymentDep, key: KeyDep, named: UserHeader = None) -> User:
     """Return the user whom a key may erase, stored or not: erasing twice does no harm."""
-    return deployment.store.former_user(user_id_of(api_key(deployment, credentials), named))
+    return deployment.store.former_user(user_id_of(key, named))
 
 
-KeyDep = Annotated[ApiKey, Depends(api_key)]
-CallerDep = Annotated[Caller, Depends(caller_of)]
 PayingCallerDep = Annotated[Caller, Depends(paying_caller_of)]
 ErasableUserDep = Annotated[User, Depends(erasable_user_of)]
 
@@ -91,14 +86,8 @@ ErasableUserDep = Annotated[User, Depends(erasable_user_of)]
 def user_id_of(key: ApiKey, named: str | None) -> str:
     """Return the id of the user whom a request is about; a user's key reaches its own user, whatever is named.
 
-    Args:
-        key: The key that asks.
-        named: The header `X-PersonaAgent-User`: percent-encoded UTF-8, which is decoded without loss or refused, so
-            that no two names become one.
-
-    Raises:
-        Problem: A tenant's or an admin's key names no user, or the header is not percent-encoded UTF-8.
-        InputError: No user of this name can be stored.
+    `named` is the header `X-PersonaAgent-User`: percent-encoded UTF-8, which is decoded without loss or refused, so
+    that no two names become one.
     """
     if key.role == "user" and key.user_id is not None:
         return key.user_id

@@ -3,14 +3,14 @@
 import asyncio
 import contextvars
 import threading
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from ..data.alignment import Spend
 from ..data.api_key import ApiKey, Role
@@ -26,9 +26,9 @@ _AT_ONCE = 256
 """Answers under way at most; others wait. Each has a thread to itself: awaited, a call of DSPy's changes threads four
 times, which takes longer than anything else that is done for it here."""
 _AT_ONCE_OF_KEY: dict[Role, int] = {"user": 8, "tenant": 64, "admin": 64}
-"""Of these, answers under way for one key."""
+"""Answers under way for one key, by its role."""
 _WAITING_PER_SLOT = 4
-"""Times as many answers of a key may wait; the next is refused."""
+"""How many answers of a key may wait for each that may be under way; the next is refused."""
 
 
 class Caller(NamedTuple):
@@ -70,82 +70,49 @@ def retrieve_exception(answering: "asyncio.Future[Answer]") -> None:
         answering.exception()
 
 
-@dataclass
-class _Queue:
-    """What one key does and waits for."""
-
-    most: int
-    running: int = 0
-    waiting: deque["asyncio.Future[None]"] = field(default_factory=deque["asyncio.Future[None]"])
-
-
 class FairSemaphore:
-    """Limits what goes on at once, in all and for each key. Those who wait are served key by key.
+    """Limits what goes on at once, in all and for each key. A key has no more than its own limit in the common line.
 
     It is for use in one event loop.
-
-    Args:
-        at_once: How many in all.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._free = at_once
-        self._queues: OrderedDict[str, _Queue] = OrderedDict()
+        self._all = asyncio.Semaphore(at_once)
+        self._of_keys: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._waiting = Counter[str]()
 
     def waiting(self, key: str) -> int:
         """Return how many of a key wait."""
-        return len(self._queues[key].waiting) if key in self._queues else 0
+        return self._waiting[key]
 
-    async def acquire(self, key: str, most: int) -> None:
-        """Wait for a slot, of which a key may have `most`, and which `release` must free. Cancelled, it takes none."""
-        queue = self._queues.setdefault(key, _Queue(most))
-        slot = asyncio.get_running_loop().create_future()
-        queue.waiting.append(slot)
-        self._wake()
+    async def acquire(self, key: str, most: int) -> Callable[[], None]:
+        """Wait for a slot, of which a key may have `most`, and return what releases it. Cancelled, it takes none."""
+        own = self._of_keys.setdefault(key, asyncio.Semaphore(most))
+        self._waiting[key] += 1
         try:
-            await slot
-        except asyncio.CancelledError:
-            if slot in queue.waiting:
-                queue.waiting.remove(slot)
-                self._drop_if_empty(key)
-            elif not slot.cancelled():
-                self.release(key)  # The slot came at the moment of the cancellation.
-            raise
+            await own.acquire()
+            try:
+                await self._all.acquire()
+            except asyncio.CancelledError:
+                own.release()
+                raise
+        finally:
+            self._waiting -= Counter([key])
 
-    def release(self, key: str) -> None:
-        """Free a slot."""
-        self._free += 1
-        self._queues[key].running -= 1
-        self._drop_if_empty(key)
-        self._wake()
+        def release() -> None:
+            self._all.release()
+            own.release()
+
+        return release
 
     @asynccontextmanager
     async def slot(self, key: str, most: int) -> AsyncGenerator[None]:
         """Acquire a slot, and release it at the end of the block."""
-        await self.acquire(key, most)
+        release = await self.acquire(key, most)
         try:
             yield
         finally:
-            self.release(key)
-
-    def _wake(self) -> None:
-        while self._free and (key := self._next()) is not None:
-            queue = self._queues[key]
-            self._queues.move_to_end(key)
-            slot = queue.waiting.popleft()
-            if slot.cancelled():
-                continue
-            self._free -= 1
-            queue.running += 1
-            slot.set_result(None)
-
-    def _next(self) -> str | None:
-        return next((key for key, queue in self._queues.items() if queue.waiting and queue.running < queue.most), None)
-
-    def _drop_if_empty(self, key: str) -> None:
-        queue = self._queues[key]
-        if not queue.waiting and not queue.running:
-            del self._queues[key]
+            release()
 
 
 class _Running(NamedTuple):
@@ -154,18 +121,13 @@ class _Running(NamedTuple):
 
 
 class AnswerPool:
-    """The threads that answer, and what they are doing.
-
-    Args:
-        answer: Answers a question, in the thread that it is called in.
-        longest_seconds: After which an answer is cut off.
-    """
+    """The threads that answer, and what they are doing. What takes longer than `longest_seconds` is cut off."""
 
     def __init__(self, answer: Callable[[Caller, Question], Answer], longest_seconds: float) -> None:
         self._answer, self._longest_seconds = answer, longest_seconds
         self._slots = FairSemaphore(_AT_ONCE)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
-        self._running: defaultdict[str, dict[str, _Running]] = defaultdict(dict)
+        self._running: dict[tuple[str, str], _Running] = {}
         self._refused_users: set[str] = set()
         self._of_erased = WeakSet[Cancellation]()
         self._guard = threading.Lock()
@@ -175,16 +137,16 @@ class AnswerPool:
         key_id, most = caller.key.key_id, _AT_ONCE_OF_KEY[caller.key.role]
         if self._slots.waiting(key_id) >= _WAITING_PER_SLOT * most:
             raise LimitError(1, f"{most} answers of this key are under way, and more wait than may: try again later")
-        await self._slots.acquire(key_id, most)
+        release = await self._slots.acquire(key_id, most)
         cancellation = Cancellation()
         try:
             answering = asyncio.wrap_future(self._start(caller, question, cancellation))
         except BaseException:
-            self._slots.release(key_id)
+            release()
             raise
         too_late = asyncio.get_running_loop().call_later(self._longest_seconds, cancellation.cut)
         answering.add_done_callback(lambda _: too_late.cancel())
-        answering.add_done_callback(lambda _: self._slots.release(key_id))
+        answering.add_done_callback(lambda _: release())
         answering.add_done_callback(retrieve_exception)
         try:
             return await asyncio.shield(answering)
@@ -199,8 +161,7 @@ class AnswerPool:
 
     def find(self, user_key: str, interaction_id: str) -> "Future[Answer] | None":
         """Return an answer that is under way, if it is."""
-        with self._guard:
-            running = self._running.get(user_key, {}).get(interaction_id)
+        running = self._running.get((user_key, interaction_id))
         return running and running.answer
 
     @contextmanager
@@ -216,7 +177,7 @@ class AnswerPool:
     def end(self, user_key: str, seconds: float) -> None:
         """Wait for the answers of a user who is erased, and cut off what takes longer than some seconds."""
         with self._guard:
-            running = tuple(self._running.get(user_key, {}).values())
+            running = [each for (of_user, _), each in self._running.items() if of_user == user_key]
         wait([each.answer for each in running], seconds)
         for each in running:
             self._of_erased.add(each.cancellation)
@@ -225,14 +186,13 @@ class AnswerPool:
     def close(self) -> None:
         """Cut off every answer, and start no more."""
         with self._guard:
-            running = [each for of_user in self._running.values() for each in of_user.values()]
+            running = list(self._running.values())
         for each in running:
             each.cancellation.cut()
         self._threads.shutdown()
 
     def _start(self, caller: Caller, question: Question, cancellation: Cancellation) -> "Future[Answer]":
-        user_key, interaction_id = caller.user.key, question.interaction_id
-        context = contextvars.copy_context()
+        name, context = (caller.user.key, question.interaction_id), contextvars.copy_context()
 
         def answered() -> Answer:
             with cancellation.inside():
@@ -240,18 +200,16 @@ class AnswerPool:
                 return self._answer(caller, question)
 
         with self._guard:
-            if user_key in self._refused_users:
+            if caller.user.key in self._refused_users:
                 raise ErasedUserError(caller.user.user_id)
             answer = self._threads.submit(context.run, answered)
-            self._running[user_key][interaction_id] = _Running(answer, cancellation)
-        answer.add_done_callback(partial(self._ended, user_key, interaction_id, current_claim()))
+            self._running[name] = _Running(answer, cancellation)
+        answer.add_done_callback(partial(self._ended, name, current_claim()))
         return answer
 
-    def _ended(self, user_key: str, interaction_id: str, claim: Claim | None, answer: "Future[Answer]") -> None:
+    def _ended(self, name: tuple[str, str], claim: Claim | None, answer: "Future[Answer]") -> None:
         with self._guard:
-            del self._running[user_key][interaction_id]
-            if not self._running[user_key]:
-                del self._running[user_key]
+            del self._running[name]
         if claim is not None and (answer.cancelled() or answer.exception() is not None):
             with suppress(PersonaAgentError):
                 claim.give_up()

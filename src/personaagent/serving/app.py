@@ -12,10 +12,10 @@ from fastapi_swagger import patch_fastapi
 
 from . import chat, me, memory, personas
 from .configuration import MAX_BODY_BYTES
-from .connections import BoundedBodies, Utf8Paths
+from .connections import bounded_bodies, utf8_paths
 from .deployment import Deployment
-from .observing import Metrics, Observed, add_observation
-from .problems import add_problems
+from .observing import Metrics, add_observation, observed
+from .problems import ANY_REQUEST, add_problems, documented
 
 _ABOUT = """Answers as one particular user would want, and learns what that is.
 
@@ -53,6 +53,7 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         separate_input_output_schemas=False,
+        responses=documented(*ANY_REQUEST),
     )
     metrics = Metrics()
     _add_middleware(app, metrics, origins)
@@ -71,9 +72,9 @@ def create_app(deploy: Callable[[], AbstractContextManager[Deployment]], origins
 
 def _add_middleware(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None:
     """Add what each request passes, from the inside out."""
-    app.add_middleware(BoundedBodies, most_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Observed, metrics=metrics)
-    app.add_middleware(Utf8Paths)
+    app.add_middleware(bounded_bodies, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(observed, metrics=metrics)
+    app.add_middleware(utf8_paths)
     if origins:
         app.add_middleware(
             CORSMiddleware,

@@ -24,27 +24,27 @@ from .completions import (
     is_chore,
 )
 from .idempotency import IdempotentRoute
-from .problems import Problem, openai_documented, openai_error, problem_of
+from .problems import ANY_REQUEST, Problem, documented, openai_error, problem_of
 
 _SECONDS_OF_SILENCE = 5.0
-"""After which a stream that has nothing to send yet sends a comment: proxies cut silent connections."""
+"""How often a stream that has nothing to send sends a comment: proxies cut silent connections."""
 _CLIENT_IS_GONE = 499
 _Pieces = asyncio.Queue[str | None]
-"""Of an answer, as they come; None at its end."""
+"""Pieces of an answer as they are written; None is the end."""
 
-router = APIRouter(tags=["OpenAI"], route_class=IdempotentRoute)
+router = APIRouter(tags=["OpenAI"], route_class=IdempotentRoute, responses=documented(*ANY_REQUEST, is_openai=True))
 StoreHeader = Annotated[
     bool | None, Header(alias="X-PersonaAgent-Store", description="As `store`, for clients that cannot set that.")
 ]
 
 
-@router.get("/v1/models", responses=openai_documented())
+@router.get("/v1/models")
 def models(_key: KeyDep) -> ModelList:
     """List the models: one, and one for each task whose answers have a form."""
     return ModelList(data=[ModelCard(id=name) for name in (MODEL, *(f"{MODEL}/{task}" for task in _tasks_with_form()))])
 
 
-@router.get("/v1/models/{model:path}", responses=openai_documented())
+@router.get("/v1/models/{model:path}")
 def model(_key: KeyDep, model: Annotated[str, Path(max_length=200)]) -> ModelCard:
     """Return one model."""
     _task_of(model)
@@ -54,7 +54,7 @@ def model(_key: KeyDep, model: Annotated[str, Path(max_length=200)]) -> ModelCar
 @router.post(
     "/v1/chat/completions",
     response_model=ChatCompletion,
-    responses={**openai_documented(502, 504), 200: {"content": {"text/event-stream": {}}}},
+    responses={**documented(502, 504, is_openai=True), 200: {"content": {"text/event-stream": {}}}},
 )
 async def chat_completions(
     request: Request,

@@ -132,11 +132,7 @@ class ChatRequest(BaseModel):
         return json.dumps(wanted.json_schema.schema_, sort_keys=True)
 
     def question(self) -> tuple[str, str]:
-        """Return the last message of the user, which is the question, and the rest as a conversation.
-
-        Raises:
-            Problem: There is none, or it says nothing in text.
-        """
+        """Return the last message of the user, which is the question, and the rest as a conversation."""
         of_user = [place for place, message in enumerate(self.messages) if message.role == "user"]
         if not of_user:
             raise Problem(400, "messages: one must be the user's.")
@@ -233,12 +229,7 @@ def completion_of(answer: Answer, model: str) -> ChatCompletion:
 
 
 class Chunks:
-    """An answer as the chunks of a stream.
-
-    Args:
-        interaction_id: Of the answer.
-        model: As the client named it.
-    """
+    """An answer as the chunks of a stream."""
 
     def __init__(self, interaction_id: str, model: str) -> None:
         self._model = model
@@ -258,11 +249,7 @@ class Chunks:
         yield self._chunk({"content": piece})
 
     def rest(self, answer: Answer, *, with_usage: bool) -> Iterator[dict[str, Any]]:
-        """Yield what was not sent yet, and the end.
-
-        Raises:
-            AnswerError: What was sent is not how the answer begins.
-        """
+        """Yield what was not sent yet, and the end; `AnswerError` if what was sent is not how the answer begins."""
         whole = answer.interaction.response or ""
         if not whole.startswith(self._sent):
             raise AnswerError("the answer was written anew while it was sent")

@@ -34,12 +34,12 @@ class Serving(Noun):
     alone: bool = True
     """Whether no other process serves the same store."""
     limits: KeyLimits = KeyLimits(requests_per_minute=6_000)
-    """Of a key that has none of its own."""
+    """What a key may use that has no limits of its own."""
     origins: tuple[str, ...] = ()
-    """Of web pages that may call the API from a browser; none by default."""
+    """Origins of web pages that may call the API from a browser."""
     user_bytes: int = Field(default=64 * 2**20, ge=0)
-    """What a user may store."""
+    """How many bytes a user may store."""
     answer_seconds: float = Field(default=2 * ANSWER_SECONDS, gt=0)
     """How long an answer may take in all, its calls to the LM and their repetitions together."""
     trace_share: float = Field(default=0.0, ge=0, le=1)
-    """How many of the answers are traced to MLflow; see `observing`."""
+    """Share of the answers that are traced to MLflow; see `AnswerTracker`."""

@@ -1,4 +1,4 @@
-"""What is refused before it is looked at who asks: heads and bodies that are long or late, paths that are not UTF-8.
+"""What is refused before the key is checked: long or late heads and bodies, and paths that are not UTF-8.
 
 uvicorn bounds the size of a head where h11 reads it, and the time between two requests. It waits without end for the
 first request of a connection, and for the rest of a head.
@@ -15,13 +15,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from .problems import Problem, problem_response
 
 HEAD_BYTES = 16_384
-"""Of the request line and the headers together."""
+"""Most bytes of the request line and the headers together."""
 HEAD_SECONDS = 10.0
 """From the opening of a connection, or the first byte of a later head, to the end of that head."""
 _BODY_SECONDS = 30.0
 """From the end of a request's head to the end of its body."""
 _DISCARDED = 16
-"""Times as many bytes as a request may have are read before its answer: a client that still sends would not see it."""
+"""How many times the limit is read of a body before it is refused: a client that still sends reads no answer."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -100,26 +100,24 @@ BOUNDS: dict[str, Any] = {
 """What uvicorn is started with."""
 
 
-class BoundedBodies:
+def bounded_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
     """Middleware that refuses bodies of more than `most_bytes`, and those that take too long to come."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self._app, self._most_bytes = app, most_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
-        body = _Body(receive, self._most_bytes)
+        body = _Body(receive, most_bytes)
 
         async def send_unless_refused(message: Message) -> None:
             if body.refusal is None:
                 await send(message)
 
-        await self._app(scope, body.receive, send_unless_refused)
+        await app(scope, body.receive, send_unless_refused)
         if body.refusal is not None:
             await problem_response(Request(scope), body.refusal)(scope, receive, send)
+
+    return answer
 
 
 class _Body:
@@ -157,24 +155,16 @@ class _Body:
         return message
 
 
-class Utf8Paths:
+def utf8_paths(app: ASGIApp) -> ASGIApp:
     """Middleware that refuses paths that are not UTF-8: decoded with losses, two could name one interaction."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and not _is_utf8(scope.get("raw_path") or b""):
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            unquote_to_bytes(scope.get("raw_path") or b"").decode()
+        except UnicodeDecodeError:
             problem = Problem(400, "The path is not percent-encoded UTF-8.")
             await problem_response(Request(scope), problem)(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
 
-
-def _is_utf8(raw_path: bytes) -> bool:
-    try:
-        unquote_to_bytes(raw_path).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return answer

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 import dspy
 from cachetools import LRUCache
@@ -59,8 +58,8 @@ class Deployment:
 
     Args:
         store: Everything about the users.
-        run: The run that pays for the answers.
-        serving: How it is done.
+        run: The run that pays.
+        serving: How it answers and learns.
         mirror: Copies a user's new persona versions to MLflow.
         trace: Traces what is done inside, as the answer that becomes the interaction of an id.
         erase: Removes a user of this id with every trace.
@@ -86,14 +85,12 @@ class Deployment:
         run.refuse_unpaid_calls()
         store.most_bytes_of_user = serving.user_bytes
         self.workers = Workers(store, alone=serving.alone)
-        certificates = certificates or Certificates(store)
-        self.learner = Learner(run, serving, mirror, self.workers, self.limiter, certificates)
+        self.learner = Learner(run, serving, mirror, self.workers, self.limiter, certificates or Certificates(store))
         self.is_draining = False
         self.exports = FairSemaphore(_EXPORTS_AT_ONCE)
         self._pool = AnswerPool(self._answer, serving.answer_seconds)
         self._erasing = ThreadPoolExecutor(_ERASURES_AT_ONCE, thread_name_prefix="erasure")
         self._programs: LRUCache[tuple[str, datetime, int, str], PersonaAgent] = LRUCache(_PROGRAMS)
-        self._first_personas: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
     @property
@@ -106,18 +103,6 @@ class Deployment:
 
         Cancelled while it waits for a thread, it is not begun. Cancelled later, it makes no further call to the LM, and
         is stored only if it needs none.
-
-        Args:
-            caller: For whom, and whose key pays; also for what failed.
-            question: What is asked.
-
-        Raises:
-            AnswerError: The LM did not answer in the form of the task.
-            LimitError: The key may not pay for it, or too many of its answers wait.
-            LateError: It took too long.
-            LMError: The LM failed.
-            StorageError: The exchange could not be stored.
-            ErasedUserError: The user is being erased, or was meanwhile.
         """
         if was_begun_before() and (known := await self._known(caller.user, question.interaction_id)) is not None:
             return known
@@ -172,9 +157,7 @@ class Deployment:
         """Return the program of the live version, which may have changed since the last request."""
         version = user.personas.live
         if version is None:
-            with self._guard:
-                lock = self._first_personas.setdefault(user.key, threading.Lock())
-            with lock, self.workers.lock(f"first persona of {user.key}"):
+            with self.workers.lock(f"first persona of {user.key}"):
                 version = live_persona(user, self.serving.agent)
         name = (user.key, version.at, version.number, task.name)  # Erased and made anew, users count from 1 again.
         with self._guard:
@@ -186,7 +169,7 @@ class Deployment:
         return agent
 
     async def erase(self, user: User) -> Receipt:
-        """Note that a user is to be erased, then remove every trace; see `people.erase`.
+        """Note that a user is to be erased, then remove every trace; see `erasure.erase`.
 
         The user's alignments and answers may end within a few seconds. What goes on longer is cut off and not stored.
         """

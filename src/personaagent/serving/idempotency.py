@@ -20,7 +20,7 @@ from ..data.api_key import ApiKey
 from ..data.errors import InputError
 from ..data.store import user_key
 from ..data.store.idempotency import Write
-from .access import USER_HEADER, user_id_of
+from .access import USER_HEADER, bearer, user_id_of
 from .claims import Claim, claimed
 from .deployment import Deployment
 from .problems import Problem
@@ -69,18 +69,12 @@ class _IdempotentRequest:
     async def handled_by(self, handler: Handler) -> Response:
         """Do the write, or answer it again."""
         request_hash = await _hash_of(self._request)
-        write, is_new = await asyncio.to_thread(
-            self._log.claim,
-            self._key_id,
-            self._token,
-            request_hash,
-            worker=self._worker,
-            user_key=self._user_key,
-        )
+        asked = (self._key_id, self._token, request_hash)
+        write, is_new = await asyncio.to_thread(self._log.claim, *asked, worker=self._worker, user_key=self._user_key)
         if write.request_hash != request_hash:
             raise Problem(422, "Idempotency-Key: another request was sent with it; give each its own.")
         if not is_new:
-            write = await self._done_or_ours(write)
+            write = await self._done_or_taken_over(write)
         if write.status == HTTPStatus.GONE:
             raise Problem(410, "What came of this request was forgotten.")
         if write.status is not None:
@@ -103,12 +97,8 @@ class _IdempotentRequest:
             response.headers.update(_REPLAYED)
         return response
 
-    async def _done_or_ours(self, write: Write) -> Write:
-        """Return a write that was begun before once it is done, or once it can be done in this worker.
-
-        Raises:
-            Problem: Another worker is still doing it.
-        """
+    async def _done_or_taken_over(self, write: Write) -> Write:
+        """Return a write that was begun before once it is done, or once it can be done in this worker."""
         deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT_SECONDS
         while write.status is None and write.worker != self._worker:
             if await asyncio.to_thread(self._log.has_stored, self._user_key, write):
@@ -134,10 +124,9 @@ def _user_key_of(request: Request, key: ApiKey) -> str:
 
 
 async def _key_of(request: Request) -> ApiKey | None:
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    if scheme.casefold() != "bearer":
+    if (sent := await bearer(request)) is None:
         return None
-    return await asyncio.to_thread(request.app.state.deployment.store.keys.find, credentials)
+    return await asyncio.to_thread(request.app.state.deployment.store.keys.find, sent.credentials)
 
 
 async def _hash_of(request: Request) -> str:

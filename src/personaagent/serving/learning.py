@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,16 +29,16 @@ MOST_OPEN = 4
 """Alignments of one user that may wait or go on at once, if they were asked for."""
 
 _AT_ONCE = 1
-"""Alignments of all users, in this process."""
+"""Alignments under way at once in this process."""
 _POLL_SECONDS = 0.5
 """How often a worker looks whether an alignment of its own may begin, or was cancelled by another."""
 _CANCELLATION_POLLS = 20
-"""How often the other looks whether it has ended."""
+"""How often a request to cancel looks whether another worker has ended the alignment."""
 _LATER_SECONDS = 30
-"""When an alignment that finds too many others may be asked for again."""
+"""How long to wait before asking again for an alignment when too many are open."""
 
 _MIRRORED_AT_ONCE = 2
-"""In threads that do nothing else: when MLflow hangs, only they wait for it."""
+"""Threads that only mirror: when MLflow hangs, nothing else waits for it."""
 _STORE_RETRY_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -48,13 +47,7 @@ _log = logging.getLogger(__name__)
 class Learner:
     """Begins, follows and ends the alignments of one process. Each is a `Job` in the store, where all workers see it.
 
-    Args:
-        run: The run that pays.
-        serving: How often, with how large a batch.
-        mirror: Copies a user's new persona versions elsewhere.
-        workers: The processes that align.
-        limiter: Says what the key may use for which an alignment is made.
-        certificates: Say which changes go live at once.
+    What it is given is what `Deployment` is given; the limiter says what a key may use for its alignments.
     """
 
     def __init__(
@@ -71,7 +64,6 @@ class Learner:
         self._slots = FairSemaphore(_AT_ONCE)
         self._mirroring = ThreadPoolExecutor(_MIRRORED_AT_ONCE, thread_name_prefix="mirror")
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._changing = threading.Lock()
 
     async def begin_if_due(self, caller: Caller) -> None:
         """Begin an alignment if the user has given enough new ground truths, and the caller's key can pay."""
@@ -81,15 +73,10 @@ class Learner:
             self._begin(caller, job)
 
     async def begin(self, caller: Caller, reason: str, n: int | None = None, iterations: int = 1) -> Job:
-        """Begin an alignment, which waits until the user's earlier ones are over, in any worker; return it.
-
-        Raises:
-            LimitError: As many as may be (`MOST_OPEN`) wait or go on already.
-        """
+        """Begin an alignment, which waits until the user's earlier ones are over, in any worker; return it."""
         if was_begun_before():
-            known = {job.job_id: job for job in await asyncio.to_thread(caller.user.jobs.all)}
-            if new_id(16) in known:
-                return known[new_id(16)]
+            with suppress(UnknownNameError):
+                return await asyncio.to_thread(caller.user.jobs.get, new_id(16))
         return self._begin(caller, await asyncio.to_thread(self._new_job_if_room, caller, reason, n, iterations))
 
     async def cancel(self, user: User, job: Job) -> Job:
@@ -108,10 +95,9 @@ class Learner:
     async def stop(self, user: User | None = None) -> None:
         """End the alignments of a user, in whichever workers they are, or all of this worker's."""
         if user is not None:
-            unfinished = [job for job in await asyncio.to_thread(user.jobs.all) if not job.is_over]
-            elsewhere = [job for job in unfinished if not self.is_here(user, job)]
-            for job in elsewhere:
-                if await asyncio.to_thread(self.is_under_way, user, job):
+            for job in await asyncio.to_thread(user.jobs.all):
+                is_elsewhere = not (job.is_over or self.is_here(user, job))
+                if is_elsewhere and await asyncio.to_thread(self._workers.is_alive, job.worker):
                     await self.cancel(user, job)
         tasks = [task for (key, _), task in self._tasks.items() if user is None or key == user.key]
         for task in tasks:
@@ -127,8 +113,8 @@ class Learner:
         return self.is_here(user, job) or self._workers.is_alive(job.worker)
 
     def _new_job_if_due(self, caller: Caller) -> Job | None:
-        # What one worker begins here, another sees when it has the lock: so it is paid once.
-        with self._workers.lock(f"what is due for {caller.user.key}"):
+        # What one request begins here, another sees when it has the lock: so it is paid once.
+        with self._changing_jobs_of(caller.user):
             reason = self._why_due(caller.user)
             if reason is None:
                 return None
@@ -150,9 +136,10 @@ class Learner:
 
     def _new_job_if_room(self, caller: Caller, reason: str, n: int | None, iterations: int) -> Job:
         with self._changing_jobs_of(caller.user):
-            unfinished = [job for job in caller.user.jobs.all() if not job.is_over]
             under_way = [
-                job for job in unfinished if job.worker == self._run.run_id or self._workers.is_alive(job.worker)
+                job
+                for job in caller.user.jobs.all()
+                if not job.is_over and (job.worker == self._run.run_id or self._workers.is_alive(job.worker))
             ]
             if len(under_way) >= MOST_OPEN:
                 detail = f"{len(under_way)} alignments of this user wait or are under way: cancel one, or wait for one"
@@ -184,20 +171,20 @@ class Learner:
 
     async def _align(self, user: User, job: Job) -> None:
         try:
-            while (ended := await self._align_if_next(user, job)) is None:  # noqa: ASYNC110 - others are in the store
+            while (done := await self._align_if_next(user, job)) is None:  # noqa: ASYNC110 - others are in the store
                 await asyncio.sleep(_POLL_SECONDS)
             await asyncio.get_running_loop().run_in_executor(self._mirroring, self._mirror, user)
         except asyncio.CancelledError:
             try:
-                self._put_ended(user, _ended(job, "cancelled", "it was cancelled, or the server was stopped"))
-            except StorageError as error:  # The next who looks at it finds that no worker does it.
+                self._put_ended(user, ended(job, "cancelled", "it was cancelled, or the server was stopped"))
+            except StorageError as error:  # Who reads the job next finds that no worker does it.
                 _log.warning("user %s: alignment %s: cancelled, and not noted: %s", user.key, job.job_id, type(error))
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of work that no request waits for
             _log.warning("user %s: alignment %s: %s", user.key, job.job_id, type(error).__name__)
-            await self._put_ended_when_possible(user, _ended(job, "failed", _why(error)))
+            await self._put_ended_when_possible(user, ended(job, "failed", _why(error)))
         else:
-            _log.info("user %s: alignment %s made version %s", user.key, job.job_id, ended.version)
+            _log.info("user %s: alignment %s made version %s", user.key, job.job_id, done.version)
 
     async def _align_if_next(self, user: User, job: Job) -> Job | None:
         """Align, and return how it ended; None if other alignments of the user come first."""
@@ -218,7 +205,7 @@ class Learner:
         with self._run.inside():
             alignment, versions = await aalign(user, optimizer, job.job_id, self._serving.agent, self._certificates)
         live = next((version.number for version in versions if version.status == "live"), None)
-        done = _ended(job, "finished", alignment.stopped or job.reason).model_copy(
+        done = ended(job, "finished", alignment.stopped or job.reason).model_copy(
             update={"alignment_id": alignment.alignment_id, "version": live, "losses": len(alignment.losses)}
         )
         return await self._put_ended_when_possible(user, done)
@@ -241,30 +228,28 @@ class Learner:
             return user.jobs.put(job.model_copy(update={"state": "running"}))
 
     def _request_cancellation(self, user: User, job: Job) -> None:
-        """Store that a job is to end, unless it has ended meanwhile: the worker that does it looks there."""
+        """Store that a job is to end, for the worker that does it, unless it has ended meanwhile."""
         with self._changing_jobs_of(user):
             if not (job := user.jobs.get(job.job_id)).is_over:
                 user.jobs.put(job.model_copy(update={"state": "cancelling"}))
 
-    def _put_ended(self, user: User, ended: Job) -> Job:
+    def _put_ended(self, user: User, job: Job) -> Job:
         """Store how a job ended; a job that was erased with its user is not stored again."""
         with self._changing_jobs_of(user), suppress(UnknownNameError, ErasedUserError):
-            user.jobs.get(ended.job_id)
-            user.jobs.put(ended)
-        return ended
+            user.jobs.get(job.job_id)
+            user.jobs.put(job)
+        return job
 
-    async def _put_ended_when_possible(self, user: User, ended: Job) -> Job:
+    async def _put_ended_when_possible(self, user: User, job: Job) -> Job:
         while True:
             try:
-                return await asyncio.to_thread(self._put_ended, user, ended)
+                return await asyncio.to_thread(self._put_ended, user, job)
             except StorageError:
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
 
-    @contextmanager
-    def _changing_jobs_of(self, user: User) -> Generator[None]:
+    def _changing_jobs_of(self, user: User) -> AbstractContextManager[None]:
         """Let no other thread and no other worker change the states of the user's jobs meanwhile."""
-        with self._changing, self._workers.lock(f"alignments of {user.key}"):
-            yield
+        return self._workers.lock(f"alignments of {user.key}")
 
 
 def _order(job: Job) -> tuple[datetime, str]:
@@ -281,7 +266,8 @@ def _is_unwanted(user: User, job: Job) -> bool:
         return False
 
 
-def _ended(job: Job, state: str, reason: str) -> Job:
+def ended(job: Job, state: str, reason: str) -> Job:
+    """Return a job as it ended just now."""
     return job.model_copy(update={"state": state, "reason": reason, "ended_at": datetime.now(UTC)})
 
 

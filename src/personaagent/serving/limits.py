@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 from cachetools import TTLCache
 
@@ -27,16 +28,14 @@ class Limiter:
     over restarts. Each call is counted before it is made, at what it may cost at most, and corrected after it. A call
     that was under way when its process was killed stays counted so.
 
+    Every method raises `LimitError` if a limit of the key is reached, `payer` when it is to pay.
+
     Args:
         ledger: Where days are counted.
         default: What a key may use that says nothing of its own. None is no limit.
         least: What any call may cost, however short its prompt.
         now: The time, in UTC.
         clock: Seconds that never go back, for minutes.
-
-    Raises:
-        LimitError: Every method but `payer`: a limit of the key is reached.
-        StorageError: The same: the store could not be read.
     """
 
     def __init__(
@@ -80,55 +79,38 @@ class Limiter:
 
 @dataclass(frozen=True)
 class KeyPayer:
-    """Pays for calls out of what a key may use in a day; see `journal.budget.Payer`."""
+    """Pays for calls out of what a key may use in a day; its methods are those of `journal.budget.Payer`."""
 
     ledger: UsageLedger
     key_id: str
     limits: KeyLimits
     now: Callable[[], datetime]
 
-    def reserve(self, worst: Cost) -> "_Reservation | _NoReservation":
-        """Set aside what a call may cost at most.
-
-        Raises:
-            LimitError: That is more than is left of the key's day, or is not known.
-            StorageError: The store could not be written.
-        """
-        if not self.limits.is_metered:
-            return _NoReservation()
+    def reserve(self, worst: Cost) -> "_Reservation":
+        """Set aside what a call may cost at most; of a key without limits nothing is set aside."""
         now, limits = self.now(), self.limits
-        is_capped = limits.dollars_per_day is not None
-        if is_capped and worst.dollars is None:
-            raise _until_tomorrow(_refusal(limits, Usage(0, 0.0), worst) or "", now)
-        dollars = (worst.dollars or 0.0) if is_capped else 0.0
-        day = now.date()
-        if not self.ledger.reserve(self.key_id, day, dollars, limits.calls_per_day, limits.dollars_per_day):
-            used = self.ledger.of(self.key_id, day)
-            raise _until_tomorrow(_refusal(limits, used, worst) or _out_of_dollars(limits.dollars_per_day), now)
-        return _Reservation(self.ledger, self.key_id, day, dollars, is_capped=is_capped)
+        day, most_dollars = now.date(), limits.dollars_per_day
+        dollars = 0.0 if most_dollars is None else worst.dollars
+        if limits.is_metered and (
+            dollars is None or not self.ledger.reserve(self.key_id, day, dollars, limits.calls_per_day, most_dollars)
+        ):
+            refusal = _refusal(limits, self.ledger.of(self.key_id, day), worst)
+            raise _until_tomorrow(refusal or _out_of_dollars(most_dollars), now)
+        return _Reservation(self, day, dollars or 0.0)
 
 
-@dataclass(frozen=True)
-class _Reservation:
+class _Reservation(NamedTuple):
     """What is set aside of a key's day for one call."""
 
-    ledger: UsageLedger
-    key_id: str
+    payer: KeyPayer
     day: date
     dollars: float
-    is_capped: bool
 
     def settle(self, charged: Cost) -> None:
-        dollars = (charged.dollars or 0.0) - self.dollars if self.is_capped else 0.0
-        if charged.calls != 1 or dollars:
-            self.ledger.add(self.key_id, self.day, charged.calls - 1, dollars)
-
-
-class _NoReservation:
-    """Of a key without limits."""
-
-    def settle(self, charged: Cost) -> None:
-        pass
+        payer, limits = self.payer, self.payer.limits
+        dollars = 0.0 if limits.dollars_per_day is None else (charged.dollars or 0.0) - self.dollars
+        if limits.is_metered and (charged.calls != 1 or dollars):
+            payer.ledger.add(payer.key_id, self.day, charged.calls - 1, dollars)
 
 
 def _take(window: "MovingWindow", key: ApiKey, most: int | None, what: str) -> None:
@@ -163,12 +145,7 @@ def _until_tomorrow(reason: str, now: datetime) -> LimitError:
 
 
 class MovingWindow:
-    """Counts events in this process. Threads may share it.
-
-    Args:
-        seconds: How long the window is.
-        clock: Seconds that never go back.
-    """
+    """Counts the events of the last `seconds` in this process. Threads may share it."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds, self._clock, self._lock = seconds, clock, threading.Lock()
@@ -179,11 +156,7 @@ class MovingWindow:
         return len(self._events)
 
     def take(self, key: str, most: int) -> float | None:
-        """Count an event of a key, unless the window holds `most` of its events already.
-
-        Returns:
-            None if it was counted, else the seconds until another may be.
-        """
+        """Count an event of a key, or return the seconds until it may be: the window holds `most` of its events."""
         with self._lock:
             now = self._clock()
             events = self._events.get(key, deque())

@@ -15,7 +15,6 @@ from ..erasure import Receipt
 from ..portable import export_user
 from .access import CallerDep, DeploymentDep, ErasableUserDep
 from .deployment import Deployment
-from .problems import documented
 
 router = APIRouter(tags=["User"])
 
@@ -45,7 +44,7 @@ class Me(BaseModel):
 @router.get(
     "/v1/export",
     response_class=StreamingResponse,
-    responses={**documented(), 200: {"content": {"application/x-ndjson": {}}}},
+    responses={200: {"content": {"application/x-ndjson": {}}}},
 )
 async def export_me(caller: CallerDep, deployment: DeploymentDep) -> StreamingResponse:
     """Return all that is known of the user as JSON lines, which `personaagent user import` reads."""
@@ -60,7 +59,7 @@ async def _export(deployment: Deployment, user: User) -> AsyncIterator[str]:
             yield line
 
 
-@router.delete("/v1/me", responses=documented())
+@router.delete("/v1/me")
 async def erase_me(user: ErasableUserDep, deployment: DeploymentDep) -> Receipt:
     """Erase the user with every trace, keys included. Nothing brings it back; the receipt says what was removed.
 
@@ -69,7 +68,7 @@ async def erase_me(user: ErasableUserDep, deployment: DeploymentDep) -> Receipt:
     return await deployment.erase(user)
 
 
-@router.get("/v1/me", responses=documented())
+@router.get("/v1/me")
 def get_me(caller: CallerDep, deployment: DeploymentDep) -> Me:
     """Say who the key stands for."""
     user, live = caller.user, caller.user.personas.live

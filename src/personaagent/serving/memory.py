@@ -38,7 +38,7 @@ interactions_router = APIRouter(tags=["Interactions"], route_class=IdempotentRou
 memory_router = APIRouter(tags=["Memory"], route_class=IdempotentRoute)
 _MOST_AT_ONCE = 1_000
 _PAGE_BYTES = 2**20
-"""Of the interactions of one page, unless a single one has more."""
+"""Most bytes of the interactions on a page, unless a single interaction has more."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 InteractionId = Annotated[str, Path(max_length=200, description="Of an interaction of this user.")]
 
@@ -156,7 +156,8 @@ class Found(BaseModel):
 async def add_interaction(new: NewInteraction, caller: CallerDep, deployment: DeploymentDep) -> Interaction:
     """Store an interaction. It is on disk when this answers; sent again with the same `id`, it is stored once."""
     interaction = _interaction_of(new)
-    stored = await asyncio.to_thread(_store, caller.user, interaction, dated=new.at is not None)
+    await asyncio.to_thread(_store, caller.user, [interaction], [new.at is not None])
+    stored = await asyncio.to_thread(_get, caller.user, interaction.interaction_id)
     if stored.ground_truth is not None:
         await deployment.learner.begin_if_due(caller)
     return stored
@@ -169,19 +170,19 @@ async def add_interactions(new: NewInteractions, caller: CallerDep, deployment: 
         _interaction_of(each, f"interactions.{number}.", f"-{number}") for number, each in enumerate(new.interactions)
     ]
     dated = [each.at is not None for each in new.interactions]
-    stored = await asyncio.to_thread(_store_all, caller.user, interactions, dated)
+    stored = await asyncio.to_thread(_store, caller.user, interactions, dated)
     if stored:
         await deployment.learner.begin_if_due(caller)
     return Stored(stored=stored)
 
 
-@interactions_router.get("/v1/interactions/{interaction_id:path}", responses=documented())
+@interactions_router.get("/v1/interactions/{interaction_id:path}")
 def get_interaction(interaction_id: InteractionId, caller: CallerDep) -> Interaction:
     """Return one interaction."""
     return _get(caller.user, interaction_id)
 
 
-@interactions_router.post("/v1/feedback", responses=documented())
+@interactions_router.post("/v1/feedback")
 async def give_feedback(feedback: Feedback, caller: CallerDep, deployment: DeploymentDep) -> Learnt:
     """Take what the user says of an answer: a correction is the ground truth, and a good answer was it already."""
     learnt = await asyncio.to_thread(_learn, caller.user, feedback)
@@ -190,7 +191,7 @@ async def give_feedback(feedback: Feedback, caller: CallerDep, deployment: Deplo
     return learnt
 
 
-@memory_router.get("/v1/memory", responses=documented())
+@memory_router.get("/v1/memory")
 def list_memory(
     caller: CallerDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -205,97 +206,74 @@ def list_memory(
     return MemoryPage(interactions=list(page), statements=statements, next=left or None)
 
 
-@memory_router.post("/v1/memory/search", responses=documented())
+@memory_router.post("/v1/memory/search")
 def search_memory(search: MemorySearch, caller: CallerDep) -> Found:
     """Find the interactions nearest in meaning."""
     return Found(episodes=list(caller.user.memory.recall(search.query, search.k)))
 
 
-@memory_router.delete("/v1/memory/{interaction_id:path}", status_code=204, responses=documented())
+@memory_router.delete("/v1/memory/{interaction_id:path}", status_code=204)
 async def forget_interaction(interaction_id: InteractionId, caller: CallerDep) -> None:
     """Forget an interaction with all that only it caused: statements, and lines of the live persona."""
     await asyncio.to_thread(_get, caller.user, interaction_id)
     await asyncio.to_thread(forget, caller.user, interaction_id)
 
 
-@memory_router.get("/v1/said", responses=documented())
+@memory_router.get("/v1/said")
 def list_said(caller: CallerDep) -> Statements:
     """List what the user stated, and which later statement replaced which."""
     return Statements(said=list(said(caller.user.memory.said())))
 
 
-@memory_router.post("/v1/said", status_code=201, responses=documented())
+@memory_router.post("/v1/said", status_code=201)
 async def tell_statement(new: NewStatement, caller: CallerDep) -> Told:
     """Make what the user states a line of the persona, from the next answer on."""
     return await asyncio.to_thread(_tell, caller.user, new)
 
 
-@memory_router.delete("/v1/said/{statement_id:path}", status_code=204, responses=documented())
+@memory_router.delete("/v1/said/{statement_id:path}", status_code=204)
 async def delete_statement(statement_id: InteractionId, caller: CallerDep) -> None:
     """Delete what the user stated; what it had replaced holds again."""
     await asyncio.to_thread(untell, caller.user, statement_id)
 
 
 def _interaction_of(new: NewInteraction, where: str = "", suffix: str = "") -> Interaction:
-    """Return what is to be stored; problems with its task name the field, which is `where` in the request."""
+    """Return what is to be stored; problems name the field, which is `where` in the request."""
     try:
         task = task_named(new.task)
     except UnknownNameError as error:
         raise Problem(422, f"{where}task: use one of {', '.join(error.known)}.") from error
     if task.labels and new.ground_truth is not None and new.ground_truth not in task.labels:
         raise Problem(422, f"{where}ground_truth: must be one of {', '.join(task.labels)}.")
-    return Interaction(
-        interaction_id=new.id or new_id() + suffix,
-        query=new.query,
-        ground_truth=new.ground_truth,
-        response=new.response,
-        at=new.at or datetime.now(UTC),
-        task=new.task,
-        metadata=new.metadata,
-    )
+    name, at = new.id or new_id() + suffix, new.at or datetime.now(UTC)
+    return Interaction(**new.model_dump(exclude={"id", "at"}), interaction_id=name, at=at)
 
 
-def _store(user: User, interaction: Interaction, *, dated: bool) -> Interaction:
-    """Store an interaction, unless it was stored before, and return it; without a date, it keeps that of the first."""
-    known = None if dated else _find(user, interaction.interaction_id)
-    if known is not None and was_begun_before():
-        return known
-    if known is not None:
-        interaction = interaction.model_copy(update={"at": known.at})
+def _store(user: User, interactions: Sequence[Interaction], dated: Sequence[bool]) -> int:
+    """Store interactions that are not stored yet, and return how many; without a date, they keep that of the first."""
+    known = user.interactions.among([interaction.interaction_id for interaction in interactions])
+    new: list[Interaction] = []
+    for interaction, is_dated in zip(interactions, dated, strict=True):
+        earlier = known.get(interaction.interaction_id)
+        if earlier is None or is_dated:
+            new.append(interaction)
+        elif not was_begun_before():
+            new.append(interaction.model_copy(update={"at": earlier.at}))
     try:
-        user.interactions.add([interaction])
+        return user.interactions.add(new)
     except ErasedUserError:
         raise
     except InputError:
-        if dated or known is not None or _find(user, interaction.interaction_id) is None:
+        if user.interactions.among([interaction.interaction_id for interaction in new]).keys() <= known.keys():
             raise
-        return _store(user, interaction, dated=dated)  # Sent twice at once: the other was first.
-    return user.interactions.get(interaction.interaction_id)
-
-
-def _store_all(user: User, interactions: Sequence[Interaction], dated: Sequence[bool]) -> int:
-    """Store interactions, each as `_store` does, and return how many were not stored before."""
-
-    def as_known(interaction: Interaction) -> Interaction:
-        known = _find(user, interaction.interaction_id)
-        return interaction if known is None else interaction.model_copy(update={"at": known.at})
-
-    return user.interactions.add(
-        [each if is_dated else as_known(each) for each, is_dated in zip(interactions, dated, strict=True)]
-    )
+        return _store(user, interactions, dated)  # Sent twice at once: the other was first.
 
 
 def _get(user: User, interaction_id: str) -> Interaction:
-    if (interaction := _find(user, interaction_id)) is None:
-        raise Problem(404, "There is no such interaction.")
-    return interaction
-
-
-def _find(user: User, interaction_id: str) -> Interaction | None:
     try:
         return user.interactions.get(interaction_id)
-    except InputError:
-        return None
+    except InputError as error:
+        raise Problem(404, "There is no such interaction.") from error
 
 
 def _learn(user: User, feedback: Feedback) -> Learnt:
@@ -314,7 +292,7 @@ def _learn(user: User, feedback: Feedback) -> Learnt:
             at=datetime.now(UTC),
             metadata={"feedback_on": interaction.interaction_id},
         )
-        _store(user, remark, dated=False)
+        _store(user, [remark], [False])
     return Learnt(interaction=interaction, learnt=truth is not None)
 
 

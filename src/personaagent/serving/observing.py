@@ -1,4 +1,4 @@
-"""What can be seen of a server, without what is said and who says it: metrics, log lines, health, MLflow traces."""
+"""Metrics, log lines, health and MLflow traces of a server, without the contents of requests and the names of users."""
 
 import json
 import logging
@@ -65,16 +65,12 @@ class Metrics:
         return generate_latest(registry)
 
 
-class Observed:
+def observed(app: ASGIApp, metrics: Metrics) -> ASGIApp:
     """Middleware that counts and logs each request, and puts its id into the headers of the response."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
         request = Request(scope, receive)
@@ -87,25 +83,28 @@ class Observed:
                 message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
             await send(message)
 
-        with self._metrics.under_way.track_inprogress():
+        with metrics.under_way.track_inprogress():
             try:
-                await self._app(scope, receive, send_with_id)
+                await app(scope, receive, send_with_id)
             finally:
-                self._count(request, status, time.perf_counter() - began)
+                _count(metrics, request, status, time.perf_counter() - began)
 
-    def _count(self, request: Request, status: int, seconds: float) -> None:
-        route = getattr(request.scope.get("route"), "path_format", _NO_ROUTE)
-        self._metrics.requests.labels(request.method, route, str(status)).inc()
-        self._metrics.seconds.labels(request.method, route).observe(seconds)
-        line = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request": request_id(request),
-            "method": request.method,
-            "route": route,
-            "status": status,
-            "ms": round(seconds * 1000, 1),
-        }
-        _requests_log.info("%s", json.dumps(line))
+    return answer
+
+
+def _count(metrics: Metrics, request: Request, status: int, seconds: float) -> None:
+    route = getattr(request.scope.get("route"), "path_format", _NO_ROUTE)
+    metrics.requests.labels(request.method, route, str(status)).inc()
+    metrics.seconds.labels(request.method, route).observe(seconds)
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request": request_id(request),
+        "method": request.method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+    }
+    _requests_log.info("%s", json.dumps(line))
 
 
 def add_observation(app: FastAPI, metrics: Metrics) -> None:
@@ -133,12 +132,7 @@ class AnswerTracker(Tracker):
 
     A trace has the names of modules, tools and models, when each began and ended and whether it failed, and the id of
     the interaction that the answer became. MLflow sends it in the background; what it cannot send is lost, and said in
-    the log.
-
-    Args:
-        uri: MLflow's URI.
-        artifacts: As `Tracker` takes it.
-        share: How many of the answers are traced, 0 to 1.
+    the log. `share` says how many of the answers are traced, 0 to 1.
     """
 
     experiment: ClassVar[str] = "personaagent answers"
@@ -173,7 +167,7 @@ class AnswerTracker(Tracker):
 
     @contextmanager
     def trace(self, interaction_id: str) -> Generator[None]:
-        """Trace what the block does, if the lot falls on it."""
+        """Trace what the block does, for a random share of the answers."""
         if self._experiment_id is None or random.random() >= self._share:
             yield
             return

@@ -1,7 +1,6 @@
 """A user's persona: the live version, older ones, what changed between them, the way back, and its alignments."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -20,6 +19,7 @@ from .claims import was_begun_before
 from .configuration import body_config
 from .deployment import Deployment
 from .idempotency import IdempotentRoute
+from .learning import ended
 from .problems import Problem, documented
 
 personas_router = APIRouter(tags=["Persona"], route_class=IdempotentRoute)
@@ -83,9 +83,7 @@ class Alignments(BaseModel):
     alignments: list[Job]
 
 
-@personas_router.get(
-    "/v1/persona", responses={**documented(), **_UNCHANGED, 200: _WITH_ETAG}, response_model=LivePersona
-)
+@personas_router.get("/v1/persona", responses={**_UNCHANGED, 200: _WITH_ETAG}, response_model=LivePersona)
 def get_persona(
     caller: CallerDep,
     response: Response,
@@ -102,13 +100,13 @@ def get_persona(
     return LivePersona(version=live, causes={cause: known.get(cause) for cause in causes})
 
 
-@personas_router.get("/v1/persona/versions", responses=documented())
+@personas_router.get("/v1/persona/versions")
 def list_versions(caller: CallerDep) -> Versions:
     """List every version."""
     return Versions(versions=list(caller.user.personas.versions()))
 
 
-@personas_router.get("/v1/persona/versions/{number}", responses={**documented(), 200: _WITH_ETAG})
+@personas_router.get("/v1/persona/versions/{number}", responses={200: _WITH_ETAG})
 def get_version(number: Number, caller: CallerDep, response: Response) -> PersonaVersion:
     """Return one version."""
     version = caller.user.personas.get(number)
@@ -116,7 +114,7 @@ def get_version(number: Number, caller: CallerDep, response: Response) -> Person
     return version
 
 
-@personas_router.get("/v1/persona/blame", responses=documented())
+@personas_router.get("/v1/persona/blame")
 def blame_persona(caller: CallerDep, version: Annotated[int | None, Query(ge=1, le=_MOST)] = None) -> Blame:
     """Say of each line of a version, by default the live one, and of its weights why it is there."""
     personas = caller.user.personas
@@ -125,7 +123,7 @@ def blame_persona(caller: CallerDep, version: Annotated[int | None, Query(ge=1, 
     return Blame(version=number, blamed=list(blame(caller.user, number)))
 
 
-@personas_router.get("/v1/persona/diff", responses=documented())
+@personas_router.get("/v1/persona/diff")
 def diff_versions(
     caller: CallerDep, old: Annotated[int, Query(ge=1, le=_MOST)], new: Annotated[int, Query(ge=1, le=_MOST)]
 ) -> PersonaChange:
@@ -183,14 +181,14 @@ async def begin_alignment(new: NewAlignment, caller: PayingCallerDep, deployment
     return await deployment.learner.begin(caller, "the user asked for it", new.n, new.iterations)
 
 
-@alignments_router.get("/v1/alignments", responses=documented())
+@alignments_router.get("/v1/alignments")
 async def list_alignments(caller: CallerDep, deployment: DeploymentDep) -> Alignments:
     """List the alignments."""
     jobs = await asyncio.to_thread(caller.user.jobs.all)
     return Alignments(alignments=[await _as_it_stands(deployment, caller.user, job) for job in jobs])
 
 
-@alignments_router.get("/v1/alignments/{job_id}", responses=documented())
+@alignments_router.get("/v1/alignments/{job_id}")
 async def get_alignment(job_id: JobId, caller: CallerDep, deployment: DeploymentDep) -> Job:
     """Return one alignment as it stands."""
     return await _as_it_stands(deployment, caller.user, await asyncio.to_thread(caller.user.jobs.get, job_id))
@@ -212,9 +210,5 @@ async def _as_it_stands(deployment: Deployment, user: User, job: Job) -> Job:
     job = await asyncio.to_thread(user.jobs.get, job.job_id)  # It may have ended since it was read.
     if job.is_over:
         return job
-    interrupted = {
-        "state": "interrupted",
-        "reason": "the process that did it ended before it did",
-        "ended_at": datetime.now(UTC),
-    }
-    return await asyncio.to_thread(user.jobs.put, job.model_copy(update=interrupted))
+    interrupted = ended(job, "interrupted", "the process that did it ended before it did")
+    return await asyncio.to_thread(user.jobs.put, interrupted)

@@ -38,6 +38,8 @@ _PROBLEMS = {
 """The first kind that an error is decides; the last of each is OpenAI's code."""
 _OPENAI = ("/v1/chat", "/v1/models")
 """Paths whose errors have OpenAI's form."""
+ANY_REQUEST = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503)
+"""Problems in which any request may end."""
 _CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 _log = logging.getLogger(__name__)
@@ -70,14 +72,7 @@ class OpenAIError(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request with a problem.
-
-    Args:
-        status: HTTP's number.
-        detail: What is wrong and what to do, in one sentence.
-        headers: Further headers of the answer.
-        code: OpenAI's code, where there is one.
-    """
+    """Ends a request with a problem: what is wrong and what to do, in one sentence; `code` is OpenAI's, if any."""
 
     def __init__(
         self, status: int, detail: str, headers: dict[str, str] | None = None, code: str | None = None
@@ -86,19 +81,11 @@ class Problem(Exception):
         self.status, self.detail, self.headers, self.code = status, detail, headers or {}, code
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of an endpoint that may end in these problems, beside those that any may end in."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    every = {400, 401, 403, 404, 408, 413, 422, 429, 500, 503}
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted({*every, *statuses})
-    }
-
-
-def openai_documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what `documented` does, of endpoints whose errors have OpenAI's form."""
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
-    return {status: {**described, "content": content} for status, described in documented(*statuses).items()}
+def documented(*statuses: int, is_openai: bool = False) -> dict[int | str, dict[str, Any]]:
+    """Return problems as the responses of an OpenAPI document, in OpenAI's form if it is one of its endpoints."""
+    form = ("application/json", "OpenAIError") if is_openai else ("application/problem+json", "ProblemDetails")
+    content = {form[0]: {"schema": {"$ref": f"#/components/schemas/{form[1]}"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def add_problems(app: FastAPI) -> None:

@@ -1,7 +1,10 @@
-"""The worker processes of one server: which are alive, and what only one of them may do at a time."""
+"""The worker processes of one server: which are alive, and what only one thread of all of them may do at a time."""
 
+import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from weakref import WeakValueDictionary
 
 from ..data.store import Store
 
@@ -10,22 +13,23 @@ _RETRY_SECONDS = 2.0
 
 
 class Workers:
-    """The worker processes that share a store.
+    """The worker processes that share a store; `alone`, this is the only one, and the store may be in SQLite.
 
-    Args:
-        store: What they share.
-        alone: Whether this process is the only one. The store, which may then be in SQLite, is not asked.
-
-    Raises:
-        StorageError: Every method: the database cannot be reached.
+    Every method raises `StorageError` if the database cannot be reached.
     """
 
     def __init__(self, store: Store, *, alone: bool) -> None:
         self._store, self._alone = store, alone
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._guard = threading.Lock()
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
-        """Let one worker at a time into blocks of this name."""
-        return nullcontext() if self._alone else self._store.alone(name)
+    @contextmanager
+    def lock(self, name: str) -> Generator[None]:
+        """Let one thread of all workers at a time into blocks of this name."""
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock, nullcontext() if self._alone else self._store.alone(name):
+            yield
 
     def registered(self, run_id: str) -> AbstractContextManager[object]:
         """Show the others that the worker of this run is alive, as long as the block runs."""

@@ -57,7 +57,7 @@ export function showLearning({ every, known }) {
 
 const isGoingOn = ({ state }) => ["waiting", "running", "cancelling"].includes(state);
 
-const said = (items) => items.map((one) => one.textContent).join("\n");
+const said = (items) => items.map((element) => element.textContent).join("\n");
 
 function showAlignments(alignments) {
   const empty = el(
@@ -73,7 +73,7 @@ function showAlignments(alignments) {
 function jobItem(job) {
   const { job_id: id, state, reason, n, losses, alignment_id: alignment, started_at: at } = job;
   const cancel = () => request("DELETE", path`v1/alignments/${id}`).then(watch);
-  const made = versionsOf(alignment).map((one) => [`version ${one.number} ${one.status}`, ...scores(one)].join(" "));
+  const made = versionsOf(alignment).map((version) => [`version ${version.number} ${version.status}`, ...scores(version)].join(" "));
   return el(
     "li",
     { class: `job ${state}` },

@@ -57,7 +57,7 @@ export async function* chunks(response) {
     if (done) brokeOff(new Error("no end"));
     const lines = (rest + value).split(/\r?\n/);
     rest = lines.pop();
-    for (const line of lines.filter((one) => one.startsWith("data:"))) {
+    for (const line of lines.filter((line) => line.startsWith("data:"))) {
       const data = line.slice("data:".length).trim();
       if (data === "[DONE]") return;
       const chunk = JSON.parse(data);

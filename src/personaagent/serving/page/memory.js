@@ -50,7 +50,7 @@ async function search() {
 function show(found) {
   shown = found;
   const asked = found.filter(({ interaction }) => interaction.task !== "said");
-  const alike = Map.groupBy(asked, ({ interaction: one }) => JSON.stringify([one.query, one.ground_truth ?? one.response]));
+  const alike = Map.groupBy(asked, ({ interaction }) => JSON.stringify([interaction.query, interaction.ground_truth ?? interaction.response]));
   const items = [...alike.values()].map(item);
   byId("interactions").replaceChildren(...(items.length ? items : [nothing()]));
 }
@@ -107,7 +107,7 @@ const nothing = () =>
 
 function item(alike) {
   const [{ interaction, similarity }] = alike;
-  const forget = button("Forget…", () => forgetAll(alike.map((one) => one.interaction.interaction_id)), {
+  const forget = button("Forget…", () => forgetAll(alike.map((episode) => episode.interaction.interaction_id)), {
     class: "quiet",
     "aria-label": `Forget: ${interaction.query.slice(0, 80)}`,
   });

@@ -29,7 +29,7 @@ const read = { ...unread };
 let changed;
 
 export const versionsOf = (alignmentId) =>
-  read.versions.filter((one) => alignmentId && one.alignment_id === alignmentId);
+  read.versions.filter((version) => alignmentId && version.alignment_id === alignmentId);
 
 /** Begin; `tell` is called when another version is live. */
 export function startPersona(tell) {
@@ -79,7 +79,7 @@ function personaOf({ version, causes, blamed }) {
   const sections = [...lines, weights, waiting].map(
     ([title, own]) =>
       own.length > 0 &&
-      el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((one) => lineItem(one, causes, version.persona.weights)))),
+      el("section", {}, el("h3", {}, title), el("ul", { class: "lines" }, ...own.map((line) => lineItem(line, causes, version.persona.weights)))),
   );
   const empty =
     live.length === 0 &&
@@ -101,7 +101,7 @@ function lineItem({ text, kind, state, causes: named, evidence }, known, weights
   );
   line.addEventListener(
     "toggle",
-    () => shown.replaceChildren(...named.map((one) => el("li", {}, ...causeOf(known[one.interaction_id], one.words)))),
+    () => shown.replaceChildren(...named.map((cause) => el("li", {}, ...causeOf(known[cause.interaction_id], cause.words)))),
     { once: true },
   );
   return el("li", {}, line, why);
