@@ -24,10 +24,8 @@ from personaagent.evaluation.intervals import (
     Sample,
     Scale,
     averaged,
-    estimates,
     excess_intervals,
     intervals,
-    per_user_estimates,
     pooled,
     scored,
 )
@@ -140,8 +138,8 @@ def test_scored_rows_come_to_our_metrics(task: Task, data: st.DataObject) -> Non
 
 def test_a_scored_row_is_taken_as_we_read_it() -> None:
     rows = [row("maya", 1, "Comedy.", "comedy", parsed="comedy"), row("maya", 2, None, "comedy")]
-    assert estimates(MOVIES, rows)["accuracy"].value == 0
-    assert estimates(MOVIES, scored(rows))["accuracy"].value == 1
+    assert intervals(pooled(MOVIES, rows))["accuracy"].value == 0
+    assert intervals(pooled(MOVIES, scored(rows)))["accuracy"].value == 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -149,29 +147,29 @@ def test_a_scored_row_is_taken_as_we_read_it() -> None:
 def test_the_order_of_rows_changes_nothing(data: st.DataObject, seed: int) -> None:
     rows = data.draw(answered(HEADLINES))
     shuffled = data.draw(st.permutations(rows))
-    assert estimates(HEADLINES, rows, seed) == estimates(HEADLINES, shuffled, seed)
-    assert per_user_estimates(HEADLINES, rows, seed) == per_user_estimates(HEADLINES, shuffled, seed)
+    assert intervals(pooled(HEADLINES, rows), seed) == intervals(pooled(HEADLINES, shuffled), seed)
+    assert intervals(averaged(HEADLINES, rows), seed) == intervals(averaged(HEADLINES, shuffled), seed)
 
 
 @every_task
 def test_there_is_nothing_to_say_of_nothing(task: Task) -> None:
-    assert estimates(task, []) == per_user_estimates(task, []) == differences(task, [], []) == {}
+    assert intervals(pooled(task, [])) == intervals(averaged(task, [])) == differences(task, [], []) == {}
 
 
 def test_one_user_has_no_interval() -> None:
-    assert astuple(estimates(RATINGS, rated([[0, 1, 4]]))["mae"]) == (pytest.approx(5 / 3), None, None)
+    assert astuple(intervals(pooled(RATINGS, rated([[0, 1, 4]])))["mae"]) == (pytest.approx(5 / 3), None, None)
     alone = differences(RATINGS, rated([[0, 1, 4]]), rated([[1, 1, 4]]))["mae"]
     assert astuple(alone) == (pytest.approx(-1 / 3), None, None, 1.0, 1, None)
 
 
 def test_users_who_are_all_alike_show_no_interval() -> None:
-    assert estimates(RATINGS, rated([[0, 0], [0], [0, 0, 0]]))["mae"] == Estimate(0.0, None, None)
+    assert intervals(pooled(RATINGS, rated([[0, 0], [0], [0, 0, 0]])))["mae"] == Estimate(0.0, None, None)
 
 
 @pytest.mark.parametrize("word", ["nan", "inf"])
 def test_what_is_no_number_has_neither_interval_nor_p_value(word: str) -> None:
     rows = rows_of({"maya": [(word, "5"), ("4", "5")], "omar": [("1", "2")]})
-    spoilt = estimates(RATINGS, rows)["mae"]
+    spoilt = intervals(pooled(RATINGS, rows))["mae"]
     assert not math.isfinite(spoilt.value) and spoilt.low is None and spoilt.high is None
     for baseline in (rows, [one.model_copy(update={"prediction": "3"}) for one in rows]):
         found = differences(RATINGS, rows, baseline)["rmse"]
@@ -182,7 +180,7 @@ def test_what_is_no_number_has_neither_interval_nor_p_value(word: str) -> None:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_an_interval_holds_its_value_and_stays_in_the_range(data: st.DataObject) -> None:
-    for name, one in estimates(CITATIONS, data.draw(answered(CITATIONS))).items():
+    for name, one in intervals(pooled(CITATIONS, data.draw(answered(CITATIONS)))).items():
         if one.low is not None and one.high is not None:
             assert 0 <= one.low <= one.value <= one.high <= 1, name
 
