@@ -1,7 +1,7 @@
 """Evaluating on a Ray cluster: one task of Ray's for each user of a method, and one journal in PostgreSQL for all.
 
-A task whose node dies is done again on another: it finds in the journal what the first one paid for, and only its own
-rows come back. Caps are not kept here, because no process knows what the others are about to spend.
+A task whose node dies is done again on another, which finds in the journal what the first one paid for. Caps are not
+kept here, because no process knows what the others are about to spend.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 import platform
 import socket
 import sys
-from collections.abc import Awaitable, Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -57,14 +57,10 @@ def check_cluster_use(settings: Settings, budget: Budget, address: str | None = 
         raise SetupError("Ray is not installed: pip install 'personaagent[ray]'")
     if settings.database is None or address_of(settings.database).get_backend_name() != "postgresql":
         raise SetupError(f"the machines of a Ray cluster need one store: {SHARING}, here and on each of them")
-    if address is not None and "://" not in address:
-        _check_address(address)
-
-
-def _check_address(address: str) -> None:
-    """Connect once: Ray itself would try for minutes."""
+    if address is None or "://" in address:
+        return
     host, _, port = address.rpartition(":")
-    try:
+    try:  # Ray itself would try for minutes.
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise SetupError(
@@ -120,6 +116,7 @@ class RayEngine:
             ServiceError: A user's work died again and again.
         """
         import ray
+        from ray.exceptions import RayError, RayTaskError
 
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(answer_user)
         place = current_scope().place
@@ -127,25 +124,19 @@ class RayEngine:
             job = await with_weights(job, resources)
 
         async def answer(user: LampUser) -> None:
-            user_job = UserJob(replace(job, users=(user,)), place, self._run, self._settings)
-            for event in await _result(task.remote(user_job)):
+            try:
+                events = await task.remote(UserJob(replace(job, users=(user,)), place, self._run, self._settings))
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayError as error:
+                raise ServiceError(
+                    f"the cluster lost a user's work {_RETRIES + 1} times ({type(error).__name__}): see why its nodes "
+                    "or processes die, then give the same command again; what was answered is not paid twice"
+                ) from error
+            for event in events:
                 emit(event)
 
         await for_each_user(job.users, answer, concurrency=job.concurrency)
-
-
-async def _result(answered: Awaitable[Iterable[UserPrepared | Row]]) -> Iterable[UserPrepared | Row]:
-    from ray.exceptions import RayError, RayTaskError
-
-    try:
-        return await answered
-    except RayTaskError as error:
-        raise error.cause from None
-    except RayError as error:
-        raise ServiceError(
-            f"the cluster lost a user's work {_RETRIES + 1} times ({type(error).__name__}): see why its nodes or "
-            "processes die, then give the same command again; what was answered is not paid twice"
-        ) from error
 
 
 def portable_settings(settings: Settings) -> dict[str, str | Path | None]:

@@ -29,11 +29,6 @@ LmOf = Callable[[str], dspy.LM | None]
 class Resources:
     """Everything that one method of one evaluation needs beside its options; what is not used is not opened.
 
-    Args:
-        task: What is asked and in which form answers come.
-        settings: Name the embedder.
-        lm_of: Gives the LMs of roles.
-
     Example:
         >>> with Resources(task) as resources:
         ...     program = await RagMethod(k=8).prepare(user, resources)
