@@ -196,16 +196,12 @@ class GepaMethod(OptimizerMethod):
         from dspy.teleprompt import GEPA
 
         with measure() as meter:
-
-            def spent(_state: object) -> bool:
-                return meter.spend.calls >= self.calls
-
             optimizer = GEPA(
                 partial(_with_feedback, resources.task),
                 max_metric_calls=self.calls,
                 reflection_lm=resources.lm_of("revision") or dspy.settings.lm,
                 num_threads=1,
-                gepa_kwargs={"stop_callbacks": spent},
+                gepa_kwargs={"stop_callbacks": lambda _state: meter.spend.calls >= self.calls},
             )
             return _quietly(optimizer, student, trainset=trainset, valset=trainset)
 
@@ -248,11 +244,7 @@ class MiproMethod(OptimizerMethod):
     calls_per_example: ClassVar[int] = 8
 
     def check(self, task: Task) -> None:
-        """Refuse if Optuna, which searches, is missing.
-
-        Raises:
-            SetupError: It is.
-        """
+        """Refuse, with a `SetupError`, if Optuna, which searches, is missing."""
         if find_spec("optuna") is None:
             raise SetupError("method mipro needs Optuna, which is not installed: pip install 'dspy[optuna]'")
 

@@ -150,9 +150,7 @@ class Answering:
             answer = attempt(partial(_answer_of, program.result, question.query))
         response, probabilities = answer.result or _Answer(None, None)
         parsed, metric = None if response is None else task.parse(response), self.job.metric
-        scored = attempt(
-            lambda: score_of(metric, question, parsed) if metric is not None and parsed is not None else None
-        )
+        scored = attempt(lambda: None if metric is None or parsed is None else score_of(metric, question, parsed))
         error = answer.error or scored.error
         return Row(
             method=self.job.method.name,

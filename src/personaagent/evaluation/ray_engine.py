@@ -12,7 +12,7 @@ import sys
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +125,7 @@ class RayEngine:
 
         async def answer(user: LampUser) -> None:
             try:
-                events = await task.remote(UserJob(replace(job, users=(user,)), place, self._run, self._settings))
+                events = await task.remote(replace(job, users=(user,)), place, self._run, self._settings)
             except RayTaskError as error:
                 raise error.cause from None
             except RayError as error:
@@ -144,54 +144,48 @@ def portable_settings(settings: Settings) -> dict[str, str | Path | None]:
     return settings.model_dump(include=_PORTABLE)
 
 
-@dataclass(frozen=True)
-class UserJob:
-    """The part of a method's job that is one user's, as it is sent to another machine: without any key or password."""
+def answer_user(
+    job: MethodJob, place: tuple[str, ...], run: Run | None, portable: Mapping[str, str | Path | None]
+) -> tuple[UserPrepared | Row, ...]:
+    """Answer one user's questions on this machine; calls that are in the journal already are not made again.
 
-    job: MethodJob
-    """Of one user."""
-    place: tuple[str, ...]
-    """The scope of the evaluation."""
-    run: Run | None
-    """The run that pays; None if the method asks no LM."""
-    settings: Mapping[str, str | Path | None]
-    """From `portable_settings`."""
-
-
-def answer_user(user_job: UserJob) -> tuple[UserPrepared | Row, ...]:
-    """Answer the user's questions one after the other; calls that are in the journal already are not made again.
+    Args:
+        job: Of this user alone. It is sent here, as the other arguments are, without any key or password.
+        place: The scope of the evaluation.
+        run: The run that pays; None if the method asks no LM.
+        portable: From `portable_settings`.
 
     Raises:
         SetupError: This machine, which the message names, is not set up as it must be.
     """
     events: list[UserPrepared | Row] = []
-    [user] = user_job.job.users
+    [user] = job.users
+    part = Part(user_key=user_key(user.user_id), place="/".join((*place, job.method.name)))
     try:
-        settings = Settings().model_copy(update=user_job.settings)
+        settings = Settings().model_copy(update=portable)
         with (
-            within(*user_job.place),
-            _lms(user_job, user, settings) as lms,
-            Resources(user_job.job.task, settings, lms.get) as resources,
+            within(*place),
+            _lms(run, part, settings) as lms,
+            Resources(job.task, settings, lms.get) as resources,
             ThreadPoolExecutor(1) as thread,
         ):
-            resources.adopt(user_job.job)
-            asyncio.run(Answering(user_job.job, resources, thread).answer(user, events.append))
+            resources.adopt(job)
+            asyncio.run(Answering(job, resources, thread).answer(user, events.append))
     except PersonaAgentError as error:
         raise SetupError(f"on {platform.node()}: {error}") from error
     return tuple(events)
 
 
 @contextmanager
-def _lms(user_job: UserJob, user: LampUser, settings: Settings) -> "Generator[Mapping[str, dspy.LM]]":
-    """Open the LMs of the run, if there is one, for this user's part of it."""
-    if user_job.run is None:
+def _lms(run: Run | None, part: Part, settings: Settings) -> "Generator[Mapping[str, dspy.LM]]":
+    """Open the LMs of the run, if there is one, for a part of it."""
+    if run is None:
         yield {}
         return
     if settings.database is None:
         raise SetupError("PERSONAAGENT_DATABASE is not set: every machine of the cluster needs it, and the LMs' keys")
-    part = Part(user_key=user_key(user.user_id), place="/".join((*user_job.place, user_job.job.method.name)))
     with (
         Store.open(settings.database) as store,
-        join_run(store.journal, user_job.run, role_lms(settings), part, price=settings.price) as run,
+        join_run(store.journal, run, role_lms(settings), part, price=settings.price) as joined,
     ):
-        yield run.lms
+        yield joined.lms

@@ -285,7 +285,7 @@ def read_evaluations(folder: Path) -> tuple[FinishedEvaluation, ...]:
 
 
 def _rows(protocol: EvaluationProtocol, path: Path) -> tuple[Row, ...]:
-    """Read the rows in the protocol's order, one of each method for each question: no total is of half an evaluation."""
+    """Read the rows, one of each method for each question, in the protocol's order: no total is of half of them."""
     rows, key_of = list(_lines(Row, path)), attrgetter("method", "user_key", "question_id")
     questions = [(user_key, asked) for user_key, of_user in protocol.question_ids.items() for asked in of_user]
     expected = Counter((method, *question) for method in protocol.methods for question in questions)

@@ -48,7 +48,7 @@ class Resources:
         self._opened = ExitStack()
 
     def adopt(self, job: "MethodJob") -> None:
-        """Take over what was found out before the first question: weights, base rates, certified kinds."""
+        """Take over what was found out before the first question."""
         self.weights, self.base_rates, self.certified = job.weights, job.base_rates, job.certified
 
     @cached_property

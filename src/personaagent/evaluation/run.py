@@ -222,11 +222,7 @@ class EvaluationJob(Noun):
         return shuffle_users(data, seed=self.seed) if self.shuffle_users else data
 
     def check(self) -> None:
-        """Refuse what cannot be evaluated before anything is paid.
-
-        Raises:
-            InputError: The data or the methods are not as they must be.
-        """
+        """Refuse, with an `InputError`, what cannot be evaluated, before anything is paid."""
         for task in self.tasks:
             methods_named(self.methods, self.data(task).task)
 
@@ -241,13 +237,13 @@ async def run_job(
     lm_of: LmOf = lambda _role: None,
     engine: Engine | None = None,
 ) -> dict[str, Evaluation]:
-    """Do a job, task by task, wherever its calls go; a task whose protocol is written is finished.
+    """Do a job, task by task; a task whose protocol is written is finished.
 
     Args:
         job: What is done.
         settings: Name the embedder.
         out: Where rows, personas and protocols are kept, of several tasks each in its own folder; None keeps nothing.
-        concurrency: As for `evaluate`, as `listen` and `engine`.
+        concurrency: As for `evaluate`, like `listen` and `engine`.
         listen: See there.
         lm_of: Gives the LMs of roles.
         engine: See there.
