@@ -26,9 +26,6 @@ class Icl(Module):
         task: What is asked and in which form the answer comes.
         history: The user's past interactions, oldest first.
         shots: How many examples are shown, at most.
-
-    Raises:
-        InputError: `shots` is less than 1, or there is no history.
     """
 
     def __init__(self, task: Task, history: Sequence[Interaction], shots: int = 4) -> None:
@@ -43,14 +40,6 @@ class Icl(Module):
         self.respond = Respond(task)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Make the one call.
-
-        Returns:
-            A prediction with `response` (str), `interactions` (the examples, oldest first) and `spend`.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
-            LMError: The LM failed.
-        """
+        """Make the one call; the prediction also has the `interactions` that were shown, oldest first."""
         answered = self.respond(query=query, interactions=self.shown, observations=quoted_texts(()))
         return dspy.Prediction(**answered, interactions=self.examples)

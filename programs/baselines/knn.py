@@ -27,9 +27,6 @@ class Knn(Module):
         history: The user's past interactions, oldest first.
         retriever: Finds interactions in this history.
         k: How many interactions vote, at most.
-
-    Raises:
-        InputError: `k` is less than 1, no interaction has a ground truth, or, for LaMP-1, none has a title.
     """
 
     def __init__(self, task: Task, history: Sequence[Interaction], retriever: Retriever, k: int = 8) -> None:
@@ -45,11 +42,7 @@ class Knn(Module):
             raise InputError("kNN needs a history with ground truths, and no interaction of this user has one")
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Retrieve, vote.
-
-        Returns:
-            A prediction with `response` (str; None if a query of LaMP-1 has no candidates) and an empty `spend`.
-        """
+        """Retrieve, vote; the response is None if a query of LaMP-1 has no candidates."""
         if self.chooses_titles:
             return dspy.Prediction(response=self._title(candidate_titles(query)))
         found = self.retriever.top(query=query, k=self.size)

@@ -17,9 +17,6 @@ class Majority(Module):
 
     Args:
         history: The user's past interactions, oldest first. Those without ground truth do not count.
-
-    Raises:
-        InputError: No interaction has a ground truth (the histories of LaMP-1 and LaMP-7 have none).
     """
 
     def __init__(self, history: Sequence[Interaction]) -> None:
@@ -30,5 +27,5 @@ class Majority(Module):
         [(self.response, _)] = answers.most_common(1)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Return a prediction with the same `response` for every query, and an empty `spend`."""
+        """Return the same for every query."""
         return dspy.Prediction(response=self.response)

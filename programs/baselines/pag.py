@@ -39,9 +39,6 @@ class ProfileSummary(Module):
         task: What the items are about; decides what the summary must say.
         items: How many items are read, at most.
         seed: Decides which.
-
-    Raises:
-        InputError: `items` is less than 1.
     """
 
     def __init__(self, task: Task, items: int = 10, seed: int = 0) -> None:
@@ -52,15 +49,11 @@ class ProfileSummary(Module):
         self.summarise = dspy.Predict(SummariseProfile)
 
     def forward(self, *, history: Sequence[Interaction]) -> dspy.Prediction:
-        """Make the one call; return a prediction with the `summary` (str) and `spend`.
-
-        Args:
-            history: The user's past interactions, oldest first.
+        """Make the one call; the prediction has the `summary` (str).
 
         Raises:
             InputError: There is no history.
             AnswerError: The LM wrote nothing that can be read.
-            LMError: The LM failed.
         """
         if not history:
             raise InputError("PAG summarises a history, and this user has none")
@@ -83,9 +76,6 @@ class Pag(Module):
         retriever: Finds interactions in the user's history; not needed if `k` is 0.
         k: How many it finds, at most; 0 for the summary alone.
 
-    Raises:
-        InputError: `k` is negative, or there is no retriever to find k interactions.
-
     Example:
         >>> summary = ProfileSummary(task)(history=user.history).summary
         >>> Pag(task, summary, Bm25Retriever(user.history, task))(query=user.questions[0].query).response
@@ -100,15 +90,7 @@ class Pag(Module):
         self.respond = Respond(task)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Retrieve, respond.
-
-        Returns:
-            A prediction with `response` (str), `interactions` (best first) and `spend`.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
-            LMError: The LM failed.
-        """
+        """Retrieve, respond; the prediction also has the `interactions`, best first."""
         found = self.retriever.top(query=query, k=self.k) if self.retriever is not None and self.k else ()
         known = f"summary of this user:\n{quoted_block(self.summary)}\n{shown_items(found, self.task)}"
         answered = self.respond(query=query, interactions=known, observations=quoted_texts(()))

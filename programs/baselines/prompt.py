@@ -23,14 +23,6 @@ class Prompt(Module):
         self.respond = Respond(task)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Make the one call.
-
-        Returns:
-            A prediction with `response` (str) and `spend`.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
-            LMError: The LM failed.
-        """
+        """Make the one call."""
         nothing = quoted_texts(())
         return self.respond(query=query, interactions=nothing, observations=nothing)

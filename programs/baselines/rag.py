@@ -22,9 +22,6 @@ class Rag(Module):
         retriever: Finds interactions in the user's history.
         k: How many it finds, at most.
 
-    Raises:
-        InputError: `k` is less than 1.
-
     Example:
         >>> program = Rag(task, Bm25Retriever(user.history, task))
         >>> program(query=user.questions[0].query).response
@@ -39,15 +36,7 @@ class Rag(Module):
         self.respond = Respond(task)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Retrieve, respond.
-
-        Returns:
-            A prediction with `response` (str), `interactions` (best first) and `spend`.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
-            LMError: The LM failed.
-        """
+        """Retrieve, respond; the prediction also has the `interactions`, best first."""
         found = self.retriever.top(query=query, k=self.k)
         shown = shown_items(found, self.task)
         answered = self.respond(query=query, interactions=shown, observations=quoted_texts(()))
