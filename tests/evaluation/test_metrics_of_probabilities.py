@@ -93,7 +93,7 @@ def test_golds_are_read_as_answers_are() -> None:
 def test_official_metrics_stay_as_they_are() -> None:
     given = [*rows(), failed(12, "5")]
     found = metrics(RATINGS, given)
-    expected = official_metrics(RATINGS, [one.prediction for one in given], [one.gold or "" for one in given])
+    expected = official_metrics(RATINGS, [row.prediction for row in given], [row.gold or "" for row in given])
     assert list(found) == ["mae", "rmse", "log_loss", "calibration_error"]
     assert {name: found[name] for name in expected} == expected
 
@@ -125,7 +125,7 @@ def test_totals_of_users_add_up() -> None:
 
 
 def test_they_have_intervals_and_paired_tests() -> None:
-    wrong = [row(one, "2" if one % 4 else "4", spread("4", 0.8)) for one in range(12)]
+    wrong = [row(number, "2" if number % 4 else "4", spread("4", 0.8)) for number in range(12)]
     for name in ("log_loss", "calibration_error"):
         estimate = intervals(pooled(RATINGS, wrong))[name]
         assert estimate.low is None or estimate.low <= estimate.value

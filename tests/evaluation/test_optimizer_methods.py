@@ -120,7 +120,7 @@ async def test_it_learns_online_by_remembering(method: OptimizerMethod, maya: La
     program, _ = await compiled(method, maya, resources)
     grown = LampUser("maya", (*maya.history, *maya.questions[:1]), ())
     assert await method.learn(program, grown, resources) is program
-    assert "q1" in {one.interaction_id for one in program.memory.history()}
+    assert "q1" in {past.interaction_id for past in program.memory.history()}
 
 
 async def test_gepa_keeps_instructions_that_answer_better(maya: LampUser, resources: Resources) -> None:

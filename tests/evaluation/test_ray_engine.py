@@ -91,11 +91,11 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
 
 
 def rows(events: list[UserPrepared | Row]) -> list[Row]:
-    return [one for one in events if isinstance(one, Row)]
+    return [event for event in events if isinstance(event, Row)]
 
 
 def personas(events: list[UserPrepared | Row]) -> list[object]:
-    return [one.persona for one in events if isinstance(one, UserPrepared)]
+    return [event.persona for event in events if isinstance(event, UserPrepared)]
 
 
 def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run: Run) -> None:

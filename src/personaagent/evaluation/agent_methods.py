@@ -132,11 +132,12 @@ class PersonaAgentMethod(WeighedMethod):
         return (await self._program(user, resources)).as_of(interaction)
 
     async def _program(self, user: LampUser, resources: Resources) -> PersonaAgent:
-        return await asyncio.to_thread(lambda: self._first(resources.stored(user), resources.task))
+        def first() -> PersonaAgent:
+            stored = resources.stored(user)
+            live = stored.personas.live or self._first_version(stored)
+            return program(stored, live, resources.task, self._settings, self._tools())
 
-    def _first(self, user: User, task: Task) -> PersonaAgent:
-        live = user.personas.live or self._first_version(user)
-        return program(user, live, task, self._settings, self._tools())
+        return await asyncio.to_thread(first)
 
     def _tools(self) -> tuple[dspy.Tool, ...]:
         return tools_named([self.tool] if self.tool else ())

@@ -15,15 +15,11 @@ from ..data.nouns import Noun
 from ..data.store import user_key
 from ..data.task import Task
 from ..journal.tools import recorded_tool
-from ..programs.baselines.icl import Icl
-from ..programs.baselines.knn import Knn
-from ..programs.baselines.majority import Majority
 from ..programs.baselines.membank import BuildMemoryBank, MemBank
-from ..programs.baselines.pag import Pag, ProfileSummary
-from ..programs.baselines.prompt import Prompt
-from ..programs.baselines.rag import Rag
+from ..programs.baselines.prompted import Icl, Pag, ProfileSummary, Prompt, Rag
 from ..programs.baselines.react import React
 from ..programs.baselines.retrievers import Bm25Retriever, DenseRetriever, Retriever
+from ..programs.baselines.voting import Knn, Majority
 from ..programs.baselines.weighed import Habits, Past, WithWeights
 from ..programs.tools.wikipedia import wikipedia_page_tool
 from .resources import Resources

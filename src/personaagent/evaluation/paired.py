@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .intervals import DRAWS, TINY, Sample, batches, excess_intervals, pooled
+from .intervals import DRAWS, TINY, Estimate, Sample, batches, excess_intervals, pooled
 from .metrics import Array, have_probabilities
 from .record import Row
 
@@ -22,13 +22,9 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Estimate):
     """By how much a method's metric exceeds a baseline's; below 0 is better where the metric is an error."""
 
-    value: float
-    low: float | None
-    """Of the 95 % interval; None, as `high`, where there is none: one user, users all alike, or a value no number."""
-    high: float | None
     p_value: float | None
     """Two-sided, of the hypothesis that it does not matter which method answers; None if `value` is no number."""
     users: int
@@ -36,7 +32,7 @@ class Difference:
     """For how many users a difference of this size would be seen four times in five; None if there is none to see."""
 
 
-def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0) -> dict[str, Difference]:
+def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row]) -> dict[str, Difference]:
     """Compare each metric of a method over all questions with a baseline's; no answer is a wrong answer.
 
     Returns:
@@ -48,7 +44,7 @@ def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], s
     both = _same_questions(rows, baseline_rows)
     with_probabilities = all(have_probabilities(its_rows) for its_rows in both)
     sample, baseline = (pooled(task, its_rows, with_probabilities=with_probabilities) for its_rows in both)
-    return compared(sample, baseline, seed)
+    return compared(sample, baseline)
 
 
 def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS) -> dict[str, Difference]:

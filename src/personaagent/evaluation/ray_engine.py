@@ -15,7 +15,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import dspy
 
 from ..data.call import Part, Run
 from ..data.errors import InputError, PersonaAgentError, ServiceError, SetupError
@@ -31,9 +32,6 @@ from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
 from .record import Row
 from .resources import Resources
-
-if TYPE_CHECKING:
-    import dspy
 
 _RETRIES = 3
 """How often a user's work is done again because its node or process died."""
@@ -90,7 +88,7 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
         raise SetupError(f"Ray cannot be reached at {address or 'its usual address'}: {error}") from error
     try:
         with redirect_stdout(sys.stderr):  # Ray says on standard output that a node died, where a result is to stand.
-            yield RayEngine(portable_settings(settings), run)
+            yield RayEngine(settings, run)
     finally:
         ray.shutdown()
 
@@ -98,7 +96,7 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
 class RayEngine:
     """Answers users on the cluster that this process is connected to, each in a task of Ray's; see `ray_engine`."""
 
-    def __init__(self, settings: Mapping[str, str | Path | None], run: Run | None) -> None:
+    def __init__(self, settings: Settings, run: Run | None) -> None:
         self._settings, self._run = settings, run
 
     @property
@@ -120,12 +118,14 @@ class RayEngine:
 
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(answer_user)
         place = current_scope().place
-        with Resources(job.task, Settings().model_copy(update=self._settings)) as resources:
+        with Resources(job.task, self._settings) as resources:
             job = await with_weights(job, resources)
 
         async def answer(user: LampUser) -> None:
             try:
-                events = await task.remote(replace(job, users=(user,)), place, self._run, self._settings)
+                events = await task.remote(
+                    replace(job, users=(user,)), place, self._run, portable_settings(self._settings)
+                )
             except RayTaskError as error:
                 raise error.cause from None
             except RayError as error:
@@ -177,7 +177,7 @@ def answer_user(
 
 
 @contextmanager
-def _lms(run: Run | None, part: Part, settings: Settings) -> "Generator[Mapping[str, dspy.LM]]":
+def _lms(run: Run | None, part: Part, settings: Settings) -> Generator[Mapping[str, dspy.LM]]:
     """Open the LMs of the run, if there is one, for a part of it."""
     if run is None:
         yield {}

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
+import dspy
 from pydantic import Field, ValidationError, field_validator
 
 from ..data.alignment import Spend
@@ -22,9 +23,7 @@ from ..data.errors import InputError, RecordError, writing
 from ..data.nouns import Noun
 from ..data.persona import Persona
 from ..data.task import Task
-
-if TYPE_CHECKING:
-    import dspy
+from ..programs import PersonaAgent
 
 ROWS_FILE = "rows.jsonl"
 RUN_FILE = "run.txt"
@@ -54,7 +53,7 @@ class Row(Noun):
     parsed: str | None
     """The same in the form of the task; None unless `scored` or `unscored`."""
     score: float | None = None
-    """By the user's own metric, if there is one; see `own_metric`."""
+    """By the user's own metric, if there is one."""
     probabilities: dict[str, float] | None = None
     """How probable the program found each label or rating; None if it does not say."""
     error: str | None = None
@@ -166,10 +165,8 @@ def fingerprint(rows: Iterable[Row]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def persona_of(program: "dspy.Module | None", method: str, user_key: str) -> PersonaRecord | None:
+def persona_of(program: dspy.Module | None, method: str, user_key: str) -> PersonaRecord | None:
     """Return the persona of a program that a method made for a user; None if it has none."""
-    from ..programs import PersonaAgent
-
     if not isinstance(program, PersonaAgent):
         return None
     alignment = getattr(program, "alignment", None)

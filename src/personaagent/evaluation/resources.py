@@ -11,12 +11,14 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from ..certificates import read_certificate
 from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.change import Certificate, ChangeKind
 from ..data.lamp import LampUser
 from ..data.memory.embedder import Embedder, is_unknown
 from ..data.store import Store, User
 from ..data.task import Task, is_built_in, register
+from ..programs.lm_here import model_here
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -73,9 +75,6 @@ class Resources:
 
     def certificate(self, form: str) -> Certificate | None:
         """Return the settings' certificate, if there is one and it is for this LM, task and form."""
-        from ..certificates import read_certificate
-        from ..programs.lm_here import model_here
-
         if self._settings.certificate is None:
             return None
         found = read_certificate(self._settings.certificate)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated, Protocol
 
 from pydantic import AfterValidator
 
@@ -24,6 +24,7 @@ from ..journal.recorder import recorder_here
 from ..programs.decision_lm import sharing_decisions
 from ..programs.scope import within
 from ..progress import progress_bar
+from ..settings import Settings
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
 from .data import history_files, label_histories, load_histories, own_task, select, shuffle_users
@@ -32,9 +33,6 @@ from .names import methods_named
 from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol, write_submissions
 from .resources import LmOf, Resources
 from .summary import Evaluation, summarise
-
-if TYPE_CHECKING:
-    from ..settings import Settings
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ class EvaluationJob(Noun):
     shuffle_users: bool = False
     """Whether each user is answered with the history of another: what is personal must then be worth nothing."""
     metric: str | None = None
-    """Of one's own, as `own_metric.metric_named` takes it; None for those of the task's kind."""
+    """Of one's own, as `metric_named` takes it; None for those of the task's kind."""
 
     def data(self, task: str) -> LampData:
         """Load the part of a task's data that is drawn."""
@@ -229,11 +227,10 @@ class EvaluationJob(Noun):
 
 async def run_job(
     job: EvaluationJob,
-    settings: "Settings",
+    settings: Settings,
     *,
     out: Path | None = None,
     concurrency: int = 1,
-    listen: Listener | None = None,
     lm_of: LmOf = lambda _role: None,
     engine: Engine | None = None,
 ) -> dict[str, Evaluation]:
@@ -243,10 +240,9 @@ async def run_job(
         job: What is done.
         settings: Name the embedder.
         out: Where rows, personas and protocols are kept, of several tasks each in its own folder; None keeps nothing.
-        concurrency: As for `evaluate`, like `listen` and `engine`.
-        listen: See there.
+        concurrency: As for `evaluate`.
         lm_of: Gives the LMs of roles.
-        engine: See there.
+        engine: As for `evaluate`.
 
     Raises:
         InputError: The data or the methods are not as they must be, or `out` holds another evaluation.
@@ -260,7 +256,7 @@ async def run_job(
         methods, online = methods_named(job.methods, data.task), job.online
         with within(task):
             evaluation = await evaluate(
-                methods, data, out=folder, concurrency=concurrency, online=online, engine=engine, listen=listen
+                methods, data, out=folder, concurrency=concurrency, online=online, engine=engine
             )
         evaluations[task] = evaluation
         if folder is not None:

@@ -7,20 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...data.alignment import Spend
 from ...data.errors import InputError, writing
+from ...data.memory.embedder import Embedder
+from ...data.store.journal import Journal
 from ..record import Row, read_evaluations
 from .analysis import Compared, MethodResult, TaskAnalysis, analyse
 from .document import Report, html, markdown
 from .questions import prompts_of
 from .sections import reading, report_of
-
-if TYPE_CHECKING:
-    from ...data.memory.embedder import Embedder
-    from ...data.store.journal import Journal
-
 
 __all__ = [
     "Compared",
@@ -47,10 +43,10 @@ class WrittenReport:
 def write_report(
     folder: Path,
     *,
-    embedder: "Embedder",
+    embedder: Embedder,
     baseline: str | None = None,
     numbers_only: bool = False,
-    journal: "Journal | None" = None,
+    journal: Journal | None = None,
 ) -> WrittenReport:
     """Write the report of the evaluations under a folder into its `report` folder, over an earlier one.
 

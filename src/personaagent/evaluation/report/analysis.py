@@ -194,5 +194,5 @@ def is_better(metric: str, difference: float) -> bool:
     return difference < 0 if metric in ERRORS else difference > 0
 
 
-def _interval(estimate: Estimate | Difference) -> list[JsonValue]:
+def _interval(estimate: Estimate) -> list[JsonValue]:
     return [finite(estimate.low), finite(estimate.high)]

@@ -5,10 +5,13 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import mean, median
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...data.errors import LMError, ModelFileError
 from ...data.extras import needing
+from ...data.memory.embedder import Embedder
 from ...data.persona import SECTIONS, Persona
 from ..names import WHOLE
 from ..record import PersonaRecord
@@ -16,13 +19,6 @@ from . import figures
 from .analysis import TaskAnalysis
 from .document import Block, Comparison, Table, fitting
 from .questions import KEY_LETTERS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ...data.memory.embedder import Embedder
-
 
 FEWEST_ON_A_MAP = 4
 """With fewer personas there is no neighbourhood to show."""
@@ -78,21 +74,21 @@ def section_changes(first: Sequence[Persona], last: Sequence[Persona]) -> dict[s
     return changes
 
 
-def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0) -> "NDArray[np.float64]":
+def persona_map(personas: Sequence[Persona], embedder: Embedder) -> NDArray[np.float64]:
     """Return where each of `FEWEST_ON_A_MAP` personas or more lies on a map on which near means alike: (personas, 2).
 
-    It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same seed gives the
-    same map on one machine.
+    It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same
+    personas have the same map on one machine.
     """
     with needing("report"):
         from sklearn.manifold import TSNE
 
     vectors = embedder.embed(["\n".join(line.text for line in persona.lines) for persona in personas])
     perplexity = min(30.0, (len(personas) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="random", method="exact", random_state=seed).fit_transform(vectors)
+    return TSNE(perplexity=perplexity, init="random", method="exact", random_state=0).fit_transform(vectors)
 
 
-def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", room: int) -> list[Block]:
+def persona_blocks(analysis: TaskAnalysis, embedder: Embedder, room: int) -> list[Block]:
     """Tell of the personas of one method: the whole system, or else the first method that made any.
 
     The embedder places them on a map; as many as take `room` bytes of a page are shown themselves.
@@ -118,7 +114,7 @@ def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", room: int) -> l
     return [*blocks, *shown]
 
 
-def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder: "Embedder") -> Block:
+def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder: Embedder) -> Block:
     try:
         return figures.persona_map(task, users, persona_map(personas, embedder))
     except (ModelFileError, LMError) as error:

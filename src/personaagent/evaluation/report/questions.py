@@ -3,14 +3,12 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...data.call import Call
 from ..record import Row
 from .analysis import TaskAnalysis
 from .document import Block, Question, Table, fitting
-
-if TYPE_CHECKING:
-    from ...data.call import Call
 
 KEY_LETTERS = 6
 """Of a user key, as a report shows it."""
@@ -21,7 +19,7 @@ Prompts = Mapping[tuple[str, str], str]
 """The last prompt of a user's question, by user key and place in the run."""
 
 
-def prompts_of(calls: Iterable["Call"]) -> Prompts:
+def prompts_of(calls: Iterable[Call]) -> Prompts:
     """Return the prompts of a run's questions."""
     return {(call.user_key, call.place): _words(json.loads(call.request)) for call in calls if call.role == "agent"}
 

@@ -4,21 +4,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from ...data.memory.embedder import Embedder
 from ..intervals import Estimate
 from ..metrics import BINS, CALIBRATION_ERROR, ERRORS, LEAST_PROBABILITY, LOG_LOSS
 from ..names import ablations, is_variant, series
-from ..paired import Difference
 from ..record import EvaluationProtocol
 from . import figures
 from .analysis import Compared, MethodResult, TaskAnalysis
 from .document import Block, Report, Table
 from .personas import persona_blocks
 from .questions import Prompts, question_blocks
-
-if TYPE_CHECKING:
-    from ...data.memory.embedder import Embedder
 
 _ALL_TASKS = "All tasks"
 _RULES = (
@@ -38,7 +34,7 @@ _ROOM = 1_000_000
 
 
 def report_of(
-    analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: bool, prompts: Prompts | None = None
+    analyses: Sequence[TaskAnalysis], embedder: Embedder, *, texts: bool, prompts: Prompts | None = None
 ) -> Report:
     """Return the report. The embedder places personas on a map.
 
@@ -324,17 +320,14 @@ def _number(value: float | None, digits: int = 3) -> str:
     return _UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
-def _with_interval(estimate: Estimate | None) -> str:
-    return _UNKNOWN if estimate is None else _written(estimate, ",.3f")
-
-
-def _signed(difference: Difference) -> str:
-    return _written(difference, "+.3f")
-
-
-def _written(found: Estimate | Difference, form: str) -> str:
+def _with_interval(found: Estimate | None, form: str = ",.3f") -> str:
+    if found is None:
+        return _UNKNOWN
     interval = "" if found.low is None or found.high is None else f" [{found.low:{form}}, {found.high:{form}}]"
     return f"{found.value:{form}}{interval}"
+
+
+_signed = partial(_with_interval, form="+.3f")
 
 
 def _probability(p: float | None) -> str:
