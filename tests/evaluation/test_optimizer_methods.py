@@ -1,6 +1,5 @@
 """DSPy's own optimizers as methods: what they may see, what they may spend, and that their programs answer."""
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 import dspy
@@ -29,12 +28,6 @@ REWRITTEN = "Answer as this user tags films."
 each_method = pytest.mark.parametrize(
     "method", [BootstrapMethod(), GepaMethod(), ReAnchorMethod()], ids=lambda method: method.kind
 )
-
-
-@pytest.fixture
-def resources() -> Iterator[Resources]:
-    with in_memory_store() as store:
-        yield InMemoryResources(TASK, store)
 
 
 @pytest.fixture

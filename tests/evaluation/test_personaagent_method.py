@@ -1,7 +1,5 @@
 """The whole system and its ablations as methods: what each asks, and what each may know."""
 
-from collections.abc import Iterator
-
 import dspy
 import pytest
 
@@ -10,17 +8,11 @@ from personaagent.data.lamp import LampUser
 from personaagent.evaluation import PersonaAgentMethod, Resources, methods_named
 from personaagent.evaluation.names import ABLATIONS, swept
 from personaagent.programs import PersonaAgent
-from personaagent.testing import ScriptedLM, in_memory_store
+from personaagent.testing import ScriptedLM
 
-from .conftest import ANSWERS, TASK, InMemoryResources, made_up_user
+from .conftest import ANSWERS, TASK, made_up_user
 
 TAGS = ("classic", "classic", "comedy", "action", "classic")
-
-
-@pytest.fixture
-def resources() -> Iterator[Resources]:
-    with in_memory_store() as store:
-        yield InMemoryResources(TASK, store)
 
 
 @pytest.fixture

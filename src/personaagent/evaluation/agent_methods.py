@@ -196,13 +196,16 @@ class GepaMethod(OptimizerMethod):
     def _compile(self, student: PersonaAgent, trainset: Trainset, resources: Resources) -> PersonaAgent:
         from dspy.teleprompt import GEPA
 
+        def spent(_state: object) -> bool:
+            return meter.spend.calls >= self.calls
+
         with measure() as meter:
             optimizer = GEPA(
                 partial(_with_feedback, resources.task),
                 max_metric_calls=self.calls,
                 reflection_lm=resources.lm_of("revision") or dspy.settings.lm,
                 num_threads=1,
-                gepa_kwargs={"stop_callbacks": lambda _state: meter.spend.calls >= self.calls},
+                gepa_kwargs={"stop_callbacks": spent},
             )
             return _quietly(optimizer, student, trainset=trainset, valset=trainset)
 

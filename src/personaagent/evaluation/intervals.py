@@ -150,12 +150,11 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
     """Return the metrics of a sample of users with their 95 % intervals.
 
     The interval is Student's, on a scale that suits the metric. Its standard error is how far the resamples of a
-    bootstrap over users lie from the value (root mean square: a metric's bias counts too), expanded for small samples.
-    That of a share is around the value less its bias, which is how far the resamples lie to one side: macro-F1 is too
-    low while users are too few to show every label. The bias of an error is so small that its estimate does harm.
-    Users who have more of the questions tell less each: the degrees of freedom are those at which the standard error
-    varies if questions are independent. The interval always holds the value and never leaves the range of shares, or of
-    sizes above 0; of two or three users, who tell next to nothing, it may reach beyond any error that is possible.
+    bootstrap over users lie from the value (root mean square: bias counts too), expanded for small samples. That of a
+    share is around the value less its bias: macro-F1 is too low while users are too few to show every label. The bias
+    of an error is so small that its estimate does harm. Users who have more of the questions tell less each: the
+    degrees of freedom are those at which the standard error varies if questions are independent. The interval always
+    holds the value and never leaves the range of shares, or of sizes above 0.
 
     In simulations (tests/evaluation/test_statistics_coverage.py) it holds the truth in 93 to 97 % of samples of ten or
     more users, of thirty or more where there are fifteen labels. Outside that lie, where a rating is off by 0.2, rmse
@@ -165,9 +164,6 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
     intervals on another scale); Hesterberg, What Teachers Should Know about the Bootstrap, arXiv 1411.5279 (expansion);
     Bell and McCaffrey, Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples, Survey
     Methodology 28 (2002) (expansion and degrees of freedom of uneven samples).
-
-    The same seed gives the same interval; so many resamples keep its share in an interval's end to a few hundredths of
-    the width.
     """
     if sample.users < 2:
         return _without_intervals(sample)

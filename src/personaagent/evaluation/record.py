@@ -220,13 +220,11 @@ def run_of(folder: Path) -> str | None:
     return note.read_text(encoding="utf-8").strip() if note.is_file() else None
 
 
-def write_protocol(folder: Path, protocol: EvaluationProtocol) -> Path:
+def write_protocol(folder: Path, protocol: EvaluationProtocol) -> None:
     """Write `protocol.json`, which says that the evaluation is finished: call it when all rows are written."""
     path = folder / PROTOCOL_FILE
     with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
         path.write_text(protocol.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def write_submissions(folder: Path, task: Task, rows: Iterable[Row]) -> None:

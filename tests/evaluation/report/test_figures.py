@@ -78,7 +78,7 @@ def test_a_name_is_a_file_in_its_folder(name: str) -> None:
 
 def test_what_looks_like_mathematics_or_markup_is_text() -> None:
     def draw(axes: Axes) -> None:
-        axes.set_xlabel("$x^2$ <script>alert(1)</script>")
+        axes.set(xlabel="$x^2$ <script>alert(1)</script>")
 
     figure = drawn("hostile", '"<b>"', draw)
     assert "$x^2$ &lt;script&gt;" in figure.svg

@@ -184,7 +184,7 @@ def analyse(evaluations: Sequence[FinishedEvaluation], baseline: str | None = No
         raise UnknownNameError("baseline", baseline, list(known))
 
     def baseline_of(methods: Sequence[str]) -> str:
-        return next((name for name in (baseline, "rag") if name in methods), methods[0])
+        return next((name for name in (baseline, "rag") if name is not None and name in methods), methods[0])
 
     return tuple(TaskAnalysis(of_task, baseline_of(of_task.protocol.methods)) for of_task in evaluations)
 

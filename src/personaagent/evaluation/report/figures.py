@@ -197,7 +197,7 @@ def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compare
         axes.axvline(values[labels.index(compared_with)], color=BASE, linewidth=0.8, linestyle=":")
         axes.set_yticks(places, labels)
         axes.invert_yaxis()
-        axes.set_xlabel(_axis(analysis.main_metric))
+        axes.set(xlabel=_axis(analysis.main_metric))
 
     return drawn(f"{analysis.task.name}-{name}", caption, draw, height=1.0 + 0.3 * len(labelled))
 
