@@ -65,15 +65,7 @@ class MemoryBank(Noun):
 
 
 def retention(days: float, strength: int, forgetting: Forgetting) -> float:
-    """Return the probability that a piece is still remembered.
-
-    Args:
-        days: Since it was written or last recalled, at least 0.
-        strength: At least 1.
-        forgetting: How strength acts.
-
-    Returns:
-        1 at 0 days, falling towards 0.
+    """Return the probability that a piece is still remembered so many days after it was written or last recalled.
 
     Source: `forgetting_curve` in MemoryBank's code, and section 2.3 of arXiv 2305.10250.
     """
@@ -83,13 +75,9 @@ def retention(days: float, strength: int, forgetting: Forgetting) -> float:
 
 
 def remembered(pieces: Iterable[Piece], today: int, forgetting: Forgetting, seed: int) -> tuple[Piece, ...]:
-    """Return the pieces that are still remembered today: each stays with the probability of its retention.
+    """Return the pieces, none of them newer than today, that are still remembered: by chance, as their retention says.
 
-    Args:
-        pieces: Written on this day or earlier.
-        today: The day on which the bank is opened.
-        forgetting: How strength acts.
-        seed: Decides chance; each piece draws once, in order, whatever became of the others.
+    The seed decides chance; each piece draws once, in order, whatever became of the others.
     """
     chance = random.Random(seed)
     return tuple(
@@ -100,16 +88,13 @@ def remembered(pieces: Iterable[Piece], today: int, forgetting: Forgetting, seed
 def rehearsed(
     turns: Sequence[Piece], summaries: Sequence[Piece], likeness: Sequence[Sequence[float]], k: int
 ) -> tuple[Piece, ...]:
-    """Return the pieces as the user's own past left them: each turn, when it came, recalled the k most alike before it.
+    """Return turns, then summaries, as the user's past left them: each turn, when it came, recalled the k most alike.
 
     Args:
         turns: Oldest first.
         summaries: Of days; one can be recalled from the next day on.
         likeness: How alike what each turn asks (rows) and each piece (columns: turns, then summaries) are.
         k: How many are recalled, at most.
-
-    Returns:
-        The turns, then the summaries.
     """
     pieces = [*turns, *summaries]
     for place, turn in enumerate(turns):
@@ -125,12 +110,9 @@ def nearest(likeness: Sequence[float], among: Iterable[int], k: int) -> list[int
 
 
 def by_day(history: Sequence[Interaction]) -> dict[int, tuple[Interaction, ...]]:
-    """Return the interactions of each day, oldest first.
+    """Return the interactions of each day, oldest first, as the history is.
 
     A day is a number: days between two are counted by subtraction. Without dates, each interaction has its own day.
-
-    Args:
-        history: Oldest first.
     """
     dates = [interaction.at for interaction in history]
     known = [date.toordinal() for date in dates if date is not None]
@@ -169,9 +151,6 @@ class BuildMemoryBank(Module):
         k: How many pieces a turn recalls (published: 6).
         forgetting: How strength acts on forgetting; None for a bank that keeps everything.
         seed: Decides what is forgotten.
-
-    Raises:
-        InputError: `days` or `k` is less than 1.
     """
 
     def __init__(
@@ -193,17 +172,12 @@ class BuildMemoryBank(Module):
         self.events, self.personality = _Summary(SummariseEvents), _Summary(AnalysePersonality)
 
     def forward(self, *, history: Sequence[Interaction]) -> dspy.Prediction:
-        """Summarise each day, then the whole; rehearse; forget.
+        """Summarise each day of the history, oldest first, then the whole; rehearse; forget.
 
-        Args:
-            history: The user's past interactions, oldest first.
-
-        Returns:
-            A prediction with the `bank` (`MemoryBank`) and `spend`. A summary that could not be read is left out.
+        The prediction has the `bank` (`MemoryBank`). A summary that could not be read is left out.
 
         Raises:
             InputError: There is no history.
-            LMError: The LM failed.
         """
         if not history:
             raise InputError("a memory bank is built from a history, and this user has none")
@@ -251,9 +225,6 @@ class MemBank(Module):
         embedder: Compares by meaning (published: all-MiniLM-L6-v2, which is our embedded one).
         k: How many pieces are recalled, at most (published: 6).
 
-    Raises:
-        InputError: `k` is less than 1.
-
     Example:
         >>> bank = BuildMemoryBank(task, embedder)(history=user.history).bank
         >>> MemBank(task, bank, embedder)(query=user.questions[0].query).response
@@ -269,27 +240,16 @@ class MemBank(Module):
         self.respond = Respond(task)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Recall, respond.
-
-        Returns:
-            A prediction with `response` (str), `pieces` (nearest first) and `spend`.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
-            LMError: The LM failed.
-        """
-        pieces = self._recalled(query)
+        """Recall, respond; the prediction also has the `pieces`, nearest first."""
+        likeness = (self.vectors @ self.embedder.embed([search_text(query, self.task)])[0]).tolist()
+        pieces = tuple(self.bank.pieces[index] for index in nearest(likeness, range(len(likeness)), self.k))
         known = _remembered_text(self.bank, pieces)
         answered = self.respond(query=query, interactions=known, observations=quoted_texts(()))
         return dspy.Prediction(**answered, pieces=pieces)
 
-    def _recalled(self, query: str) -> tuple[Piece, ...]:
-        likeness = (self.vectors @ self.embedder.embed([search_text(query, self.task)])[0]).tolist()
-        return tuple(self.bank.pieces[index] for index in nearest(likeness, range(len(likeness)), self.k))
-
 
 class _Summary(Module):
-    """One summary, empty if it could not be read: one bad day does not spoil the bank."""
+    """A summary, empty if it could not be read: one bad day does not spoil the bank."""
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()

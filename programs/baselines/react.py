@@ -34,21 +34,16 @@ class React(Module):
     """Think and look things up in Wikipedia until an answer is found, without any memory of the user.
 
     Source: Yao et al. (arXiv 2210.03629; ysymyth/ReAct): actions search, lookup, finish; at most 7 steps; no finish, no
-    answer. Two things differ: a step is asked for as fields, which can be held to a schema, where the published code
-    parses text; and no worked examples are shown. The published second try at a step that does not parse is
-    that of `ask`; after that it is an observation.
-
-    The argument of `finish` is the answer, read by `Task.parse`: a typed call after it would be one that ReAct does not
-    make. Where other methods have the schema of their answer, ReAct may use its remaining steps to put it right.
+    answer. Two things differ: a step is asked for as fields, where the published code parses text; and no worked
+    examples are shown. The published second try at a step that does not parse is that of `ask`; after that it is an
+    observation. The argument of `finish` is the answer. If it is not in the task's form, the remaining steps may put it
+    right.
 
     Args:
         task: In which form the answer comes.
         search: Takes one text, the name of an entity, and returns a page about it. `lookup` reads on in what it
             returned. It is called in a worker thread, so it must not be a coroutine function.
         max_steps: Steps that may be taken, the finish and unreadable ones included.
-
-    Raises:
-        InputError: `max_steps` is less than 1, or `search` does not take exactly one argument.
 
     Example:
         >>> React(task, wikipedia_page_tool())(query="Which tag does this movie relate to ...").response
@@ -65,14 +60,10 @@ class React(Module):
         self.predict = dspy.Predict(TakeReactStep)
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Take steps until one finishes.
-
-        Returns:
-            A prediction with `response` (str), `trajectory` (the steps) and `spend`.
+        """Take steps until one finishes; the prediction also has them, as its `trajectory`.
 
         Raises:
             AnswerError: No step finished with an answer in the task's form.
-            LMError: The LM failed.
         """
         reading = _Reading(self.search)
         toolbox = Toolbox([dspy.Tool(reading.search), dspy.Tool(reading.lookup)])

@@ -11,7 +11,7 @@ from .lamp_texts import indexed_text, search_text
 
 
 class Retriever(Protocol):
-    """Finds interactions in the history of one user."""
+    """Finds interactions in the history of one user, which is given to it oldest first."""
 
     def top(self, query: str, k: int) -> tuple[Interaction, ...]:
         """Return at most `k` interactions, best first; of equally good ones the newest first."""
@@ -23,10 +23,6 @@ class Bm25Retriever:
 
     `rank_bm25` gives a word that is in most documents a small positive weight rather than none, which decides between
     the few and short items of a LaMP profile; other BM25 libraries rank them differently.
-
-    Args:
-        history: What is searched, oldest first.
-        task: Tells the content of a query from the fixed words around it.
     """
 
     def __init__(self, history: Sequence[Interaction], task: Task) -> None:
@@ -46,14 +42,9 @@ class Bm25Retriever:
 
 
 class DenseRetriever:
-    """Cosine between embeddings of the same texts that BM25 compares.
+    """Cosine between embeddings of the same texts that BM25 compares; the constructor embeds the history.
 
     LaMP embeds with Contriever, mean pooling and dot product; here any embedder does.
-
-    Args:
-        history: What is searched, oldest first. It is embedded here and now.
-        task: Tells the content of a query from the fixed words around it.
-        embedder: Turns texts into vectors.
     """
 
     def __init__(self, history: Sequence[Interaction], task: Task, embedder: Embedder) -> None:

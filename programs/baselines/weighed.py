@@ -14,18 +14,12 @@ from ..weighing import serves, weighed
 
 
 class Past:
-    """A user's past answers, each with its likeness to a question.
-
-    Args:
-        history: The user's past interactions, oldest first. They are embedded here and now.
-        task: Tells the content of a query from the fixed words around it.
-        embedder: Turns texts into vectors.
-    """
+    """A user's past answers, each with its likeness to a question; the constructor embeds the history."""
 
     def __init__(self, history: Sequence[Interaction], task: Task, embedder: Embedder) -> None:
-        self._answered = tuple(one for one in history if one.ground_truth is not None)
+        self._answered = tuple(past for past in history if past.ground_truth is not None)
         self._task, self._embedder = task, embedder
-        self._vectors = embedder.embed([task.content(one.query) for one in self._answered])
+        self._vectors = embedder.embed([task.content(past.query) for past in self._answered])
 
     def answered(self, query: str) -> tuple[Episode, ...]:
         """Return all past interactions with a ground truth, oldest first."""
@@ -33,19 +27,15 @@ class Past:
             return ()
         likenesses = self._vectors @ self._embedder.embed([self._task.content(query)])[0]
         return tuple(
-            Episode(interaction=one, similarity=float(likeness))
-            for one, likeness in zip(self._answered, likenesses, strict=True)
+            Episode(interaction=past, similarity=float(likeness))
+            for past, likeness in zip(self._answered, likenesses, strict=True)
         )
 
 
 class WithWeights(Module):
     """A program whose answers are weighed; where its LM is another one, they are left as they are.
 
-    Args:
-        program: The baseline.
-        task: What it answers.
-        weights: How far LM, prior and memory are believed.
-        past: The user's answers; None for weights that know nothing of the user.
+    Without a `past`, the weights know nothing of the user.
     """
 
     def __init__(self, program: dspy.Module, task: Task, weights: AnswerWeights, past: Past | None) -> None:
@@ -64,13 +54,9 @@ class WithWeights(Module):
 
 
 class Habits(Module):
-    """Answer from the user's past answers alone, without an LM.
+    """Answer from the user's past answers alone, and how often other users give each (the base rate), without an LM.
 
-    Args:
-        task: What is asked.
-        base_rate: How often other users give each answer.
-        past: The user's answers.
-        by_likeness: Whether answers to questions like this one count more (the votes), or all alike (the prior).
+    `by_likeness` says whether answers to questions like this one count more (the votes), or all alike (the prior).
     """
 
     def __init__(self, task: Task, base_rate: Distribution, past: Past, *, by_likeness: bool) -> None:
@@ -80,7 +66,7 @@ class Habits(Module):
     def forward(self, *, query: str) -> dspy.Prediction:
         """Return a prediction with `response` and `probabilities`."""
         answered = self.past.answered(query)
-        given = [one.interaction.ground_truth or "" for one in answered]
+        given = [episode.interaction.ground_truth or "" for episode in answered]
         prior = prior_of(given, self.base_rate)
-        votes = votes_of([one.similarity for one in answered], given, prior) if self.by_likeness else prior
+        votes = votes_of([episode.similarity for episode in answered], given, prior) if self.by_likeness else prior
         return dspy.Prediction(response=best_answer(votes, self.task.rewards), probabilities=votes)

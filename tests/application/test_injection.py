@@ -20,7 +20,7 @@ from personaagent.data.store import User
 from personaagent.data.task import OPEN
 from personaagent.optimizers import PersonaAlignment
 from personaagent.personas import align
-from personaagent.programs.baselines.rag import Rag
+from personaagent.programs.baselines.prompted import Rag
 from personaagent.programs.baselines.retrievers import Bm25Retriever
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 

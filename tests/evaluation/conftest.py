@@ -1,6 +1,6 @@
 """Made-up users with few words, and methods that answer as a test tells them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import dspy
@@ -11,6 +11,7 @@ from personaagent.data.lamp import LampData, LampUser
 from personaagent.data.store import Store
 from personaagent.data.task import Task
 from personaagent.evaluation import Resources
+from personaagent.testing import in_memory_store
 
 TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
 
@@ -55,7 +56,7 @@ class ToldMethod:
 
 
 class InMemoryResources(Resources):
-    """A resources whose store is in memory."""
+    """Resources whose store is in memory."""
 
     def __init__(self, task: Task, store: Store) -> None:
         super().__init__(task)
@@ -83,6 +84,12 @@ def made_up_user(user_id: str, golds: dict[str, str], history: tuple[str, ...] =
         for number, (name, gold) in enumerate(golds.items(), len(past))
     ]
     return LampUser(user_id, tuple(past), tuple(questions))
+
+
+@pytest.fixture
+def resources() -> Iterator[Resources]:
+    with in_memory_store() as store:
+        yield InMemoryResources(TASK, store)
 
 
 @pytest.fixture

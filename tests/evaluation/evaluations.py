@@ -48,7 +48,7 @@ class Evaluations:
     @property
     def asked(self) -> Counter[str]:
         """How often each request reached the LM until now."""
-        return Counter(one.said for one in received(self.log))
+        return Counter(request.said for request in received(self.log))
 
     def begun(self, run_id: str, *options: str) -> "subprocess.Popen[str]":
         """Begin an evaluation, or take it up again."""
@@ -109,7 +109,7 @@ def write_users(folder: Path) -> None:
             "user_id": user,
             "input": "Which tag does this movie relate to among the following tags? Just answer with the tag name "
             f"without further explanation. tags: [{', '.join(_TAGS)}] description: Made-up film {user} {number}",
-            "profile": [{**one, "id": f"{user}{one['id']}"} for one in past],
+            "profile": [{**item, "id": f"{user}{item['id']}"} for item in past],
         }
         for user, number in asked
     ]
@@ -121,7 +121,9 @@ def write_users(folder: Path) -> None:
 def lost(journal: Journal, run_id: str) -> Counter[str]:
     """Return the requests of a run whose answer nobody saw, with how often that was so."""
     keys = Counter(
-        one.key for one in journal.all_attempts(run_id) if one.failure is not None and one.failure.kind == LOST
+        attempt.key
+        for attempt in journal.all_attempts(run_id)
+        if attempt.failure is not None and attempt.failure.kind == LOST
     )
     requests = {call.key: json.loads(call.request) for call in journal.calls(run_id)}
     return Counter({_said(requests[key]): number for key, number in keys.items()})
@@ -138,4 +140,4 @@ def check(killed: Outcome, whole: Outcome, lost_calls: Counter[str]) -> None:
 
 def _said(request: dict[str, Any]) -> str:
     parts = [message["parts"] for message in request["messages"]]
-    return hash_of([request["system"], *("".join(part["text"] for part in one) for one in parts)])
+    return hash_of([request["system"], *("".join(part["text"] for part in of_message) for of_message in parts)])

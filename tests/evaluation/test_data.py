@@ -32,8 +32,8 @@ def test_users_and_questions_stay_in_order_and_users_keep_their_history(many: La
     drawn = select(many, users=6, questions=8, seed=1)
     assert len(drawn.questions) == 8
     assert len(drawn.users) <= 6
-    assert [user for user in many.users if user.user_id in {one.user_id for one in drawn.users}] == [
-        next(user for user in many.users if user.user_id == one.user_id) for one in drawn.users
+    assert [user for user in many.users if user.user_id in {other.user_id for other in drawn.users}] == [
+        next(user for user in many.users if user.user_id == other.user_id) for other in drawn.users
     ]
     for user in drawn.users:
         assert user.history
@@ -100,12 +100,12 @@ def test_where_histories_have_no_labels_the_earliest_questions_join_them() -> No
     asked = made_up_user("maya", {f"q{number}": "action" for number in range(5)})
     single = made_up_user("omar", {"only": "comedy"})
     users = tuple(
-        replace(user, history=tuple(one.model_copy(update={"ground_truth": None}) for one in user.history))
+        replace(user, history=tuple(past.model_copy(update={"ground_truth": None}) for past in user.history))
         for user in (asked, single)
     )
     labelled = label_histories(LampData(TASK, users), most=3)
     maya, omar = labelled.users
-    assert [one.interaction_id for one in maya.history] == ["maya-past-0", "q0", "q1", "q2"]
-    assert [one.interaction_id for one in maya.questions] == ["q3", "q4"]
+    assert [interaction.interaction_id for interaction in maya.history] == ["maya-past-0", "q0", "q1", "q2"]
+    assert [interaction.interaction_id for interaction in maya.questions] == ["q3", "q4"]
     assert omar == users[1]
     assert "1 of 2 users have one question only" in labelled.notes[0]

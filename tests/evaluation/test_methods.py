@@ -10,14 +10,10 @@ from personaagent.data.lamp import LampData, task_named
 from personaagent.data.store import user_key
 from personaagent.evaluation import METHODS, PersonaAgentMethod, RagMethod, Resources, methods_named
 from personaagent.evaluation.agent_methods import OptimizerMethod
-from personaagent.programs.baselines.icl import Icl
-from personaagent.programs.baselines.knn import Knn
-from personaagent.programs.baselines.majority import Majority
 from personaagent.programs.baselines.membank import MemBank
-from personaagent.programs.baselines.pag import Pag
-from personaagent.programs.baselines.prompt import Prompt
-from personaagent.programs.baselines.rag import Rag
+from personaagent.programs.baselines.prompted import Icl, Pag, Prompt, Rag
 from personaagent.programs.baselines.react import React
+from personaagent.programs.baselines.voting import Knn, Majority
 from personaagent.programs.baselines.weighed import Habits
 from personaagent.testing import ScriptedLM
 
@@ -87,7 +83,7 @@ async def test_each_baseline_prepares_its_program_and_answers(data: LampData) ->
     baselines = [kind for kind, method in METHODS.items() if not issubclass(method, of_the_agent)]
     with Resources(TASK) as resources, dspy.context(lm=ScriptedLM({**answers, **finish})):
         resources.base_rates = {user_key(data.users[0].user_id): uniform(TASK.labels)}
-        programs = [await one.prepare(data.users[0], resources) for one in methods_named(baselines, TASK)]
+        programs = [await method.prepare(data.users[0], resources) for method in methods_named(baselines, TASK)]
         responses = [(await program.acall(query=TASK.query("q1"))).response for program in programs]
     assert [type(program) for program in programs] == [
         *(Majority, Habits, Habits, Knn, Prompt, Icl, Rag, Pag, React, MemBank)
@@ -102,7 +98,7 @@ async def test_whether_a_memory_bank_forgets_is_an_option(name: str, keeps_all: 
     tags = ("classic", "classic", "comedy", "action", "classic")
     maya = made_up_user("maya", {"q1": "comedy"}, tags)
     at = datetime(2020, 1, 1, tzinfo=UTC)
-    dated = [one.model_copy(update={"at": at + timedelta(days=90 * place)}) for place, one in enumerate(maya.history)]
+    dated = [past.model_copy(update={"at": at + timedelta(days=90 * place)}) for place, past in enumerate(maya.history)]
     [method] = methods_named([name], TASK)
     with Resources(TASK) as resources, dspy.context(lm=ScriptedLM({"summary": ""})):
         program = await method.prepare(replace(maya, history=tuple(dated)), resources)

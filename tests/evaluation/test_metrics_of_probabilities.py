@@ -9,7 +9,7 @@ import pytest
 from personaagent.data.alignment import Spend
 from personaagent.data.lamp import task_named
 from personaagent.evaluation import Row, official_metrics, summarise
-from personaagent.evaluation.intervals import estimates, per_user_estimates, pooled
+from personaagent.evaluation.intervals import averaged, intervals, pooled
 from personaagent.evaluation.metrics import have_probabilities, metrics
 from personaagent.evaluation.paired import differences
 
@@ -93,7 +93,7 @@ def test_golds_are_read_as_answers_are() -> None:
 def test_official_metrics_stay_as_they_are() -> None:
     given = [*rows(), failed(12, "5")]
     found = metrics(RATINGS, given)
-    expected = official_metrics(RATINGS, [one.prediction for one in given], [one.gold or "" for one in given])
+    expected = official_metrics(RATINGS, [row.prediction for row in given], [row.gold or "" for row in given])
     assert list(found) == ["mae", "rmse", "log_loss", "calibration_error"]
     assert {name: found[name] for name in expected} == expected
 
@@ -125,9 +125,9 @@ def test_totals_of_users_add_up() -> None:
 
 
 def test_they_have_intervals_and_paired_tests() -> None:
-    wrong = [row(one, "2" if one % 4 else "4", spread("4", 0.8)) for one in range(12)]
+    wrong = [row(number, "2" if number % 4 else "4", spread("4", 0.8)) for number in range(12)]
     for name in ("log_loss", "calibration_error"):
-        estimate = estimates(RATINGS, wrong)[name]
+        estimate = intervals(pooled(RATINGS, wrong))[name]
         assert estimate.low is None or estimate.low <= estimate.value
         compared = differences(RATINGS, rows(), wrong)[name]
         assert compared.value == pytest.approx(metrics(RATINGS, rows())[name] - estimate.value)
@@ -142,7 +142,7 @@ def test_a_method_without_probabilities_is_compared_in_the_other_metrics_only() 
 
 
 def test_the_calibration_error_of_one_user_is_not_averaged() -> None:
-    assert list(per_user_estimates(RATINGS, rows())) == ["mae", "rmse", "log_loss"]
+    assert list(intervals(averaged(RATINGS, rows()))) == ["mae", "rmse", "log_loss"]
 
 
 def test_they_are_in_the_summary_as_json() -> None:

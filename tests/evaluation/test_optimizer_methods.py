@@ -1,6 +1,5 @@
 """DSPy's own optimizers as methods: what they may see, what they may spend, and that their programs answer."""
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 import dspy
@@ -29,12 +28,6 @@ REWRITTEN = "Answer as this user tags films."
 each_method = pytest.mark.parametrize(
     "method", [BootstrapMethod(), GepaMethod(), ReAnchorMethod()], ids=lambda method: method.kind
 )
-
-
-@pytest.fixture
-def resources() -> Iterator[Resources]:
-    with in_memory_store() as store:
-        yield InMemoryResources(TASK, store)
 
 
 @pytest.fixture
@@ -120,7 +113,7 @@ async def test_it_learns_online_by_remembering(method: OptimizerMethod, maya: La
     program, _ = await compiled(method, maya, resources)
     grown = LampUser("maya", (*maya.history, *maya.questions[:1]), ())
     assert await method.learn(program, grown, resources) is program
-    assert "q1" in {one.interaction_id for one in program.memory.history()}
+    assert "q1" in {past.interaction_id for past in program.memory.history()}
 
 
 async def test_gepa_keeps_instructions_that_answer_better(maya: LampUser, resources: Resources) -> None:

@@ -26,7 +26,7 @@ def test_the_newest_fifth_is_asked(tmp_path: Path, known: int, asked: int) -> No
     [maya] = data.users
     assert maya.user_id == "maya"
     assert [len(maya.history), len(maya.questions)] == [known - asked, asked]
-    assert {one.task for one in (*maya.history, *maya.questions)} == {"LaMP-2M"}
+    assert {interaction.task for interaction in (*maya.history, *maya.questions)} == {"LaMP-2M"}
     assert maya.history[-1].precedes(maya.questions[0])
     assert "newest 20%" in data.notes[0]
 

@@ -12,7 +12,7 @@ from personaagent.data.metric import metric_named, scored_by
 from personaagent.data.task import Task
 from personaagent.evaluation import MajorityMethod, PersonaAgentMethod, evaluate
 from personaagent.evaluation.data import history_files, load_histories, own_task
-from personaagent.evaluation.intervals import estimates
+from personaagent.evaluation.intervals import intervals, pooled
 from personaagent.evaluation.run import EvaluationJob, LocalEngine
 from personaagent.testing import ScriptedLM, in_memory_store
 
@@ -112,7 +112,7 @@ async def test_no_answer_has_no_score_and_counts_as_the_worst(moods: LampData) -
     assert sorted(row.score or -1 for row in result.rows) == [-1, 1.0]
     assert result.methods["told"].official == {"half_if_tense": 0.5}
     assert result.methods["told"].scored_only == {"half_if_tense": 1.0}
-    assert estimates(result.task, result.rows)["half_if_tense"].value == 0.5
+    assert intervals(pooled(result.task, result.rows))["half_if_tense"].value == 0.5
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The whole system and its ablations as methods: what each asks, and what each may know."""
 
-from collections.abc import Iterator
-
 import dspy
 import pytest
 
@@ -10,17 +8,11 @@ from personaagent.data.lamp import LampUser
 from personaagent.evaluation import PersonaAgentMethod, Resources, methods_named
 from personaagent.evaluation.names import ABLATIONS, swept
 from personaagent.programs import PersonaAgent
-from personaagent.testing import ScriptedLM, in_memory_store
+from personaagent.testing import ScriptedLM
 
-from .conftest import ANSWERS, TASK, InMemoryResources, made_up_user
+from .conftest import ANSWERS, TASK, made_up_user
 
 TAGS = ("classic", "classic", "comedy", "action", "classic")
-
-
-@pytest.fixture
-def resources() -> Iterator[Resources]:
-    with in_memory_store() as store:
-        yield InMemoryResources(TASK, store)
 
 
 @pytest.fixture
@@ -99,7 +91,7 @@ async def test_an_ablated_persona_knows_nothing(without: str, maya: LampUser, re
 async def test_a_history_without_labels_is_answered_under_the_first_persona(
     resources: Resources, maya: LampUser
 ) -> None:
-    unlabelled = tuple(one.model_copy(update={"ground_truth": None}) for one in maya.history)
+    unlabelled = tuple(past.model_copy(update={"ground_truth": None}) for past in maya.history)
     program, asked = await prepared(PersonaAgentMethod(), LampUser("maya", unlabelled, maya.questions), resources)
     assert not hasattr(program, "alignment")
     assert asked == []
@@ -115,7 +107,7 @@ async def test_it_learns_online_by_remembering(maya: LampUser, resources: Resour
     program, _ = await prepared(PersonaAgentMethod(without="alignment"), maya, resources)
     grown = LampUser("maya", (*maya.history, *maya.questions), ())
     assert await PersonaAgentMethod(without="alignment").learn(program, grown, resources) is program
-    assert "q1" in {one.interaction_id for one in program.memory.history()}
+    assert "q1" in {past.interaction_id for past in program.memory.history()}
 
 
 def test_ablations_and_sweeps_are_methods() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ from personaagent.evaluation import (
 )
 from personaagent.evaluation.answering import MethodJob
 from personaagent.evaluation.calibration import with_weights
-from personaagent.evaluation.ray_engine import UserJob, answer_user, portable_settings
+from personaagent.evaluation.ray_engine import answer_user, portable_settings
 from personaagent.evaluation.record import fingerprint
 from personaagent.evaluation.run import LocalEngine
 from personaagent.journal import new_run, open_run, role_lms
@@ -60,8 +61,11 @@ def run(settings: Settings) -> Iterator[Run]:
         yield run.run
 
 
-def user_job(job: MethodJob, user: LampUser, settings: Settings, run: Run | None) -> UserJob:
-    return UserJob(replace(job, users=(user,)), (TASK.name,), run, portable_settings(settings))
+def sent(
+    job: MethodJob, user: LampUser, settings: Settings, run: Run | None
+) -> tuple[MethodJob, tuple[str, ...], Run | None, dict[str, str | Path | None]]:
+    """Return what is sent to another machine."""
+    return replace(job, users=(user,)), (TASK.name,), run, portable_settings(settings)
 
 
 @pytest.mark.parametrize("method", [PromptMethod(), PersonaAgentMethod()], ids=lambda method: method.name)
@@ -78,7 +82,7 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
             job = asyncio.run(with_weights(MethodJob(method, TASK, data.users), resources))
             asyncio.run(engine.answer(job, here.append))
         asked = len(server.received)
-        there = [event for user in data.users for event in answer_user(user_job(job, user, settings, run.run))]
+        there = [event for user in data.users for event in answer_user(*sent(job, user, settings, run.run))]
     assert asked > 0
     assert len(server.received) == asked
     assert fingerprint(rows(there)) == fingerprint(rows(here))
@@ -87,16 +91,16 @@ def test_what_was_answered_here_is_answered_the_same_elsewhere_and_costs_nothing
 
 
 def rows(events: list[UserPrepared | Row]) -> list[Row]:
-    return [one for one in events if isinstance(one, Row)]
+    return [event for event in events if isinstance(event, Row)]
 
 
 def personas(events: list[UserPrepared | Row]) -> list[object]:
-    return [one.persona for one in events if isinstance(one, UserPrepared)]
+    return [event.persona for event in events if isinstance(event, UserPrepared)]
 
 
 def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run: Run) -> None:
     assert "a-made-up-password" in repr(settings)
-    written = repr(user_job(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
+    written = repr(sent(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
     assert "openai/made-up" in written
     assert "a-made-up-password" not in written
     assert KEY not in written
@@ -104,7 +108,7 @@ def test_no_key_and_no_password_travels(data: LampData, settings: Settings, run:
 
 def test_a_method_that_asks_no_lm_needs_no_database(data: LampData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERSONAAGENT_DATABASE", raising=False)
-    events = answer_user(user_job(MethodJob(MajorityMethod(), TASK, data.users), data.users[0], Settings(), None))
+    events = answer_user(*sent(MethodJob(MajorityMethod(), TASK, data.users), data.users[0], Settings(), None))
     assert [(row.question_id, row.parsed) for row in rows([*events])] == [("q1", "classic"), ("q2", "classic")]
 
 
@@ -126,4 +130,4 @@ def test_a_machine_that_is_not_set_up_is_named(
 ) -> None:
     change(monkeypatch)
     with pytest.raises(SetupError, match=f"^on .+: .*{problem}"):
-        answer_user(user_job(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))
+        answer_user(*sent(MethodJob(PromptMethod(), TASK, data.users), data.users[0], settings, run))

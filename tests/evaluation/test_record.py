@@ -105,7 +105,7 @@ def test_characters_that_end_lines_elsewhere_do_not_end_a_row(tmp_path: Path) ->
 def test_several_tasks_come_by_name(tmp_path: Path) -> None:
     made_up.write(tmp_path / "b", FILMS)
     made_up.write(tmp_path / "a", made_up.protocol(made_up.REVIEWS))
-    assert [one.protocol.task.name for one in read_evaluations(tmp_path)] == ["LaMP-2M", "LaMP-3"]
+    assert [evaluation.protocol.task.name for evaluation in read_evaluations(tmp_path)] == ["LaMP-2M", "LaMP-3"]
 
 
 def test_two_evaluations_of_one_task_do_not_go_together(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ async def test_online_a_question_joins_the_history_when_it_is_answered(data: Lam
 
     class Learning(ToldMethod):
         async def learn(self, program: dspy.Module, user: LampUser, resources: Resources) -> dspy.Module:
-            known.append(tuple(one.interaction_id for one in user.history))
+            known.append(tuple(past.interaction_id for past in user.history))
             return Told(lambda _: user.history[-1].ground_truth)
 
     maya = data.users[0]

@@ -24,10 +24,8 @@ from personaagent.evaluation.intervals import (
     Sample,
     Scale,
     averaged,
-    estimates,
     excess_intervals,
     intervals,
-    per_user_estimates,
     pooled,
     scored,
 )
@@ -82,7 +80,7 @@ def rated(errors_by_user: Sequence[Sequence[int]]) -> list[Row]:
 
 
 def official(task: Task, rows: Sequence[Row]) -> dict[str, float]:
-    return official_metrics(task, [one.prediction for one in rows], [one.gold or "" for one in rows])
+    return official_metrics(task, [row.prediction for row in rows], [row.gold or "" for row in rows])
 
 
 def as_means(values: Array, name: str = "mean") -> Sample:
@@ -104,13 +102,13 @@ def test_users_totals_add_up_to_the_official_metrics(task: Task, data: st.DataOb
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_resampled_totals_are_the_official_metrics_of_the_resampled_rows(task: Task, data: st.DataObject) -> None:
-    rows = [one for one in data.draw(answered(task)) if one.prediction not in ("nan", "inf", "1e300")]
-    users = sorted({one.user_key for one in rows})
+    rows = [row for row in data.draw(answered(task)) if row.prediction not in ("nan", "inf", "1e300")]
+    users = sorted({row.user_key for row in rows})
     counts = data.draw(
         st.lists(st.integers(0, 3), min_size=len(users), max_size=len(users)).filter(any) if users else st.just([])
     )
     sample = pooled(task, rows)
-    drawn = [one for user, count in zip(users, counts, strict=True) for one in rows * count if one.user_key == user]
+    drawn = [row for user, count in zip(users, counts, strict=True) for row in rows * count if row.user_key == user]
     expected = official(task, drawn)
     if drawn:
         found = {name: float(value) for name, value in sample.metrics(np.array(counts) @ sample.totals).items()}
@@ -131,8 +129,8 @@ def test_the_average_over_users_is_that_of_the_summary(task: Task, data: st.Data
 @given(data=st.data())
 def test_scored_rows_come_to_our_metrics(task: Task, data: st.DataObject) -> None:
     rows = [
-        one.model_copy(update={"parsed": None, "status": "unparsed"}) if number % 3 == 0 else one
-        for number, one in enumerate(data.draw(answered(task)))
+        row.model_copy(update={"parsed": None, "status": "unparsed"}) if number % 3 == 0 else row
+        for number, row in enumerate(data.draw(answered(task)))
     ]
     ours = metrics(task, scored(rows))
     assert pooled(task, scored(rows)).values == pytest.approx(ours, rel=1e-12, nan_ok=True)
@@ -140,8 +138,8 @@ def test_scored_rows_come_to_our_metrics(task: Task, data: st.DataObject) -> Non
 
 def test_a_scored_row_is_taken_as_we_read_it() -> None:
     rows = [row("maya", 1, "Comedy.", "comedy", parsed="comedy"), row("maya", 2, None, "comedy")]
-    assert estimates(MOVIES, rows)["accuracy"].value == 0
-    assert estimates(MOVIES, scored(rows))["accuracy"].value == 1
+    assert intervals(pooled(MOVIES, rows))["accuracy"].value == 0
+    assert intervals(pooled(MOVIES, scored(rows)))["accuracy"].value == 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -149,31 +147,31 @@ def test_a_scored_row_is_taken_as_we_read_it() -> None:
 def test_the_order_of_rows_changes_nothing(data: st.DataObject, seed: int) -> None:
     rows = data.draw(answered(HEADLINES))
     shuffled = data.draw(st.permutations(rows))
-    assert estimates(HEADLINES, rows, seed) == estimates(HEADLINES, shuffled, seed)
-    assert per_user_estimates(HEADLINES, rows, seed) == per_user_estimates(HEADLINES, shuffled, seed)
+    assert intervals(pooled(HEADLINES, rows), seed) == intervals(pooled(HEADLINES, shuffled), seed)
+    assert intervals(averaged(HEADLINES, rows), seed) == intervals(averaged(HEADLINES, shuffled), seed)
 
 
 @every_task
 def test_there_is_nothing_to_say_of_nothing(task: Task) -> None:
-    assert estimates(task, []) == per_user_estimates(task, []) == differences(task, [], []) == {}
+    assert intervals(pooled(task, [])) == intervals(averaged(task, [])) == differences(task, [], []) == {}
 
 
 def test_one_user_has_no_interval() -> None:
-    assert astuple(estimates(RATINGS, rated([[0, 1, 4]]))["mae"]) == (pytest.approx(5 / 3), None, None)
+    assert astuple(intervals(pooled(RATINGS, rated([[0, 1, 4]])))["mae"]) == (pytest.approx(5 / 3), None, None)
     alone = differences(RATINGS, rated([[0, 1, 4]]), rated([[1, 1, 4]]))["mae"]
     assert astuple(alone) == (pytest.approx(-1 / 3), None, None, 1.0, 1, None)
 
 
 def test_users_who_are_all_alike_show_no_interval() -> None:
-    assert estimates(RATINGS, rated([[0, 0], [0], [0, 0, 0]]))["mae"] == Estimate(0.0, None, None)
+    assert intervals(pooled(RATINGS, rated([[0, 0], [0], [0, 0, 0]])))["mae"] == Estimate(0.0, None, None)
 
 
 @pytest.mark.parametrize("word", ["nan", "inf"])
 def test_what_is_no_number_has_neither_interval_nor_p_value(word: str) -> None:
     rows = rows_of({"maya": [(word, "5"), ("4", "5")], "omar": [("1", "2")]})
-    spoilt = estimates(RATINGS, rows)["mae"]
+    spoilt = intervals(pooled(RATINGS, rows))["mae"]
     assert not math.isfinite(spoilt.value) and spoilt.low is None and spoilt.high is None
-    for baseline in (rows, [one.model_copy(update={"prediction": "3"}) for one in rows]):
+    for baseline in (rows, [row.model_copy(update={"prediction": "3"}) for row in rows]):
         found = differences(RATINGS, rows, baseline)["rmse"]
         assert not math.isfinite(found.value)
         assert (found.low, found.high, found.p_value, found.users_needed) == (None, None, None, None)
@@ -182,19 +180,19 @@ def test_what_is_no_number_has_neither_interval_nor_p_value(word: str) -> None:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_an_interval_holds_its_value_and_stays_in_the_range(data: st.DataObject) -> None:
-    for name, one in estimates(CITATIONS, data.draw(answered(CITATIONS))).items():
-        if one.low is not None and one.high is not None:
-            assert 0 <= one.low <= one.value <= one.high <= 1, name
+    for name, estimate in intervals(pooled(CITATIONS, data.draw(answered(CITATIONS)))).items():
+        if estimate.low is not None and estimate.high is not None:
+            assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1, name
 
 
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_an_interval_of_a_difference_holds_its_value_and_stays_in_the_range(data: st.DataObject) -> None:
     rows = data.draw(answered(MOVIES))
-    baseline = [one.model_copy(update={"prediction": data.draw(ANSWERS["LaMP-2M"])}) for one in rows]
-    for name, one in differences(MOVIES, rows, baseline).items():
-        if one.low is not None and one.high is not None:
-            assert -1 <= one.low <= one.value <= one.high <= 1, name
+    baseline = [row.model_copy(update={"prediction": data.draw(ANSWERS["LaMP-2M"])}) for row in rows]
+    for name, difference in differences(MOVIES, rows, baseline).items():
+        if difference.low is not None and difference.high is not None:
+            assert -1 <= difference.low <= difference.value <= difference.high <= 1, name
 
 
 scales = pytest.mark.parametrize(
@@ -362,7 +360,7 @@ def test_swapping_the_methods_turns_the_sign_and_nothing_else(errors: list[tuple
 def test_a_difference_is_the_method_less_the_baseline_in_each_metric() -> None:
     better, worse = rated([[0, 1], [0, 0, 1]]), rated([[2, 1], [1, 3, 1]])
     found = differences(RATINGS, better, worse)
-    assert {name: one.value for name, one in found.items()} == {
+    assert {name: difference.value for name, difference in found.items()} == {
         "mae": pytest.approx(2 / 5 - 8 / 5),
         "rmse": pytest.approx(math.sqrt(2 / 5) - math.sqrt(16 / 5)),
     }
@@ -373,7 +371,7 @@ def test_a_difference_is_the_method_less_the_baseline_in_each_metric() -> None:
 def test_methods_are_compared_on_the_same_questions() -> None:
     rows = rated([[0, 1], [2]])
     with pytest.raises(InputError, match="question 'user 00-1' of user 'user 00' is missing from the baseline's rows"):
-        differences(RATINGS, rows, [one for one in rows if one.question_id != "user 00-1"])
+        differences(RATINGS, rows, [row for row in rows if row.question_id != "user 00-1"])
     with pytest.raises(InputError, match="question 'user 01-0' of user 'user 01' is missing from the method's rows"):
         differences(RATINGS, rows[:2], rows)
     with pytest.raises(InputError, match="question 'user 00-0' of user 'user 00' is there twice"):

@@ -40,8 +40,8 @@ def test_the_hidden_split_is_predicted_and_written_to_be_handed_in(lamp: Path, t
     for method in ("majority", "prompt"):
         handed_in = json.loads((out / f"submission-{method}.json").read_bytes())
         assert handed_in["task"] == "LaMP_2"
-        assert {one["id"] for one in handed_in["golds"]} == {question["id"] for question in questions}
-        assert all(one["output"] for one in handed_in["golds"])
+        assert {gold["id"] for gold in handed_in["golds"]} == {question["id"] for question in questions}
+        assert all(gold["output"] for gold in handed_in["golds"])
     with pytest.raises(InputError, match="LaMP-2M have no golds, so there is nothing to report"):
         write_report(out, embedder=HashEmbedder())
 

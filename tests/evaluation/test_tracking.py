@@ -43,7 +43,7 @@ def runs(uri: str, analyses: list[TaskAnalysis]) -> list[Run]:
 
 def table(of: list[Run], name: str) -> list[dict[str, Any]]:
     """Return the rows of the table with this name of all runs that have it."""
-    joined = MlflowClient().load_table(of[0].info.experiment_id, name, [one.info.run_id for one in of])
+    joined = MlflowClient().load_table(of[0].info.experiment_id, name, [run.info.run_id for run in of])
     return json.loads(str(joined.to_json(orient="records")))
 
 
@@ -56,7 +56,7 @@ def test_log_loss_and_calibration_error_are_mirrored(
     unsure = tuple(made_up.with_probabilities(row) for row in made_up.rows(protocol))
     mirrored = [TaskAnalysis(FinishedEvaluation(protocol, unsure, ()), "rag")]
     tracker.mirror(mirrored)
-    scores = {(one["method"], one["metric"]): one for one in table(runs(uri, mirrored), "scores.json")}
+    scores = {(line["method"], line["metric"]): line for line in table(runs(uri, mirrored), "scores.json")}
     result = mirrored[0].methods["rag"]
     assert scores["rag", "log_loss"]["value"] == pytest.approx(result.pooled["log_loss"].value)
     assert scores["rag", "calibration_error"]["value_per_user"] is None
@@ -98,17 +98,19 @@ def test_tables_of_all_methods_are_one_for_who_loads_them(
     films = analysis(run_id="tables")
     tracker.mirror([films])
     mirrored = runs(uri, [films])
-    scores = {(one["method"], one["metric"]): one for one in table(mirrored, "scores.json")}
+    scores = {(line["method"], line["metric"]): line for line in table(mirrored, "scores.json")}
     assert {method for method, _ in scores} == set(made_up.METHODS)
     ours, result = scores["personaagent", "accuracy"], films.methods["personaagent"]
     assert (ours["task"], ours["value"]) == ("LaMP-2M", pytest.approx(result.pooled["accuracy"].value))
     assert (ours["low"], ours["high"]) == pytest.approx((result.pooled["accuracy"].low, result.pooled["accuracy"].high))
     assert ours["value_per_user"] == pytest.approx(result.per_user["accuracy"].value)
 
-    differences = {(one["method"], one["metric"]): one["p_holm"] for one in table(mirrored, "differences.json")}
-    assert differences == pytest.approx({(one.method, one.metric): one.adjusted_p for one in films.compared})
+    differences = {(line["method"], line["metric"]): line["p_holm"] for line in table(mirrored, "differences.json")}
+    assert differences == pytest.approx(
+        {(comparison.method, comparison.metric): comparison.adjusted_p for comparison in films.compared}
+    )
 
-    failed = sum(one["questions"] for one in table(mirrored, "errors.json"))
+    failed = sum(line["questions"] for line in table(mirrored, "errors.json"))
     assert failed == sum(sum(result.errors.values()) for result in films.methods.values()) > 0
 
 

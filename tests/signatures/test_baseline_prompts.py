@@ -12,9 +12,8 @@ import pytest
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import task_named
-from personaagent.programs.baselines.icl import Icl
 from personaagent.programs.baselines.membank import BuildMemoryBank, MemBank
-from personaagent.programs.baselines.pag import Pag, ProfileSummary
+from personaagent.programs.baselines.prompted import Icl, Pag, ProfileSummary
 from personaagent.programs.baselines.react import React
 from personaagent.programs.baselines.retrievers import Bm25Retriever
 from personaagent.testing import HashEmbedder, ScriptedLM

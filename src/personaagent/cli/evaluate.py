@@ -14,6 +14,7 @@ from .context import AskingCertified, Json, Spending, grouped, paying, print_res
 
 if TYPE_CHECKING:
     import dspy
+    from rich.table import Table
 
     from ..data.call import Run
     from ..evaluation.ray_engine import RayEngine
@@ -87,6 +88,7 @@ def evaluate(
     """
     import asyncio
 
+    from ..evaluation.ray_engine import check_cluster_use
     from ..evaluation.run import run_job, unfinished_run
     from ..evaluation.summary import fingerprint_of_all
     from ..journal import new_run
@@ -94,30 +96,25 @@ def evaluate(
     configured = settings(context, asking)
     job = _job(selection, methods)
     job.check()
-    _check(execution, configured, spending)
+    if execution.engine == "ray":
+        check_cluster_use(configured, spending.budget(), execution.address)
+    elif execution.address is not None:
+        raise InputError(f"--address {execution.address} is of a Ray cluster: add --engine ray")
     run = new_run("evaluate", job.model_dump(mode="json"), spending.run or unfinished_run(execution.out))
     kept = execution.out or configured.home / "evaluations" / run.run_id
     with _run_and_engine(job.methods, run, execution, configured, spending) as (opened, engine):
         at_once = execution.concurrency or (engine.cpus if engine else 1)
         lms: Mapping[str, dspy.LM] = opened.lms if opened else {}
-        results = asyncio.run(
-            run_job(
-                job,
-                configured,
-                out=None if spending.dry_run else kept,
-                concurrency=at_once,
-                lm_of=lms.get,
-                engine=engine,
-            )
-        )
+        out = None if spending.dry_run else kept
+        results = asyncio.run(run_job(job, configured, out=out, concurrency=at_once, lm_of=lms.get, engine=engine))
         if opened is not None:
             opened.result = fingerprint_of_all(results.values())
     if spending.dry_run:
         return
     about = {"seed": selection.seed, "run": run.run_id}
     _print_results(results, kept, about, as_json=execution.as_json)
-    with_golds = [evaluation for evaluation in results.values() if evaluation.has_golds]
-    if with_golds and not any(summary.scored for one in with_golds for summary in one.methods.values()):
+    summaries = [of for result in results.values() if result.has_golds for of in result.methods.values()]
+    if summaries and not any(summary.scored for summary in summaries):
         warn("nothing was scored")
         raise typer.Exit(1)
 
@@ -130,14 +127,14 @@ def _print_results(
     from .terminal import evaluation_table
 
     rows = kept / "rows.jsonl" if len(results) == 1 else kept
-    reasons = unscored(results.values())
-    lines = [
-        *map(evaluation_table, results.values()),
-        *_submitted(results),
-        f"rows: {rows} (run {about['run']}); for a report: personaagent report {kept}",
-    ]
-    fingerprint = fingerprint_of_all(results.values())
-    result = {**_fields(results), **about, "unscored": reasons, "rows": str(rows), "fingerprint": fingerprint}
+    reasons, fingerprint = unscored(results.values()), fingerprint_of_all(results.values())
+    lines: list[Table | str] = [evaluation_table(result) for result in results.values()]
+    if without := ", ".join(task for task, result in results.items() if not result.has_golds):
+        lines.append(f"{without}: no golds, so nothing is scored; submission-METHOD.json is to be handed in")
+    lines.append(f"rows: {rows} (run {about['run']}); for a report: personaagent report {kept}")
+    of_tasks = {task: result.as_json() for task, result in results.items()}
+    fields = next(iter(of_tasks.values())) if len(of_tasks) == 1 else {"tasks": of_tasks}
+    result = {**fields, **about, "unscored": reasons, "rows": str(rows), "fingerprint": fingerprint}
     print_result(result, lines, as_json=as_json)
     for reason, count in reasons.items():
         warn(f"{count} not scored: {' '.join(reason.split())[:_MOST_OF_A_REASON]}")
@@ -151,29 +148,6 @@ def _job(selection: Selection, methods: Methods) -> "EvaluationJob":
     return EvaluationJob(**vars(selection), methods=tuple(dict.fromkeys(names)))
 
 
-def _submitted(results: "Mapping[str, Evaluation]") -> list[str]:
-    """Say of tasks without golds what is there in place of scores."""
-    without = ", ".join(task for task, result in results.items() if not result.has_golds)
-    return [f"{without}: no golds, so nothing is scored; submission-METHOD.json is to be handed in"] if without else []
-
-
-def _fields(results: "Mapping[str, Evaluation]") -> dict[str, object]:
-    """Return the one result as it is, several by task."""
-    if len(results) == 1:
-        [result] = results.values()
-        return {**result.as_json()}
-    return {"tasks": {task: result.as_json() for task, result in results.items()}}
-
-
-def _check(execution: Execution, configured: "Settings", spending: Spending) -> None:
-    if execution.engine == "ray":
-        from ..evaluation.ray_engine import check_cluster_use
-
-        check_cluster_use(configured, spending.budget(), execution.address)
-    elif execution.address is not None:
-        raise InputError(f"--address {execution.address} is of a Ray cluster: add --engine ray")
-
-
 @contextmanager
 def _run_and_engine(
     methods: "Sequence[str]", run: "Run", execution: Execution, configured: "Settings", spending: Spending
@@ -185,8 +159,7 @@ def _run_and_engine(
 
     with ExitStack() as stack:
         opened = None
-        without_lm = {method.kind for method in WITHOUT_LM}
-        if not {name.partition(":")[0] for name in methods} <= without_lm:
+        if not {name.partition(":")[0] for name in methods} <= {method.kind for method in WITHOUT_LM}:
             store = stack.enter_context(open_journal_store(configured))
             opened = stack.enter_context(paying(store.journal, run, configured, spending))
         engine = None
@@ -228,6 +201,6 @@ def report(
     sentences = {analysis.task.name: list(reading(analysis)) for analysis in written.analyses}
     tasks = [{**analysis.as_json(), "reading": sentences[analysis.task.name]} for analysis in written.analyses]
     lines = [f"{task}: {sentence}" for task, found in sentences.items() for sentence in found]
-    files = [str(path) for path in written.files if path.parent == folder / "report"]
+    lines += [str(path) for path in written.files if path.parent == folder / "report"]
     result = {"tasks": tasks, "files": [str(path) for path in written.files]}
-    print_result(result, [*lines, *files], as_json=as_json)
+    print_result(result, lines, as_json=as_json)

@@ -132,11 +132,12 @@ class PersonaAgentMethod(WeighedMethod):
         return (await self._program(user, resources)).as_of(interaction)
 
     async def _program(self, user: LampUser, resources: Resources) -> PersonaAgent:
-        return await asyncio.to_thread(lambda: self._first(resources.stored(user), resources.task))
+        def first() -> PersonaAgent:
+            stored = resources.stored(user)
+            live = stored.personas.live or self._first_version(stored)
+            return program(stored, live, resources.task, self._settings, self._tools())
 
-    def _first(self, user: User, task: Task) -> PersonaAgent:
-        live = user.personas.live or self._first_version(user)
-        return program(user, live, task, self._settings, self._tools())
+        return await asyncio.to_thread(first)
 
     def _tools(self) -> tuple[dspy.Tool, ...]:
         return tools_named([self.tool] if self.tool else ())
@@ -195,11 +196,10 @@ class GepaMethod(OptimizerMethod):
     def _compile(self, student: PersonaAgent, trainset: Trainset, resources: Resources) -> PersonaAgent:
         from dspy.teleprompt import GEPA
 
+        def spent(_state: object) -> bool:
+            return meter.spend.calls >= self.calls
+
         with measure() as meter:
-
-            def spent(_state: object) -> bool:
-                return meter.spend.calls >= self.calls
-
             optimizer = GEPA(
                 partial(_with_feedback, resources.task),
                 max_metric_calls=self.calls,
@@ -248,11 +248,7 @@ class MiproMethod(OptimizerMethod):
     calls_per_example: ClassVar[int] = 8
 
     def check(self, task: Task) -> None:
-        """Refuse if Optuna, which searches, is missing.
-
-        Raises:
-            SetupError: It is.
-        """
+        """Refuse, with a `SetupError`, if Optuna, which searches, is missing."""
         if find_spec("optuna") is None:
             raise SetupError("method mipro needs Optuna, which is not installed: pip install 'dspy[optuna]'")
 

@@ -81,10 +81,9 @@ class Outcome(Generic[Result]):
 
 @contextmanager
 def caught(outcome: Outcome[Any]) -> Generator[None]:
-    """Note the error and the spend of what a method does inside: an error of it is data, and the run goes on.
+    """Note the error and the spend of what a method does inside; a `StoppedError` passes, for it ends the run.
 
-    A `StoppedError` passes: it means that the run must not go on. DSPy keeps no trace and no history of the work: over
-    thousands of questions they would fill the memory with prompts.
+    DSPy keeps no trace and no history of the work: over thousands of questions they would fill the memory with prompts.
     """
     with measure() as meter, dspy.context(trace=None, disable_history=True):
         try:
@@ -107,20 +106,14 @@ def attempt(work: Callable[[], Result]) -> Outcome[Result]:
 
 @dataclass(frozen=True)
 class Answering:
-    """Answers the questions of any user of a job.
-
-    Programs run in `threads`, one for each user under way: awaited, one call of DSPy's changes threads four times.
-    """
+    """Answers the questions of any user of a job; programs run in `threads`, one for each user under way."""
 
     job: MethodJob
     resources: Resources
     threads: Executor
 
     async def answer(self, user: LampUser, emit: Emit) -> None:
-        """Prepare the user's program and ask one question after the other, in the order of time.
-
-        Questions of one user begin alike, and an LM that was asked the one before computes only what is new.
-        """
+        """Prepare the user's program and ask one question after the other, in the order of time."""
         method = self.job.method
         program = await self._prepared(user, "preparation", method.prepare(user, self.resources), emit)
         await self._answer(user, user.questions[0], program, emit, is_new=True)
@@ -135,8 +128,7 @@ class Answering:
     async def _prepared(
         self, user: LampUser, place: str, program: Awaitable[dspy.Module], emit: Emit
     ) -> Outcome[dspy.Module]:
-        name, key = self.job.method.name, user_key(user.user_id)
-        prepared = Outcome[dspy.Module]()
+        name, key, prepared = self.job.method.name, user_key(user.user_id), Outcome[dspy.Module]()
         with within(name, place, user_key=key), caught(prepared):
             prepared.result = await program
         emit(UserPrepared(name, key, prepared.spend, persona_of(prepared.result, name, key)))
@@ -145,8 +137,7 @@ class Answering:
     async def _answer(
         self, user: LampUser, question: Interaction, program: Outcome[dspy.Module], emit: Emit, *, is_new: bool
     ) -> None:
-        place = (self.job.method.name, f"question {question.interaction_id}")
-        with within(*place, user_key=user_key(user.user_id)):
+        with within(self.job.method.name, f"question {question.interaction_id}", user_key=user_key(user.user_id)):
             context = contextvars.copy_context()
         row = partial(self._row, user, question, program, is_new=is_new)
         emit(await asyncio.get_running_loop().run_in_executor(self.threads, context.run, row))
@@ -158,8 +149,8 @@ class Answering:
         if program.result is not None:
             answer = attempt(partial(_answer_of, program.result, question.query))
         response, probabilities = answer.result or _Answer(None, None)
-        parsed = None if response is None else task.parse(response)
-        scored = attempt(partial(self._score, question, parsed))
+        parsed, metric = None if response is None else task.parse(response), self.job.metric
+        scored = attempt(lambda: None if metric is None or parsed is None else score_of(metric, question, parsed))
         error = answer.error or scored.error
         return Row(
             method=self.job.method.name,
@@ -177,11 +168,6 @@ class Answering:
             spend=answer.spend,
             preparation=program.spend if is_new else None,
         )
-
-    def _score(self, question: Interaction, parsed: str | None) -> float | None:
-        if self.job.metric is None or parsed is None:
-            return None
-        return score_of(self.job.metric, question, parsed)
 
 
 class _Answer(NamedTuple):

@@ -19,9 +19,8 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
     Args:
         data: What to draw from.
         users: How many users to draw; all by default, or if there are not so many.
-        questions: How many of these users' questions to draw, of all users together and in turns: every user gives one
-            before any gives a second, as an interval over users wants it. All by default, or if there are not so many.
-            A user left without a question is left out.
+        questions: How many of these users' questions to draw in all, in turns: every user gives one before any gives a
+            second, as an interval over users wants it. A user left without a question is left out.
         seed: Decides which ones.
 
     Raises:
@@ -31,13 +30,18 @@ def select(data: LampData, *, users: int | None = None, questions: int | None = 
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}: draw at least 1, or leave it out to take all")
     generator = random.Random(seed)
-    drawn_users: Sequence[LampUser] = data.users
-    if users is not None and users < len(drawn_users):
-        drawn_users = [drawn_users[index] for index in sorted(generator.sample(range(len(drawn_users)), users))]
-    drawn_questions = _draw_in_turns(drawn_users, questions, generator)
+    drawn: Sequence[LampUser] = data.users
+    if users is not None and users < len(drawn):
+        drawn = [drawn[index] for index in sorted(generator.sample(range(len(drawn)), users))]
+    turns = [
+        (turn, generator.random(), (user.user_id, question.interaction_id))
+        for user in drawn
+        for turn, question in enumerate(generator.sample(user.questions, len(user.questions)))
+    ]
+    asked = {names for _turn, _order, names in sorted(turns)[:questions]}
     kept = (
-        replace(user, questions=tuple(q for q in user.questions if (user.user_id, q.interaction_id) in drawn_questions))
-        for user in drawn_users
+        replace(user, questions=tuple(q for q in user.questions if (user.user_id, q.interaction_id) in asked))
+        for user in drawn
     )
     return replace(data, users=tuple(user for user in kept if user.questions))
 
@@ -58,21 +62,24 @@ def shuffle_users(data: LampData, *, seed: int = 0) -> LampData:
 
 
 def label_histories(data: LampData, most: int = 3) -> LampData:
-    """Give histories that say no ground truth the user's earliest questions, which do.
+    """Move each user's earliest questions into the history, if no history has a ground truth but questions do.
 
     The items of LaMP-1 and LaMP-7 say nothing of what their user would answer, so there is nothing to align with and no
-    example to show. A user's earliest questions become that: they join the history, the same for every method, and are
-    not asked. Each user keeps at least one question; one who has no other has no labelled history.
+    example to show. Each user keeps at least one question; one who has no other has no labelled history.
 
     Args:
         data: Users; without golds, or with a ground truth in any history, they stay as they are.
         most: Questions that a user gives up, at most (paper: an alignment takes 3 interactions).
     """
-    if any(one.ground_truth is not None for user in data.users for one in user.history):
+    if any(past.ground_truth is not None for user in data.users for past in user.history):
         return data
     if all(question.ground_truth is None for question in data.questions):
         return data
-    users = tuple(_labelled(user, most) for user in data.users)
+    users = tuple(
+        replace(user, history=(*user.history, *user.questions[:given]), questions=user.questions[given:])
+        for user in data.users
+        for given in [min(most, len(user.questions) - 1)]
+    )
     without = sum(len(user.questions) == 1 for user in data.users)
     note = (
         f"The items of {data.task.name} have no labels: up to {most} of each user's earliest questions joined the "
@@ -80,20 +87,6 @@ def label_histories(data: LampData, most: int = 3) -> LampData:
         "no such history."
     )
     return replace(data, users=users, notes=(*data.notes, note))
-
-
-def _labelled(user: LampUser, most: int) -> LampUser:
-    given = min(most, len(user.questions) - 1)
-    return replace(user, history=(*user.history, *user.questions[:given]), questions=user.questions[given:])
-
-
-def _draw_in_turns(users: Sequence[LampUser], number: int | None, generator: random.Random) -> set[tuple[str, str]]:
-    turns = [
-        (turn, generator.random(), (user.user_id, question.interaction_id))
-        for user in users
-        for turn, question in enumerate(generator.sample(user.questions, len(user.questions)))
-    ]
-    return {names for _turn, _order, names in sorted(turns)[:number]}
 
 
 TASK_FILE = "task.json"
@@ -112,11 +105,7 @@ def history_files(path: Path) -> tuple[Path, ...]:
 
 
 def own_task(path: Path, name: str) -> Task:
-    """Return the task of this name; if a folder describes it in its `task.json`, it is known from now on.
-
-    Args:
-        path: The folder of the users' files, or one of them. For its `task.json` see `read_task`.
-        name: What the task is called.
+    """Return the task of this name; if a `task.json` beside the users' files describes it, it is known from now on.
 
     Raises:
         InputError: The file cannot be read, describes no task, or its name is that of another task of the package.
@@ -133,11 +122,9 @@ def own_task(path: Path, name: str) -> Task:
 
 
 def load_histories(files: Sequence[Path], task: Task) -> LampData:
-    """Read users from files (see `read_history`); who is in a file that names no user is named as the file is.
+    """Read users from files (see `read_history`); a file that names no user has one, of the name of the file.
 
-    Args:
-        files: With `query`, `ground_truth` and `at`.
-        task: What every line asks, whatever `task` it says; a line's ground truth must be in its form.
+    Every line asks the task, whatever `task` it says, and its ground truth must be in the form of the task.
 
     Raises:
         InputError: A file cannot be read, or holds fewer than two interactions.
@@ -149,15 +136,15 @@ def load_histories(files: Sequence[Path], task: Task) -> LampData:
 
 def _users(file: Path, task: Task) -> Iterator[LampUser]:
     for user_id, interactions in read_history(file, user=file.stem, task=task).by_user.items():
-        lines = tuple(_of_task(file, number, one, task) for number, one in enumerate(interactions, 1))
+        lines = tuple(_of_task(file, number, line, task) for number, line in enumerate(interactions, 1))
         if len(lines) < 2:
             raise InputError(f"{file}: holds one interaction only of {user_id!r}: a question needs a history before it")
         asked = max(1, round(ASKED * len(lines)))
         yield LampUser(user_id, lines[:-asked], lines[-asked:])
 
 
-def _of_task(file: Path, number: int, one: Interaction, task: Task) -> Interaction:
-    if task.labels and one.ground_truth not in task.labels:
-        problem = f"{(one.ground_truth or '')[:80]!r} is not one of {task.name}'s labels: {', '.join(task.labels)}"
+def _of_task(file: Path, number: int, line: Interaction, task: Task) -> Interaction:
+    if task.labels and line.ground_truth not in task.labels:
+        problem = f"{(line.ground_truth or '')[:80]!r} is not one of {task.name}'s labels: {', '.join(task.labels)}"
         raise RecordError(file, f"interaction {number}", "ground_truth", problem)
-    return one.model_copy(update={"task": task.name})
+    return line.model_copy(update={"task": task.name})

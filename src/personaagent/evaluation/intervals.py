@@ -5,12 +5,13 @@ users. As totals add up, a thousand resamples of the users are one matrix produc
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
 import numpy as np
+from scipy.special import betainc, betaincinv, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from ..data.task import Task
 from .metrics import CALIBRATION_ERROR, ERRORS, Array, Metrics, have_probabilities, metrics_of, totals_of
@@ -63,7 +64,8 @@ class Sample:
 def pooled(task: Task, rows: Iterable[Row], *, with_probabilities: bool | None = None) -> Sample:
     """Return the users' totals by one method: users count by their questions, as in the official averages.
 
-    Log loss and calibration error are among the metrics, by default, if the method says how probable its answers are.
+    No answer is a wrong answer; for scored questions alone, pass `scored(rows)`. Log loss and calibration error are
+    among the metrics, by default, if the method says how probable its answers are.
     """
     ordered = sorted(rows, key=lambda row: (row.user_key, row.question_id))
     if with_probabilities is None:
@@ -86,11 +88,9 @@ def averaged(task: Task, rows: Iterable[Row]) -> Sample:
     of_users = of_questions.metrics(of_questions.totals)
     of_users.pop(CALIBRATION_ERROR, None)
     totals = np.stack([np.ones(of_questions.users), *of_users.values()], axis=-1)
-    return Sample(totals, partial(_averages, tuple(of_users)))
-
-
-def _averages(names: Sequence[str], totals: Array) -> dict[str, Array]:
-    return {name: totals[..., column] / totals[..., 0] for column, name in enumerate(names, 1)}
+    return Sample(
+        totals, lambda sums: {name: sums[..., column] / sums[..., 0] for column, name in enumerate(of_users, 1)}
+    )
 
 
 def scored(rows: Iterable[Row]) -> list[Row]:
@@ -116,14 +116,10 @@ class Scale:
 
 
 def _even(share: Array) -> Array:
-    from scipy.special import betainc  # pyright: ignore[reportMissingTypeStubs]
-
     return betainc(2 / 3, 2 / 3, np.clip(share, 0, 1))
 
 
 def _share(even: Array) -> Array:
-    from scipy.special import betaincinv  # pyright: ignore[reportMissingTypeStubs]
-
     return betaincinv(2 / 3, 2 / 3, np.clip(even, 0, 1))
 
 
@@ -150,29 +146,15 @@ class Estimate:
     high: float | None
 
 
-def estimates(task: Task, rows: Iterable[Row], seed: int = 0) -> dict[str, Estimate]:
-    """Return each metric of a method over all questions, with the interval in which it would lie for users like these.
-
-    No answer is a wrong answer; for scored questions alone, pass `scored(rows)`.
-    """
-    return intervals(pooled(task, rows), seed)
-
-
-def per_user_estimates(task: Task, rows: Iterable[Row], seed: int = 0) -> dict[str, Estimate]:
-    """Return each metric's average over users, with its interval; otherwise as `estimates`."""
-    return intervals(averaged(task, rows), seed)
-
-
 def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str, Estimate]:
     """Return the metrics of a sample of users with their 95 % intervals.
 
     The interval is Student's, on a scale that suits the metric. Its standard error is how far the resamples of a
-    bootstrap over users lie from the value (root mean square: a metric's bias counts too), expanded for small samples.
-    That of a share is around the value less its bias, which is how far the resamples lie to one side: macro-F1 is too
-    low while users are too few to show every label. The bias of an error is so small that its estimate does harm.
-    Users who have more of the questions tell less each: the degrees of freedom are those at which the standard error
-    varies if questions are independent. The interval always holds the value and never leaves the range of shares, or of
-    sizes above 0; of two or three users, who tell next to nothing, it may reach beyond any error that is possible.
+    bootstrap over users lie from the value (root mean square: bias counts too), expanded for small samples. That of a
+    share is around the value less its bias: macro-F1 is too low while users are too few to show every label. The bias
+    of an error is so small that its estimate does harm. Users who have more of the questions tell less each: the
+    degrees of freedom are those at which the standard error varies if questions are independent. The interval always
+    holds the value and never leaves the range of shares, or of sizes above 0.
 
     In simulations (tests/evaluation/test_statistics_coverage.py) it holds the truth in 93 to 97 % of samples of ten or
     more users, of thirty or more where there are fifteen labels. Outside that lie, where a rating is off by 0.2, rmse
@@ -182,14 +164,18 @@ def intervals(sample: Sample, seed: int = 0, resamples: int = DRAWS) -> dict[str
     intervals on another scale); Hesterberg, What Teachers Should Know about the Bootstrap, arXiv 1411.5279 (expansion);
     Bell and McCaffrey, Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples, Survey
     Methodology 28 (2002) (expansion and degrees of freedom of uneven samples).
-
-    The same seed gives the same interval; so many resamples keep its share in an interval's end to a few hundredths of
-    the width.
     """
     if sample.users < 2:
         return _without_intervals(sample)
+    generator, equal = np.random.default_rng(seed), np.full(sample.users, 1 / sample.users)
+    with np.errstate(over="ignore", invalid="ignore"):
+        drawn = [
+            sample.metrics(generator.multinomial(sample.users, equal, size=size) @ sample.totals)
+            for size in batches(resamples)
+        ]
+    resampled = {name: np.concatenate([batch[name] for batch in drawn]) for name in drawn[0]}
     falls_short = math.sqrt(max(1 - float((sample.shares**2).sum()), 1 / 2))
-    return _intervals(sample, _resampled(sample, np.random.default_rng(seed), resamples), 1 / falls_short, SHARE, SIZE)
+    return _intervals(sample, resampled, 1 / falls_short, SHARE, SIZE)
 
 
 def excess_intervals(sample: Sample) -> dict[str, Estimate]:
@@ -212,16 +198,6 @@ def batches(total: int) -> Iterator[int]:
     yield from (min(BATCH, total - done) for done in range(0, total, BATCH))
 
 
-def _resampled(sample: Sample, generator: np.random.Generator, resamples: int) -> dict[str, Array]:
-    equal = np.full(sample.users, 1 / sample.users)
-    with np.errstate(over="ignore", invalid="ignore"):
-        drawn = [
-            sample.metrics(generator.multinomial(sample.users, equal, size=size) @ sample.totals)
-            for size in batches(resamples)
-        ]
-    return {name: np.concatenate([batch[name] for batch in drawn]) for name in drawn[0]}
-
-
 def _without_intervals(sample: Sample) -> dict[str, Estimate]:
     return {name: Estimate(value, None, None) for name, value in sample.values.items()}
 
@@ -229,8 +205,10 @@ def _without_intervals(sample: Sample) -> dict[str, Estimate]:
 def _intervals(
     sample: Sample, others: dict[str, Array], expansion: float, of_share: Scale, of_size: Scale
 ) -> dict[str, Estimate]:
-    """Return intervals by how far the metrics of other samples lie from the value, times a factor."""
-    margin = _student(sample.shares) * expansion
+    """Return Student's intervals by how far the metrics of other samples lie from the value, times a factor."""
+    squares, cubes = float((sample.shares**2).sum()), float((sample.shares**3).sum())
+    degrees_of_freedom = (1 - squares) ** 2 / (squares - 2 * cubes + squares**2)
+    margin = float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2)) * expansion
     with np.errstate(over="ignore", invalid="ignore"):
         of_users = sample.metrics(sample.totals)
     found: dict[str, Estimate] = {}
@@ -238,15 +216,6 @@ def _intervals(
         is_share = name not in ERRORS and (np.abs(of_users[name]) <= 1 + TINY).all()
         found[name] = _interval(value, others[name], margin, of_share if is_share else of_size)
     return found
-
-
-def _student(shares: Array) -> float:
-    """Return Student's quantile for users with these shares of the questions."""
-    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
-
-    squares, cubes = float((shares**2).sum()), float((shares**3).sum())
-    degrees_of_freedom = (1 - squares) ** 2 / (squares - 2 * cubes + squares**2)
-    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))
 
 
 def _interval(value: float, others: Array, margin: float, scale: Scale) -> Estimate:

@@ -1,7 +1,4 @@
-"""What an evaluation compares: how each system makes the program that answers one user's questions.
-
-The baselines are here; PersonaAgent and DSPy's optimizers have files of their own.
-"""
+"""What an evaluation compares: how each system makes the program that answers one user's questions. The baselines."""
 
 import asyncio
 from abc import abstractmethod
@@ -18,15 +15,11 @@ from ..data.nouns import Noun
 from ..data.store import user_key
 from ..data.task import Task
 from ..journal.tools import recorded_tool
-from ..programs.baselines.icl import Icl
-from ..programs.baselines.knn import Knn
-from ..programs.baselines.majority import Majority
 from ..programs.baselines.membank import BuildMemoryBank, MemBank
-from ..programs.baselines.pag import Pag, ProfileSummary
-from ..programs.baselines.prompt import Prompt
-from ..programs.baselines.rag import Rag
+from ..programs.baselines.prompted import Icl, Pag, ProfileSummary, Prompt, Rag
 from ..programs.baselines.react import React
 from ..programs.baselines.retrievers import Bm25Retriever, DenseRetriever, Retriever
+from ..programs.baselines.voting import Knn, Majority
 from ..programs.baselines.weighed import Habits, Past, WithWeights
 from ..programs.tools.wikipedia import wikipedia_page_tool
 from .resources import Resources
@@ -70,16 +63,12 @@ class ListedMethod(Noun):
     @property
     def name(self) -> str:
         """The kind and the options: `rag`, `rag:k=8`, `rag:k=8,retriever=dense`."""
-        options = self.model_dump(exclude_defaults=True, exclude={"schema_version"})
+        options = self.model_dump(exclude_defaults=True)
         written = ",".join(f"{option}={value}" for option, value in options.items() if option != "schema_version")
         return f"{self.kind}:{written}" if written else self.kind
 
     def check(self, task: Task) -> None:
-        """Refuse a task that the method cannot do, or options that do not fit it.
-
-        Raises:
-            InputError: It cannot, or they do not.
-        """
+        """Refuse, with an `InputError`, a task that the method cannot do, or options that do not fit it."""
         if task.kind == "text" and not self.answers_text:
             raise InputError(f"method {self.kind} answers with labels or ratings, but {task.name} asks for text")
 
@@ -98,8 +87,8 @@ class ListedMethod(Noun):
 class WeighedMethod(ListedMethod):
     """A method whose answers to labels and ratings can be weighed with what is known of the user.
 
-    `_program` is the program without weights. They leave the prompt as it is, so methods that differ in weights alone
-    ask the LM once.
+    `_program` is the program without weights. They leave the prompt as it is: methods that differ in weights alone ask
+    the LM once.
     """
 
     weights: Literal["none", "user", "global"] = "none"
@@ -136,15 +125,16 @@ class WeighedMethod(ListedMethod):
         weights = resources.weights.get(user_key(user.user_id))
         if weights is None:
             return program
-        past = None
-        if self.personal:
-            past = await asyncio.to_thread(Past, user.history, resources.task, resources.embedder)
-        return WithWeights(program, resources.task, weights, past)
+        return WithWeights(program, resources.task, weights, await _past(user, resources) if self.personal else None)
 
     async def program_before(self, user: LampUser, interaction: Interaction, resources: Resources) -> dspy.Module:
         """Return the program, without weights, as it would have been before an interaction of the user's history."""
         before = tuple(earlier for earlier in user.history if earlier.precedes(interaction))
         return await self._program(replace(user, history=before), resources)
+
+
+async def _past(user: LampUser, resources: Resources) -> Past:
+    return await asyncio.to_thread(Past, user.history, resources.task, resources.embedder)
 
 
 class MajorityMethod(ListedMethod):
@@ -164,8 +154,7 @@ class HabitsMethod(ListedMethod):
     by_likeness: ClassVar[bool]
 
     async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
-        past = await asyncio.to_thread(Past, user.history, resources.task, resources.embedder)
-        base_rate = resources.base_rates[user_key(user.user_id)]
+        base_rate, past = resources.base_rates[user_key(user.user_id)], await _past(user, resources)
         return Habits(resources.task, base_rate, past, by_likeness=self.by_likeness)
 
 
@@ -196,7 +185,7 @@ class RetrievingMethod(ListedMethod):
     """A method that looks up past interactions."""
 
     k: int = Field(default=4, ge=1)
-    """Interactions shown, at most."""
+    """Interactions found, at most."""
     retriever: Literal["bm25", "dense"] = "bm25"
     """Compares by words, or by meaning."""
 
@@ -220,18 +209,16 @@ class KnnMethod(RetrievingMethod):
 
     kind: ClassVar[str] = "knn"
     k: int = Field(default=8, ge=1)
-    """Interactions that vote, at most."""
 
     async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
         return Knn(resources.task, user.history, await self._index(user, resources), self.k)
 
 
 class IclMethod(WeighedMethod):
-    """The query after the user's latest interactions as examples."""
+    """The query after the user's k latest interactions as examples."""
 
     kind: ClassVar[str] = "icl"
     k: int = Field(default=4, ge=1)
-    """Examples, at most."""
 
     async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
         return Icl(resources.task, user.history, self.k)
@@ -255,26 +242,24 @@ class PagMethod(RetrievingMethod):
 
 
 class ReActMethod(ListedMethod):
-    """Thought, action and observation over Wikipedia; nothing about the user."""
+    """Thought, action and observation over Wikipedia, `steps` times at most; nothing about the user."""
 
     kind: ClassVar[str] = "react"
     steps: int = Field(default=7, ge=1)
-    """Steps, at most."""
 
     async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
         return React(resources.task, recorded_tool(wikipedia_page_tool()), self.steps)
 
 
 class MemBankMethod(ListedMethod):
-    """The query and what a bank of memories holds that is near to it."""
+    """The query and the k memories of a bank that are nearest to it."""
 
     kind: ClassVar[str] = "membank"
     k: int = Field(default=6, ge=1)
-    """Memories shown, at most."""
     days: int = Field(default=8, ge=1)
     """Latest days that are summarised, at most."""
     forgetting: Literal["published", "corrected", "off"] = "published"
-    """How strength acts on forgetting; see `programs.baselines.memory_bank`."""
+    """How strength acts on forgetting; see `programs.baselines.membank`."""
     seed: int = 0
     """Decides what is forgotten."""
 

@@ -43,13 +43,13 @@ _CALIBRATION_COLUMNS = 1 + 3 * BINS
 
 
 def official_metrics(task: Task, predictions: Sequence[str | None], golds: Sequence[str]) -> Metrics:
-    """Score predictions by the official rules.
+    """Score predictions by the official rules: accuracy and macro-F1 of labels, MAE and RMSE of ratings, ROUGE of text.
 
     Args:
-        task: Decides the metrics: accuracy and macro-F1 of labels, MAE and RMSE of ratings, ROUGE of text.
+        task: Decides the metrics.
         predictions: Answers as they were given. None (no answer) counts as any other text that is no label or number;
             for text it counts as empty, where the official program stops.
-        golds: The golds, in the order of the predictions; without any there are no metrics.
+        golds: In the order of the predictions; without any there are no metrics.
 
     Raises:
         InputError: The lengths differ, or the gold of a rating is no number.

@@ -1,4 +1,4 @@
-"""Methods by name: which there are, families that answer one question together, and what a name says."""
+"""Methods by name: which there are, what a name says, and which methods of a report belong together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -71,24 +71,19 @@ def _method_named(name: str) -> ListedMethod:
     try:
         return METHODS[kind].model_validate(options)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        defaults = _defaults(kind)
+        first, defaults = error.errors()[0], _defaults(kind)
+        option, said, near = ".".join(map(str, first["loc"])), first["msg"], ""
+        if first["type"] == "extra_forbidden":
+            said, near = "there is no such option", did_you_mean(option, defaults)
         known = ", ".join(f"{name}={default}" for name, default in defaults.items()) or "no options"
-        near = did_you_mean(option, defaults) if first["type"] == "extra_forbidden" else ""
-        said = "there is no such option" if first["type"] == "extra_forbidden" else first["msg"]
         raise InputError(f"method {name!r}: option {option!r}: {said}; {kind} takes {known}{near}") from error
 
 
 def swept(sweeps: Iterable[str]) -> tuple[str, ...]:
-    """Return the methods of sweeps like `n=1,3,5`: PersonaAgent with each value of a number.
+    """Return the methods of sweeps: of `n=1,3`, they are `personaagent:n=1` and `personaagent`.
 
     Raises:
         InputError: One is not of this form, or names another number.
-
-    Example:
-        >>> swept(["n=1,3"])
-        ('personaagent:n=1', 'personaagent')
     """
     names: list[str] = []
     for sweep in sweeps:

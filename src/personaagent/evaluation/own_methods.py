@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import json
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -11,20 +10,15 @@ from typing import Any, ClassVar, cast
 import dspy
 
 from ..data.errors import InputError
-from ..data.interaction import Interaction
 from ..data.lamp import LampUser
 from ..data.own import own
 from ..data.statement import Memory
-from ..data.store import User
 from ..data.task import Task
 from ..programs import AgentSettings, PersonaAgent
 from ..programs.module import in_thread
 from .agent_methods import PersonaAgentMethod
 from .methods import ListedMethod
 from .resources import Resources
-
-Maker = Callable[[tuple[Interaction, ...], Task], object]
-"""Is to make the program that answers a user's questions, from the user's history and what is asked."""
 
 
 class OwnMethod(ListedMethod):
@@ -46,7 +40,7 @@ class OwnMethod(ListedMethod):
 
     def check(self, task: Task) -> None:
         """Refuse what cannot be imported, or be called as it is called."""
-        maker: Any = self._maker
+        maker = own("method", self.maker)
         if inspect.isclass(maker) and not issubclass(maker, dspy.Module):
             raise InputError(f"method {self.maker!r} is no dspy.Module: subclass it, or give a function that makes one")
         # A class of DSPy's hides the arguments of its constructor.
@@ -56,12 +50,8 @@ class OwnMethod(ListedMethod):
         except TypeError as error:
             raise InputError(f"method {self.maker!r} is called as {self.maker}(history, task): {error}") from error
 
-    @property
-    def _maker(self) -> Maker:
-        return own("method", self.maker)
-
     async def _program(self, user: LampUser, resources: Resources) -> dspy.Module:
-        made: Any = await in_thread(self._maker, user.history, resources.task)
+        made: Any = await in_thread(own("method", self.maker), user.history, resources.task)
         if not isinstance(made, dspy.Module):
             raise InputError(f"method {self.maker!r} makes a {type(made).__name__}: it must return a dspy.Module")
         return made
@@ -90,7 +80,7 @@ class ProgramMethod(ListedMethod):
         return await PersonaAgentMethod().learn(program, user, resources)
 
     async def _program(self, user: LampUser, resources: Resources) -> PersonaAgent:
-        stored: User = await asyncio.to_thread(resources.stored, user)
+        stored = await asyncio.to_thread(resources.stored, user)
         return self._agent(resources.task, stored.memory)
 
     def _agent(self, task: Task, memory: Memory) -> PersonaAgent:

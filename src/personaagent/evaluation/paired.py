@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..data.task import Task
-from .intervals import DRAWS, TINY, Sample, batches, excess_intervals, pooled
+from .intervals import DRAWS, TINY, Estimate, Sample, batches, excess_intervals, pooled
 from .metrics import Array, have_probabilities
 from .record import Row
 
@@ -22,13 +22,9 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Estimate):
     """By how much a method's metric exceeds a baseline's; below 0 is better where the metric is an error."""
 
-    value: float
-    low: float | None
-    """Of the 95 % interval; None, as `high`, where there is none: one user, users all alike, or a value no number."""
-    high: float | None
     p_value: float | None
     """Two-sided, of the hypothesis that it does not matter which method answers; None if `value` is no number."""
     users: int
@@ -36,7 +32,7 @@ class Difference:
     """For how many users a difference of this size would be seen four times in five; None if there is none to see."""
 
 
-def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], seed: int = 0) -> dict[str, Difference]:
+def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row]) -> dict[str, Difference]:
     """Compare each metric of a method over all questions with a baseline's; no answer is a wrong answer.
 
     Returns:
@@ -48,7 +44,7 @@ def differences(task: Task, rows: Iterable[Row], baseline_rows: Iterable[Row], s
     both = _same_questions(rows, baseline_rows)
     with_probabilities = all(have_probabilities(its_rows) for its_rows in both)
     sample, baseline = (pooled(task, its_rows, with_probabilities=with_probabilities) for its_rows in both)
-    return compared(sample, baseline, seed)
+    return compared(sample, baseline)
 
 
 def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS) -> dict[str, Difference]:
@@ -68,7 +64,7 @@ def compared(sample: Sample, baseline: Sample, seed: int = 0, draws: int = DRAWS
 
     together = Sample(np.concatenate([sample.totals, baseline.totals], axis=-1), excess)
     estimated, needed = excess_intervals(together), users_needed(together)
-    p_values = _p_values(together, np.random.default_rng(seed), draws)
+    p_values = _p_values(together, seed, draws)
     return {
         name: Difference(found.value, found.low, found.high, p_values[name], together.users, needed[name])
         for name, found in estimated.items()
@@ -87,35 +83,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _p_values(together: Sample, generator: np.random.Generator, draws: int) -> dict[str, float | None]:
+def _p_values(together: Sample, seed: int, draws: int) -> dict[str, float | None]:
     """Return the share of swaps that part the methods at least as far as what was observed."""
     users, observed = together.users, together.values
-    exact = 2**users <= EXACT
+    of_method, of_baseline = np.split(together.totals, 2, axis=-1)
+    if exact := 2**users <= EXACT:
+        swaps: Iterable[Array] = [np.array(list(product((0.0, 1.0), repeat=users)))]
+    else:
+        swaps = _random_swaps(users, draws - 1, seed)
     tried, as_far = (2**users, 0) if exact else (draws, 1)
     counts = dict.fromkeys(observed, as_far)
-    for swapped in _swaps(users, None if exact else draws - 1, generator):
-        for name, values in _after(swapped, together).items():
-            counts[name] += int(np.sum(np.abs(values) >= abs(observed[name]) - TINY))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gained = np.concatenate([of_baseline - of_method, of_method - of_baseline], axis=-1)
+        for swapped in swaps:
+            for name, values in together.metrics(together.totals.sum(axis=0) + swapped @ gained).items():
+                counts[name] += int(np.sum(np.abs(values) >= abs(observed[name]) - TINY))
     return {name: counts[name] / tried if math.isfinite(value) else None for name, value in observed.items()}
 
 
-def _after(swapped: Array, together: Sample) -> dict[str, Array]:
-    """Return the differences after the two halves of the totals are swapped for the users marked 1 (..., users)."""
-    of_method, of_baseline = np.split(together.totals, 2, axis=-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        gained = np.concatenate([of_baseline - of_method, of_method - of_baseline], axis=-1)
-        return together.metrics(together.totals.sum(axis=0) + swapped @ gained)
-
-
-def _swaps(users: int, draws: int | None, generator: np.random.Generator) -> Iterator[Array]:
-    """Return which users to swap, of 0 and 1 (draws, users): in all ways if `draws` is None."""
-    if draws is None:
-        yield np.array(list(product((0.0, 1.0), repeat=users)))
-    else:
-        yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(draws))
+def _random_swaps(users: int, draws: int, seed: int) -> Iterator[Array]:
+    """Return which users to swap: 1 for one who is swapped, else 0, in pieces of shape (some draws, users)."""
+    generator = np.random.default_rng(seed)
+    yield from (generator.integers(0, 2, (size, users)).astype(np.float64) for size in batches(draws))
 
 
 def _same_questions(rows: Iterable[Row], baseline_rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of both sides."""
     first, second = _by_question(rows), _by_question(baseline_rows)
     for asked, answered, name in ((first, second, "baseline"), (second, first, "method")):
         if missing := sorted(asked.keys() - answered.keys()):
@@ -153,17 +146,12 @@ def users_needed(sample: Sample) -> dict[str, int | None]:
         The number of users by metric; None if the value is 0 or no number, or if there are fewer than two users.
     """
     values = sample.values
+    needed: dict[str, int | None] = dict.fromkeys(values)
     if sample.users < 2:
-        return dict.fromkeys(values)
-    deviations = {
-        name: (sample.users - 1) * float(np.std(without)) * math.sqrt(sample.users / (sample.users - 1))
-        for name, without in sample.without_each.items()
-    }
-    return {name: _users_needed(value, deviations[name]) for name, value in values.items()}
-
-
-def _users_needed(value: float, deviation: float) -> int | None:
-    if not (math.isfinite(value) and math.isfinite(deviation)) or abs(value) <= TINY:
-        return None
+        return needed
     two_sided, powerful = (NormalDist().inv_cdf(level) for level in (1 - ALPHA / 2, POWER))
-    return math.ceil(((two_sided + powerful) * deviation / value) ** 2 + two_sided**2 / 2)
+    for name, without in sample.without_each.items():
+        deviation = (sample.users - 1) * float(np.std(without)) * math.sqrt(sample.users / (sample.users - 1))
+        if math.isfinite(values[name]) and math.isfinite(deviation) and abs(values[name]) > TINY:
+            needed[name] = math.ceil(((two_sided + powerful) * deviation / values[name]) ** 2 + two_sided**2 / 2)
+    return needed

@@ -1,7 +1,7 @@
 """Evaluating on a Ray cluster: one task of Ray's for each user of a method, and one journal in PostgreSQL for all.
 
-A task whose node dies is done again on another: it finds in the journal what the first one paid for, and only its own
-rows come back. Caps are not kept here, because no process knows what the others are about to spend.
+A task whose node dies is done again on another, which finds in the journal what the first one paid for. Caps are not
+kept here, because no process knows what the others are about to spend.
 """
 
 import asyncio
@@ -9,13 +9,14 @@ import logging
 import platform
 import socket
 import sys
-from collections.abc import Awaitable, Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import dspy
 
 from ..data.call import Part, Run
 from ..data.errors import InputError, PersonaAgentError, ServiceError, SetupError
@@ -31,9 +32,6 @@ from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
 from .record import Row
 from .resources import Resources
-
-if TYPE_CHECKING:
-    import dspy
 
 _RETRIES = 3
 """How often a user's work is done again because its node or process died."""
@@ -57,14 +55,10 @@ def check_cluster_use(settings: Settings, budget: Budget, address: str | None = 
         raise SetupError("Ray is not installed: pip install 'personaagent[ray]'")
     if settings.database is None or address_of(settings.database).get_backend_name() != "postgresql":
         raise SetupError(f"the machines of a Ray cluster need one store: {SHARING}, here and on each of them")
-    if address is not None and "://" not in address:
-        _check_address(address)
-
-
-def _check_address(address: str) -> None:
-    """Connect once: Ray itself would try for minutes."""
+    if address is None or "://" in address:
+        return
     host, _, port = address.rpartition(":")
-    try:
+    try:  # Ray itself would try for minutes.
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise SetupError(
@@ -94,7 +88,7 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
         raise SetupError(f"Ray cannot be reached at {address or 'its usual address'}: {error}") from error
     try:
         with redirect_stdout(sys.stderr):  # Ray says on standard output that a node died, where a result is to stand.
-            yield RayEngine(portable_settings(settings), run)
+            yield RayEngine(settings, run)
     finally:
         ray.shutdown()
 
@@ -102,7 +96,7 @@ def ray_engine(settings: Settings, run: Run | None, address: str | None = None) 
 class RayEngine:
     """Answers users on the cluster that this process is connected to, each in a task of Ray's; see `ray_engine`."""
 
-    def __init__(self, settings: Mapping[str, str | Path | None], run: Run | None) -> None:
+    def __init__(self, settings: Settings, run: Run | None) -> None:
         self._settings, self._run = settings, run
 
     @property
@@ -120,32 +114,29 @@ class RayEngine:
             ServiceError: A user's work died again and again.
         """
         import ray
+        from ray.exceptions import RayError, RayTaskError
 
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(answer_user)
         place = current_scope().place
-        with Resources(job.task, Settings().model_copy(update=self._settings)) as resources:
+        with Resources(job.task, self._settings) as resources:
             job = await with_weights(job, resources)
 
         async def answer(user: LampUser) -> None:
-            user_job = UserJob(replace(job, users=(user,)), place, self._run, self._settings)
-            for event in await _result(task.remote(user_job)):
+            try:
+                events = await task.remote(
+                    replace(job, users=(user,)), place, self._run, portable_settings(self._settings)
+                )
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayError as error:
+                raise ServiceError(
+                    f"the cluster lost a user's work {_RETRIES + 1} times ({type(error).__name__}): see why its nodes "
+                    "or processes die, then give the same command again; what was answered is not paid twice"
+                ) from error
+            for event in events:
                 emit(event)
 
         await for_each_user(job.users, answer, concurrency=job.concurrency)
-
-
-async def _result(answered: Awaitable[Iterable[UserPrepared | Row]]) -> Iterable[UserPrepared | Row]:
-    from ray.exceptions import RayError, RayTaskError
-
-    try:
-        return await answered
-    except RayTaskError as error:
-        raise error.cause from None
-    except RayError as error:
-        raise ServiceError(
-            f"the cluster lost a user's work {_RETRIES + 1} times ({type(error).__name__}): see why its nodes or "
-            "processes die, then give the same command again; what was answered is not paid twice"
-        ) from error
 
 
 def portable_settings(settings: Settings) -> dict[str, str | Path | None]:
@@ -153,54 +144,48 @@ def portable_settings(settings: Settings) -> dict[str, str | Path | None]:
     return settings.model_dump(include=_PORTABLE)
 
 
-@dataclass(frozen=True)
-class UserJob:
-    """The part of a method's job that is one user's, as it is sent to another machine: without any key or password."""
+def answer_user(
+    job: MethodJob, place: tuple[str, ...], run: Run | None, portable: Mapping[str, str | Path | None]
+) -> tuple[UserPrepared | Row, ...]:
+    """Answer one user's questions on this machine; calls that are in the journal already are not made again.
 
-    job: MethodJob
-    """Of one user."""
-    place: tuple[str, ...]
-    """The scope of the evaluation."""
-    run: Run | None
-    """The run that pays; None if the method asks no LM."""
-    settings: Mapping[str, str | Path | None]
-    """From `portable_settings`."""
-
-
-def answer_user(user_job: UserJob) -> tuple[UserPrepared | Row, ...]:
-    """Answer the user's questions one after the other; calls that are in the journal already are not made again.
+    Args:
+        job: Of this user alone. It is sent here, as the other arguments are, without any key or password.
+        place: The scope of the evaluation.
+        run: The run that pays; None if the method asks no LM.
+        portable: From `portable_settings`.
 
     Raises:
         SetupError: This machine, which the message names, is not set up as it must be.
     """
     events: list[UserPrepared | Row] = []
-    [user] = user_job.job.users
+    [user] = job.users
+    part = Part(user_key=user_key(user.user_id), place="/".join((*place, job.method.name)))
     try:
-        settings = Settings().model_copy(update=user_job.settings)
+        settings = Settings().model_copy(update=portable)
         with (
-            within(*user_job.place),
-            _lms(user_job, user, settings) as lms,
-            Resources(user_job.job.task, settings, lms.get) as resources,
+            within(*place),
+            _lms(run, part, settings) as lms,
+            Resources(job.task, settings, lms.get) as resources,
             ThreadPoolExecutor(1) as thread,
         ):
-            resources.adopt(user_job.job)
-            asyncio.run(Answering(user_job.job, resources, thread).answer(user, events.append))
+            resources.adopt(job)
+            asyncio.run(Answering(job, resources, thread).answer(user, events.append))
     except PersonaAgentError as error:
         raise SetupError(f"on {platform.node()}: {error}") from error
     return tuple(events)
 
 
 @contextmanager
-def _lms(user_job: UserJob, user: LampUser, settings: Settings) -> "Generator[Mapping[str, dspy.LM]]":
-    """Open the LMs of the run, if there is one, for this user's part of it."""
-    if user_job.run is None:
+def _lms(run: Run | None, part: Part, settings: Settings) -> Generator[Mapping[str, dspy.LM]]:
+    """Open the LMs of the run, if there is one, for a part of it."""
+    if run is None:
         yield {}
         return
     if settings.database is None:
         raise SetupError("PERSONAAGENT_DATABASE is not set: every machine of the cluster needs it, and the LMs' keys")
-    part = Part(user_key=user_key(user.user_id), place="/".join((*user_job.place, user_job.job.method.name)))
     with (
         Store.open(settings.database) as store,
-        join_run(store.journal, user_job.run, role_lms(settings), part, price=settings.price) as run,
+        join_run(store.journal, run, role_lms(settings), part, price=settings.price) as joined,
     ):
-        yield run.lms
+        yield joined.lms

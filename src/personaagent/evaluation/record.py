@@ -1,18 +1,21 @@
-"""What an evaluation leaves in its folder: rows, personas and the protocol.
+"""What an evaluation leaves in its folder.
 
 `rows.jsonl` has a row for each method and question, `run.txt` the run that wrote them, `personas.jsonl` the personas
-that methods made, if any did. `protocol.json` says how it was done. It is written last: a folder without it is not
-finished.
+that methods made. `protocol.json` says how it was done; it is written last: a folder without it is not finished.
 """
 
 import hashlib
-from collections import Counter
+import json
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
+import dspy
 from pydantic import Field, ValidationError, field_validator
 
 from ..data.alignment import Spend
@@ -20,9 +23,7 @@ from ..data.errors import InputError, RecordError, writing
 from ..data.nouns import Noun
 from ..data.persona import Persona
 from ..data.task import Task
-
-if TYPE_CHECKING:
-    import dspy
+from ..programs import PersonaAgent
 
 ROWS_FILE = "rows.jsonl"
 RUN_FILE = "run.txt"
@@ -52,7 +53,7 @@ class Row(Noun):
     parsed: str | None
     """The same in the form of the task; None unless `scored` or `unscored`."""
     score: float | None = None
-    """By the user's own metric, if there is one; see `own_metric`."""
+    """By the user's own metric, if there is one."""
     probabilities: dict[str, float] | None = None
     """How probable the program found each label or rating; None if it does not say."""
     error: str | None = None
@@ -147,27 +148,25 @@ class FinishedEvaluation:
     """In the protocol's order of methods and users."""
 
     def rows_of(self, method: str) -> tuple[Row, ...]:
-        """Return the rows of one method."""
+        """Return the rows of a method."""
         return tuple(row for row in self.rows if row.method == method)
 
 
 def fingerprint(rows: Iterable[Row]) -> str:
     """Return a hash of what rows say, whatever their order and however long their answers took."""
-    lines = sorted(_without_seconds(row).to_json() for row in rows)
+
+    def timeless(spend: Spend | None) -> Spend | None:
+        return spend and spend.model_copy(update={"seconds": 0.0})
+
+    lines = sorted(
+        row.model_copy(update={"spend": timeless(row.spend), "preparation": timeless(row.preparation)}).to_json()
+        for row in rows
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _without_seconds(row: Row) -> Row:
-    spends = {"spend": row.spend, "preparation": row.preparation}
-    return row.model_copy(
-        update={name: spend and spend.model_copy(update={"seconds": 0.0}) for name, spend in spends.items()}
-    )
-
-
-def persona_of(program: "dspy.Module | None", method: str, user_key: str) -> PersonaRecord | None:
+def persona_of(program: dspy.Module | None, method: str, user_key: str) -> PersonaRecord | None:
     """Return the persona of a program that a method made for a user; None if it has none."""
-    from ..programs import PersonaAgent
-
     if not isinstance(program, PersonaAgent):
         return None
     alignment = getattr(program, "alignment", None)
@@ -221,13 +220,29 @@ def run_of(folder: Path) -> str | None:
     return note.read_text(encoding="utf-8").strip() if note.is_file() else None
 
 
-def write_protocol(folder: Path, protocol: EvaluationProtocol) -> Path:
+def write_protocol(folder: Path, protocol: EvaluationProtocol) -> None:
     """Write `protocol.json`, which says that the evaluation is finished: call it when all rows are written."""
     path = folder / PROTOCOL_FILE
     with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
         path.write_text(protocol.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return path
+
+
+def write_submissions(folder: Path, task: Task, rows: Iterable[Row]) -> None:
+    """Write `submission-METHOD.json` for each method, as LaMP takes it in for its hidden golds.
+
+    {"task": "LaMP_2", "golds": [{"id": "210", "output": "comedy"}, ...]}
+
+    An output is what the program answered; it is empty where there is no answer.
+    """
+    outputs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in rows:
+        outputs[row.method].append((row.question_id, row.prediction or ""))
+    name = re.sub(r"LaMP-(\d+).*", r"LaMP_\1", task.name)  # Movies and news are both LaMP_2 there.
+    for method, answers in outputs.items():
+        said = {"task": name, "golds": [{"id": of, "output": output} for of, output in sorted(answers)]}
+        path = folder / f"submission-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', method)}.json"
+        with writing(path):
+            path.write_text(json.dumps(said, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def read_evaluation(folder: Path) -> FinishedEvaluation:
@@ -242,23 +257,8 @@ def read_evaluation(folder: Path) -> FinishedEvaluation:
             f"{folder} holds no finished evaluation ({PROTOCOL_FILE} is missing): run one to its end first"
         )
     protocol = _parsed(EvaluationProtocol, path, "the protocol", _text(path))
-    rows = tuple(_lines(Row, folder / ROWS_FILE))
-    questions = [(user_key, asked) for user_key, of_user in protocol.question_ids.items() for asked in of_user]
-    _check_rows(folder / ROWS_FILE, protocol.methods, questions, rows)
-    personas_path = folder / PERSONAS_FILE
-    personas = tuple(_lines(PersonaRecord, personas_path)) if personas_path.is_file() else ()
-    of_question = {question: number for number, question in enumerate(questions)}
-    of_user = {user_key: number for number, user_key in enumerate(protocol.question_ids)}
-    of_method = {name: number for number, name in enumerate(protocol.methods)}
-    for number, record in enumerate(personas, 1):
-        if record.method not in of_method or record.user_key not in of_user:
-            field = "method" if record.method not in of_method else "user_key"
-            problem = "is not in the protocol: files of two evaluations are mixed"
-            raise RecordError(personas_path, f"line {number}", field, problem)
     return FinishedEvaluation(
-        protocol,
-        tuple(sorted(rows, key=lambda row: (of_method[row.method], of_question[row.user_key, row.question_id]))),
-        tuple(sorted(personas, key=lambda record: (of_method[record.method], of_user[record.user_key]))),
+        protocol, _rows(protocol, folder / ROWS_FILE), _personas(protocol, folder / PERSONAS_FILE)
     )
 
 
@@ -279,17 +279,34 @@ def read_evaluations(folder: Path) -> tuple[FinishedEvaluation, ...]:
     return tuple(sorted(found, key=lambda evaluation: evaluation.protocol.task.name))
 
 
-def _check_rows(path: Path, methods: Iterable[str], questions: Iterable[tuple[str, str]], rows: Iterable[Row]) -> None:
-    """See to it that each method has one row for each question: no total may be made of half an evaluation."""
-    expected = Counter((method, *question) for method in methods for question in questions)
-    found = Counter((row.method, row.user_key, row.question_id) for row in rows)
+def _rows(protocol: EvaluationProtocol, path: Path) -> tuple[Row, ...]:
+    """Read the rows, one of each method for each question, in the protocol's order: no total is of half of them."""
+    rows, key_of = list(_lines(Row, path)), attrgetter("method", "user_key", "question_id")
+    questions = [(user_key, asked) for user_key, of_user in protocol.question_ids.items() for asked in of_user]
+    expected = Counter((method, *question) for method in protocol.methods for question in questions)
+    found = Counter(map(key_of, rows))
     for key in expected | found:
         if expected[key] != found[key]:
-            method, _, question = key
             raise InputError(
-                f"{path}: {found[key]} row(s) of {method} for question {question!r}, where the protocol has "
+                f"{path}: {found[key]} row(s) of {key[0]} for question {key[2]!r}, where the protocol has "
                 f"{expected[key]}: the evaluation is not finished, or files of two are mixed"
             )
+    places = {key: place for place, key in enumerate(expected)}
+    return tuple(sorted(rows, key=lambda row: places[key_of(row)]))
+
+
+def _personas(protocol: EvaluationProtocol, path: Path) -> tuple[PersonaRecord, ...]:
+    """Read the personas, if there are any, in the protocol's order."""
+    personas = list(_lines(PersonaRecord, path)) if path.is_file() else []
+    methods, users = (
+        {name: place for place, name in enumerate(of)} for of in (protocol.methods, protocol.question_ids)
+    )
+    for number, record in enumerate(personas, 1):
+        for field, value, known in (("method", record.method, methods), ("user_key", record.user_key, users)):
+            if value not in known:
+                problem = "is not in the protocol: files of two evaluations are mixed"
+                raise RecordError(path, f"line {number}", field, problem)
+    return tuple(sorted(personas, key=lambda record: (methods[record.method], users[record.user_key])))
 
 
 def _lines(kind: type[NounType], path: Path) -> Iterator[NounType]:

@@ -11,12 +11,14 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from ..certificates import read_certificate
 from ..data.answer_weights import AnswerWeights, Distribution
 from ..data.change import Certificate, ChangeKind
 from ..data.lamp import LampUser
 from ..data.memory.embedder import Embedder, is_unknown
 from ..data.store import Store, User
 from ..data.task import Task, is_built_in, register
+from ..programs.lm_here import model_here
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -28,11 +30,6 @@ LmOf = Callable[[str], dspy.LM | None]
 
 class Resources:
     """Everything that one method of one evaluation needs beside its options; what is not used is not opened.
-
-    Args:
-        task: What is asked and in which form answers come.
-        settings: Name the embedder.
-        lm_of: Gives the LMs of roles.
 
     Example:
         >>> with Resources(task) as resources:
@@ -53,7 +50,7 @@ class Resources:
         self._opened = ExitStack()
 
     def adopt(self, job: "MethodJob") -> None:
-        """Take over what was found out before the first question: weights, base rates, certified kinds."""
+        """Take over what was found out before the first question."""
         self.weights, self.base_rates, self.certified = job.weights, job.base_rates, job.certified
 
     @cached_property
@@ -78,9 +75,6 @@ class Resources:
 
     def certificate(self, form: str) -> Certificate | None:
         """Return the settings' certificate, if there is one and it is for this LM, task and form."""
-        from ..certificates import read_certificate
-        from ..programs.lm_here import model_here
-
         if self._settings.certificate is None:
             return None
         found = read_certificate(self._settings.certificate)

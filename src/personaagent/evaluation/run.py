@@ -1,7 +1,6 @@
 """Evaluate: let each method answer each question, keep the answers as rows, and score them."""
 
 import platform
-import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated, Protocol
 
 from pydantic import AfterValidator
 
@@ -25,18 +24,15 @@ from ..journal.recorder import recorder_here
 from ..programs.decision_lm import sharing_decisions
 from ..programs.scope import within
 from ..progress import progress_bar
+from ..settings import Settings
 from .answering import Answering, Emit, MethodJob, UserPrepared, for_each_user
 from .calibration import with_weights
 from .data import history_files, label_histories, load_histories, own_task, select, shuffle_users
 from .methods import Method
 from .names import methods_named
-from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol
+from .record import EvaluationProtocol, EvaluationWriter, Row, run_of, write_protocol, write_submissions
 from .resources import LmOf, Resources
-from .submission import write_submissions
 from .summary import Evaluation, summarise
-
-if TYPE_CHECKING:
-    from ..settings import Settings
 
 
 @dataclass(frozen=True)
@@ -74,16 +70,13 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Answers in this process, with the LMs of the DSPy context around it, and resources of its own for each method.
-
-    At most `concurrency` users are under way at once, each with one question at a time.
-    """
+    """Answers in this process, with the LMs of the DSPy context around it, and resources of its own for each method."""
 
     def __init__(self, resources: Callable[[Task], Resources] = Resources) -> None:
         self._resources = resources
 
     async def answer(self, job: MethodJob, emit: Emit) -> None:
-        """Answer the users, a few at a time."""
+        """Answer the users, as many at once as the job says, each one question at a time."""
         with self._resources(job.task) as resources, ThreadPoolExecutor(job.concurrency) as threads:
             job = await with_weights(job, resources)
             resources.adopt(job)
@@ -126,16 +119,34 @@ async def evaluate(
         StorageError: The rows cannot be written.
     """
     _check(methods, data, concurrency)
-    recorder = recorder_here.get()
-    writer, engine = EvaluationWriter(out, recorder and recorder.run_id), engine or LocalEngine()
-    showing = _progress() if listen is None else nullcontext(listen)
-    with sharing_decisions(), within(is_stored=False), showing as told:
+    recorder, engine = recorder_here.get(), engine or LocalEngine()
+    writer = EvaluationWriter(out, recorder and recorder.run_id)
+    rows: list[Row] = []
+    with sharing_decisions(), within(is_stored=False), _progress() if listen is None else nullcontext(listen) as told:
         told(EvaluationStarted(tuple(method.name for method in methods), len(data.users), len(data.questions)))
-        log = _Log(writer, told, len(methods) * len(data.questions))
+        emit = _keeping(rows, writer, told, len(methods) * len(data.questions))
         for method in methods:
             job = MethodJob(method, data.task, data.users, online, data.metric, concurrency=concurrency)
-            await engine.answer(job, log.add)
-    return summarise(data.task, log.rows)
+            await engine.answer(job, emit)
+    return summarise(data.task, rows)
+
+
+def _keeping(rows: list[Row], writer: EvaluationWriter, tell: Listener, total: int) -> Emit:
+    """Return what writes rows and each user's first persona, adds the rows to the list, and tells the listener."""
+    with_persona: set[tuple[str, str]] = set()
+
+    def keep(event: UserPrepared | Row) -> None:
+        if isinstance(event, Row):
+            writer.write(event)
+            rows.append(event)
+            tell(QuestionAnswered(event, len(rows), total))
+            return
+        if event.persona is not None and (user := (event.method, event.user_key)) not in with_persona:
+            with_persona.add(user)
+            writer.write(event.persona)
+        tell(event)
+
+    return keep
 
 
 @contextmanager
@@ -157,27 +168,6 @@ def _progress() -> Generator[Listener]:
             progress.update(bar, advance=isinstance(event, QuestionAnswered), description=done)
 
         yield show
-
-
-class _Log:
-    """Writes rows and each user's first persona, and calls the listener."""
-
-    def __init__(self, writer: EvaluationWriter, listen: Listener, total: int) -> None:
-        self._writer, self._listen, self._total = writer, listen, total
-        self._with_persona: set[tuple[str, str]] = set()
-        self.rows: list[Row] = []
-
-    def add(self, event: UserPrepared | Row) -> None:
-        if isinstance(event, Row):
-            self._writer.write(event)
-            self.rows.append(event)
-            self._listen(QuestionAnswered(event, len(self.rows), self._total))
-            return
-        user = (event.method, event.user_key)
-        if event.persona is not None and user not in self._with_persona:
-            self._with_persona.add(user)
-            self._writer.write(event.persona)
-        self._listen(event)
 
 
 def _check(methods: Sequence[Method], data: LampData, concurrency: int) -> None:
@@ -215,51 +205,44 @@ class EvaluationJob(Noun):
     shuffle_users: bool = False
     """Whether each user is answered with the history of another: what is personal must then be worth nothing."""
     metric: str | None = None
-    """Of one's own, as `own_metric.metric_named` takes it; None for those of the task's kind."""
+    """Of one's own, as `metric_named` takes it; None for those of the task's kind."""
 
     def data(self, task: str) -> LampData:
         """Load the part of a task's data that is drawn."""
         folder = self.folder / task if (self.folder / task).is_dir() else self.folder
-        own = history_files(folder)
-        data = load_histories(own, own_task(folder, task)) if own else self._lamp(folder, task)
+        if own := history_files(folder):
+            data = load_histories(own, own_task(folder, task))
+        else:
+            data = label_histories(load(folder, task_named(task), self.split))
         if self.metric is not None:
             data = scored_by(data, metric_named(self.metric))
         data = select(data, users=self.users, questions=self.questions, seed=self.seed)
         return shuffle_users(data, seed=self.seed) if self.shuffle_users else data
 
-    def _lamp(self, folder: Path, task: str) -> LampData:
-        return label_histories(load(folder, task_named(task), self.split))
-
     def check(self) -> None:
-        """Refuse what cannot be evaluated before anything is paid.
-
-        Raises:
-            InputError: The data or the methods are not as they must be.
-        """
+        """Refuse, with an `InputError`, what cannot be evaluated, before anything is paid."""
         for task in self.tasks:
             methods_named(self.methods, self.data(task).task)
 
 
 async def run_job(
     job: EvaluationJob,
-    settings: "Settings",
+    settings: Settings,
     *,
     out: Path | None = None,
     concurrency: int = 1,
-    listen: Listener | None = None,
     lm_of: LmOf = lambda _role: None,
     engine: Engine | None = None,
 ) -> dict[str, Evaluation]:
-    """Do a job, task by task, wherever its calls go; a task whose protocol is written is finished.
+    """Do a job, task by task; a task whose protocol is written is finished.
 
     Args:
         job: What is done.
         settings: Name the embedder.
         out: Where rows, personas and protocols are kept, of several tasks each in its own folder; None keeps nothing.
-        concurrency: As for `evaluate`, as `listen` and `engine`.
-        listen: See there.
+        concurrency: As for `evaluate`.
         lm_of: Gives the LMs of roles.
-        engine: See there.
+        engine: As for `evaluate`.
 
     Raises:
         InputError: The data or the methods are not as they must be, or `out` holds another evaluation.
@@ -268,54 +251,40 @@ async def run_job(
     evaluations: dict[str, Evaluation] = {}
     for task in job.tasks:
         folder = out / task if out is not None and len(job.tasks) > 1 else out
-        started, began = datetime.now(UTC), time.perf_counter()
+        started = datetime.now(UTC)
         data = job.data(task)
         methods, online = methods_named(job.methods, data.task), job.online
         with within(task):
-            evaluations[task] = await evaluate(
-                methods, data, out=folder, concurrency=concurrency, online=online, engine=engine, listen=listen
+            evaluation = await evaluate(
+                methods, data, out=folder, concurrency=concurrency, online=online, engine=engine
             )
+        evaluations[task] = evaluation
         if folder is not None:
-            if not evaluations[task].has_golds:
-                write_submissions(folder, evaluations[task])
-            took = time.perf_counter() - began
-            write_protocol(folder, _protocol(job, data, settings, lm_of, run_of(folder), started, took))
+            if not evaluation.has_golds:
+                write_submissions(folder, data.task, evaluation.rows)
+            lms = {role: lm.model for role in ("agent", "loss", "revision") if (lm := lm_of(role)) is not None}
+            write_protocol(folder, _protocol(job, data, lms, settings.embedder, run_of(folder), started))
     return evaluations
 
 
 def _protocol(
-    job: EvaluationJob,
-    data: LampData,
-    settings: "Settings",
-    lm_of: LmOf,
-    run_id: str | None,
-    started: datetime,
-    seconds: float,
+    job: EvaluationJob, data: LampData, lms: dict[str, str], embedder: str, run_id: str | None, started: datetime
 ) -> EvaluationProtocol:
-    roles = ("agent", "loss", "revision")
-    question_ids = {
-        user_key(user.user_id): tuple(asked.interaction_id for asked in user.questions) for user in data.users
-    }
+    """Say how a task was evaluated that ends now."""
+    versions = {package: version(package) for package in ("personaagent", "dspy")}
     return EvaluationProtocol(
         task=data.task,
         methods=tuple(method.name for method in methods_named(job.methods, data.task)),
         split=job.split or job.folder.name,
-        online=job.online,
-        users=job.users,
-        questions=job.questions,
-        seed=job.seed,
-        question_ids=question_ids,
-        lms={role: as_written(lm.model) for role in roles if (lm := lm_of(role)) is not None},
-        embedder=settings.embedder,
-        versions={
-            "personaagent": version("personaagent"),
-            "dspy": version("dspy"),
-            "python": platform.python_version(),
-        },
+        question_ids={user_key(of.user_id): tuple(q.interaction_id for q in of.questions) for of in data.users},
+        lms={role: as_written(model) for role, model in lms.items()},
+        embedder=embedder,
+        versions={**versions, "python": platform.python_version()},
         run_id=run_id or "",
         started=started,
-        seconds=seconds,
+        seconds=(datetime.now(UTC) - started).total_seconds(),
         notes=data.notes,
+        **job.model_dump(include={"online", "users", "questions", "seed"}),
     )
 
 

@@ -37,14 +37,15 @@ class MethodSummary:
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the summary as a JSON object; a metric that is `nan` or `inf` is null."""
+
+        def finites(of: Metrics) -> dict[str, JsonValue]:
+            return {name: finite(value) for name, value in of.items()}
+
         return {
-            "n": self.n,
-            "scored": self.scored,
-            "failed": self.failed,
-            "unparsed": self.unparsed,
-            **_finite(self.official),
-            "per_user": _finite(self.per_user),
-            "scored_only": _finite(self.scored_only),
+            **{name: getattr(self, name) for name in ("n", "scored", "failed", "unparsed")},
+            **finites(self.official),
+            "per_user": finites(self.per_user),
+            "scored_only": finites(self.scored_only),
             **{name: getattr(self.spend, name) for name in _SPENT},
         }
 
@@ -53,10 +54,6 @@ def _cell(value: JsonValue) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _finite(metrics: Metrics) -> dict[str, JsonValue]:
-    return {name: finite(value) for name, value in metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def summarise(task: Task, rows: Iterable[Row]) -> Evaluation:
     by_method: dict[str, list[Row]] = defaultdict(list)
     for row in (kept := tuple(rows)):
         by_method[row.method].append(row)
-    return Evaluation(task, kept, {name: _of_method(task, its_rows) for name, its_rows in by_method.items()})
+    return Evaluation(task, kept, {method: _of_method(task, of_method) for method, of_method in by_method.items()})
 
 
 def _of_method(task: Task, rows: Sequence[Row]) -> MethodSummary:

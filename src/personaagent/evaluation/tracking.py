@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ..data.alignment import Spend
 from ..optimizers.tracking import Tracker, mlflow_errors
 from ..settings import Settings
 from .record import fingerprint
@@ -32,9 +33,7 @@ class EvaluationTracker(Tracker):
     def mirror(self, analyses: Sequence[TaskAnalysis]) -> int:
         """Mirror the methods that MLflow does not have yet of these evaluations, and return how many there were.
 
-        Args:
-            analyses: The tasks that were evaluated together. Another task, another baseline or other answers make it
-                another evaluation, which is mirrored anew.
+        Another task, another baseline or other answers make it another evaluation, which is mirrored anew.
 
         Raises:
             TrackingError: MLflow could not be reached or refused; what it lacks is mirrored next time.
@@ -62,12 +61,8 @@ def open_tracker(settings: Settings) -> EvaluationTracker:
 def evaluation_fingerprint(analyses: Sequence[TaskAnalysis]) -> str:
     """Return a hash of what was evaluated, what was answered, and the baseline; how long it took does not count."""
     evaluated = [
-        [
-            analysis.evaluation.protocol.model_dump_json(exclude={"seconds"}),
-            fingerprint(analysis.evaluation.rows),
-            analysis.baseline,
-        ]
-        for analysis in analyses
+        [of.evaluation.protocol.model_dump_json(exclude={"seconds"}), fingerprint(of.evaluation.rows), of.baseline]
+        for of in analyses
     ]
     return hashlib.sha256(json.dumps(evaluated).encode()).hexdigest()[:16]
 
@@ -120,8 +115,7 @@ def _metrics(result: MethodResult, compared: Sequence[Compared]) -> Iterator[tup
     yield from ((f"{metric}.per_user", estimate.value) for metric, estimate in result.per_user.items())
     yield from ((f"{metric}.scored_only", value) for metric, value in result.summary.scored_only.items())
     yield from ((name, float(getattr(result.summary, name))) for name in ("n", "scored", "failed", "unparsed"))
-    spend = result.summary.spend.model_dump(exclude={"schema_version"})
-    yield from ((name, value) for name, value in spend.items() if name != "schema_version")
+    yield from ((name, getattr(result.summary.spend, name)) for name in Spend.model_fields)
     for comparison in compared:
         yield f"{comparison.metric}.difference", comparison.difference.value
         yield f"{comparison.metric}.difference.p_holm", comparison.adjusted_p

@@ -62,7 +62,7 @@ def with_probabilities(row: Row) -> Row:
     """Return a row whose method is 70 % sure of its answer."""
     labels = {"label": FILMS.labels, "rating": REVIEWS.labels}[FILMS.kind if row.task == FILMS.name else REVIEWS.kind]
     rest = 0.3 / (len(labels) - 1)
-    return row.model_copy(update={"probabilities": {one: 0.7 if one == row.parsed else rest for one in labels}})
+    return row.model_copy(update={"probabilities": {label: 0.7 if label == row.parsed else rest for label in labels}})
 
 
 def row(task: Task, method: str, user_key: str, number: int) -> Row:

@@ -23,7 +23,7 @@ def evaluation(of: str = "label", users: int = 6) -> FinishedEvaluation:
 
 def analysis_with(*differences: Difference, metric: str = "accuracy") -> TaskAnalysis:
     """Return an analysis whose comparisons are these."""
-    adjusted = holm([one.p_value or 0.0 for one in differences])
+    adjusted = holm([difference.p_value or 0.0 for difference in differences])
     names = ("personaagent", "majority")
     compared = tuple(Compared(*each) for each in zip(names, [metric] * 2, differences, adjusted, strict=False))
     analysis = TaskAnalysis(evaluation("rating" if metric == "mae" else "label"), "rag")
@@ -75,27 +75,27 @@ def test_effects_are_of_each_user() -> None:
 
 def test_a_baseline_is_chosen_by_name_never_by_score() -> None:
     films, reviews = evaluation(), evaluation("rating")
-    assert [one.baseline for one in analyse([films, reviews])] == ["rag", "rag"]
-    assert [one.baseline for one in analyse([films], "majority")] == ["majority"]
+    assert [analysis.baseline for analysis in analyse([films, reviews])] == ["rag", "rag"]
+    assert [analysis.baseline for analysis in analyse([films], "majority")] == ["majority"]
     without_rag = films.protocol.model_copy(update={"methods": ("majority", "personaagent")})
     few = FinishedEvaluation(without_rag, films.rows, ())
-    assert [one.baseline for one in analyse([films, few], "rag")] == ["rag", "majority"]
+    assert [analysis.baseline for analysis in analyse([films, few], "rag")] == ["rag", "majority"]
     with pytest.raises(UnknownNameError, match="unknown baseline 'guess': use one of majority, rag, personaagent"):
         analyse([films], "guess")
 
 
 def test_p_values_are_adjusted_over_the_methods_of_one_metric() -> None:
     compared = TaskAnalysis(evaluation(), "rag").compared
-    assert [(one.method, one.metric) for one in compared] == [
+    assert [(comparison.method, comparison.metric) for comparison in compared] == [
         ("majority", "accuracy"),
         ("personaagent", "accuracy"),
         ("majority", "macro_f1"),
         ("personaagent", "macro_f1"),
     ]
     for metric in ("accuracy", "macro_f1"):
-        of_metric = [one for one in compared if one.metric == metric]
-        expected = holm([one.difference.p_value or 0.0 for one in of_metric])
-        assert [one.adjusted_p for one in of_metric] == expected
+        of_metric = [comparison for comparison in compared if comparison.metric == metric]
+        expected = holm([comparison.difference.p_value or 0.0 for comparison in of_metric])
+        assert [comparison.adjusted_p for comparison in of_metric] == expected
 
 
 def of_some_methods(*methods: str) -> FinishedEvaluation:
@@ -109,15 +109,15 @@ def test_probabilities_are_compared_between_methods_that_have_them() -> None:
     analysis = TaskAnalysis(of_some_methods("rag", "personaagent"), "rag")
     assert list(analysis.methods["rag"].pooled) == ["accuracy", "macro_f1", "log_loss", "calibration_error"]
     assert list(analysis.methods["majority"].pooled) == ["accuracy", "macro_f1"]
-    ours = [one for one in analysis.compared if one.metric == "log_loss"]
-    assert [(one.method, one.is_better, one.adjusted_p) for one in ours] == [
+    ours = [comparison for comparison in analysis.compared if comparison.metric == "log_loss"]
+    assert [(comparison.method, comparison.is_better, comparison.adjusted_p) for comparison in ours] == [
         ("personaagent", True, ours[0].difference.p_value)
     ]
 
 
 def test_a_baseline_without_probabilities_compares_none() -> None:
     compared = TaskAnalysis(of_some_methods("personaagent"), "rag").compared
-    assert {one.metric for one in compared} == {"accuracy", "macro_f1"}
+    assert {comparison.metric for comparison in compared} == {"accuracy", "macro_f1"}
 
 
 def test_a_null_result_is_said_to_be_one() -> None:
@@ -195,5 +195,5 @@ def test_json_has_every_number_and_none_that_json_lacks() -> None:
 @pytest.mark.parametrize("kind", ["label", "rating", "text"])
 def test_one_user_has_no_intervals_but_a_report(kind: str) -> None:
     analysis = TaskAnalysis(evaluation(kind, users=1), "rag")
-    assert {one.low for one in analysis.methods["rag"].pooled.values()} == {None}
+    assert {estimate.low for estimate in analysis.methods["rag"].pooled.values()} == {None}
     assert "with 1 user." in reading(analysis)[0]

@@ -18,12 +18,12 @@ POINTS = st.dictionaries(
 
 @given(POINTS, st.sampled_from(["accuracy", "mae"]))
 def test_the_front_is_who_is_not_beaten(points: dict[str, tuple[float, float]], metric: str) -> None:
-    def beats(other: str, one: str) -> bool:
-        cost, score = points[other][0] - points[one][0], points[other][1] - points[one][1]
+    def beats(other: str, name: str) -> bool:
+        cost, score = points[other][0] - points[name][0], points[other][1] - points[name][1]
         gain = -score if metric == "mae" else score
         return cost <= 0 and gain >= 0 and (cost < 0 or gain > 0)
 
-    unbeaten = {one for one in points if not any(beats(other, one) for other in points)}
+    unbeaten = {name for name in points if not any(beats(other, name) for other in points)}
     assert set(figures.pareto_front(points, metric)) == unbeaten
 
 
@@ -34,10 +34,10 @@ def test_every_figure_is_one_element_in_the_colour_of_its_surroundings(analyses:
         figures.effect_per_user(films, "personaagent"),
         figures.ablation(films),
         figures.cost(films),
-        *(figures.scaling(films, [one]) for one in series(films.methods)),
+        *(figures.scaling(films, [line]) for line in series(films.methods)),
         figures.overlap("LaMP-2M", ["a1", "b2"], [[1.0, 0.5], [0.5, 1.0]]),
     ]
-    assert [one.name for one in several] == [
+    assert [figure.name for figure in several] == [
         "LaMP-2M-methods",
         "LaMP-2M-effect-personaagent",
         "LaMP-2M-ablation",
@@ -78,7 +78,7 @@ def test_a_name_is_a_file_in_its_folder(name: str) -> None:
 
 def test_what_looks_like_mathematics_or_markup_is_text() -> None:
     def draw(axes: Axes) -> None:
-        axes.set_xlabel("$x^2$ <script>alert(1)</script>")
+        axes.set(xlabel="$x^2$ <script>alert(1)</script>")
 
     figure = drawn("hostile", '"<b>"', draw)
     assert "$x^2$ &lt;script&gt;" in figure.svg

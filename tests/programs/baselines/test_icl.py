@@ -7,7 +7,7 @@ from personaagent.data.errors import AnswerError, InputError
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import task_named
 from personaagent.data.task import Task
-from personaagent.programs.baselines.icl import Icl
+from personaagent.programs.baselines.prompted import Icl
 from personaagent.testing import ScriptedLM
 
 TASK = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic"), template="Which tag? {content}")

@@ -10,8 +10,8 @@ from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import task_named
 from personaagent.data.task import Task
-from personaagent.programs.baselines.knn import Knn
 from personaagent.programs.baselines.retrievers import Bm25Retriever
+from personaagent.programs.baselines.voting import Knn
 
 FILMS = Task(name="LaMP-2M", kind="label", labels=("comedy", "classic", "action"), template="Which tag? {content}")
 CHOICE = (

@@ -2,7 +2,7 @@ import pytest
 
 from personaagent.data.errors import InputError
 from personaagent.data.interaction import Interaction
-from personaagent.programs.baselines.majority import Majority
+from personaagent.programs.baselines.voting import Majority
 
 
 def history(*answers: str | None) -> list[Interaction]:

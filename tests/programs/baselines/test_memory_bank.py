@@ -37,7 +37,7 @@ def interaction(number: int, date: tuple[int, int, int] | None) -> Interaction:
 
 
 def numbers(history: list[Interaction]) -> list[list[str]]:
-    return [[one.interaction_id for one in items] for items in by_day(history).values()]
+    return [[item.interaction_id for item in items] for items in by_day(history).values()]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_was_never_recalled_fades_alike_under_both_laws(t: float) -> None:
 def test_forgetting_only_takes_away_and_chance_is_the_seeds(kept: list[Piece], law: Forgetting, seed: int) -> None:
     left = remembered(kept, 30, law, seed)
     rest = iter(kept)
-    assert all(any(one is other for other in rest) for one in left)
+    assert all(any(piece is other for other in rest) for piece in left)
     assert left == remembered(kept, 30, law, seed)
 
 
@@ -87,8 +87,8 @@ def test_what_is_of_today_is_remembered(fresh: list[Piece], law: Forgetting, see
 def test_under_the_corrected_law_nothing_is_forgotten_that_the_published_one_keeps(
     kept: list[Piece], seed: int
 ) -> None:
-    published = {id(one) for one in remembered(kept, 30, "published", seed)}
-    assert published <= {id(one) for one in remembered(kept, 30, "corrected", seed)}
+    published = {id(piece) for piece in remembered(kept, 30, "published", seed)}
+    assert published <= {id(piece) for piece in remembered(kept, 30, "corrected", seed)}
 
 
 def test_of_many_alike_as_many_are_kept_as_their_retention_says() -> None:
@@ -116,8 +116,15 @@ def test_each_turn_recalls_the_most_alike_that_were_there_before() -> None:
         [5.0, 5, 5, 9, 1, 9],  # all alike: the newest two
     ]
     after = rehearsed(turns, summaries, likeness, k=2)
-    assert [(one.strength, one.recalled_on) for one in after] == [(2, 1), (3, 4), (2, 4), (1, None), (2, 2), (1, None)]
-    assert [one.day for one in after] == [1, 1, 2, 4, 1, 4]
+    assert [(piece.strength, piece.recalled_on) for piece in after] == [
+        (2, 1),
+        (3, 4),
+        (2, 4),
+        (1, None),
+        (2, 2),
+        (1, None),
+    ]
+    assert [piece.day for piece in after] == [1, 1, 2, 4, 1, 4]
 
 
 def test_of_equally_near_ones_the_last_comes_first() -> None:

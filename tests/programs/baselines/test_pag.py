@@ -9,7 +9,7 @@ from personaagent.data.errors import AnswerError, InputError
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import TASKS
 from personaagent.data.task import OPEN, Task
-from personaagent.programs.baselines.pag import Pag, ProfileSummary
+from personaagent.programs.baselines.prompted import Pag, ProfileSummary
 from personaagent.programs.baselines.retrievers import Bm25Retriever
 from personaagent.testing import ScriptedLM
 

@@ -6,8 +6,7 @@ import pytest
 from personaagent.data.errors import AnswerError, InputError
 from personaagent.data.interaction import Interaction
 from personaagent.data.task import Task
-from personaagent.programs.baselines.prompt import Prompt
-from personaagent.programs.baselines.rag import Rag
+from personaagent.programs.baselines.prompted import Prompt, Rag
 from personaagent.programs.baselines.retrievers import Bm25Retriever
 from personaagent.testing import ScriptedLM
 

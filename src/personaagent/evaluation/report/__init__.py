@@ -6,22 +6,17 @@ A report is rows, a Markdown text with figures, and one HTML page.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...data.alignment import Spend
 from ...data.errors import InputError, writing
+from ...data.memory.embedder import Embedder
+from ...data.store.journal import Journal
 from ..record import Row, read_evaluations
 from .analysis import Compared, MethodResult, TaskAnalysis, analyse
 from .document import Report, html, markdown
 from .questions import prompts_of
 from .sections import reading, report_of
-
-if TYPE_CHECKING:
-    from ...data.memory.embedder import Embedder
-    from ...data.store.journal import Journal
-
 
 __all__ = [
     "Compared",
@@ -48,10 +43,10 @@ class WrittenReport:
 def write_report(
     folder: Path,
     *,
-    embedder: "Embedder",
+    embedder: Embedder,
     baseline: str | None = None,
     numbers_only: bool = False,
-    journal: "Journal | None" = None,
+    journal: Journal | None = None,
 ) -> WrittenReport:
     """Write the report of the evaluations under a folder into its `report` folder, over an earlier one.
 
@@ -78,15 +73,12 @@ def write_report(
                 "report: hand in submission-METHOD.json there"
             )
     analyses = analyse(evaluations, baseline)
-    runs = dict.fromkeys(analysis.evaluation.protocol.run_id for analysis in analyses)
-    calls = (journal.calls(run) for run in runs) if journal and not numbers_only else ()
-    prompts = prompts_of(chain.from_iterable(calls))
-    report = report_of(analyses, embedder, texts=not numbers_only, prompts=prompts)
-    rows = [] if numbers_only else [row for analysis in analyses for row in analysis.evaluation.rows]
-    target = folder / "report"
-    with writing(target):
-        files = _write(report, target, rows)
-    return WrittenReport(analyses, files)
+    runs = dict.fromkeys(evaluation.protocol.run_id for evaluation in evaluations)
+    calls = (call for run in runs for call in journal.calls(run)) if journal and not numbers_only else ()
+    report = report_of(analyses, embedder, texts=not numbers_only, prompts=prompts_of(calls))
+    rows = [] if numbers_only else [row for evaluation in evaluations for row in evaluation.rows]
+    with writing(folder / "report"):
+        return WrittenReport(analyses, _write(report, folder / "report", rows))
 
 
 def _write(report: Report, target: Path, rows: Sequence[Row]) -> tuple[Path, ...]:

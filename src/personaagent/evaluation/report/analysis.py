@@ -1,7 +1,7 @@
 """Every number of a report, from the rows: computed once, then shown by tables, figures and MLflow alike."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from ...data.errors import UnknownNameError
 from ...data.task import Task
-from ..intervals import Estimate, averaged, estimates, per_user_estimates
+from ..intervals import Estimate, averaged, intervals, pooled
 from ..metrics import ERRORS, finite
 from ..names import ablations
 from ..paired import Difference, differences, holm
@@ -66,7 +66,7 @@ class Compared:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the difference is more than noise, at 5 % over the whole family."""
+        """Whether the difference is more than noise, at 5 % over all methods that were compared in this metric."""
         return self.adjusted_p is not None and self.adjusted_p <= SIGNIFICANT
 
     @property
@@ -117,6 +117,11 @@ class TaskAnalysis:
         """Each other method against the baseline, metric by metric."""
         return self._against(self.baseline, [name for name in self.methods if name != self.baseline])
 
+    @property
+    def compared_in_main_metric(self) -> list[Compared]:
+        """Those of the comparisons that sentences are about."""
+        return [comparison for comparison in self.compared if comparison.metric == self.main_metric]
+
     @cached_property
     def ablated(self) -> tuple[Compared, ...]:
         """Each ablation against the whole system, in the main metric; empty if there are none."""
@@ -127,15 +132,10 @@ class TaskAnalysis:
     @cached_property
     def effects(self) -> dict[str, tuple[float, ...]]:
         """The main metric of each user less that under the baseline, users in order, by method."""
-        values: dict[str, list[float]] = {}
-        for name in self.methods:
-            sample = averaged(self.task, self.evaluation.rows_of(name))
-            values[name] = sample.metrics(sample.totals)[self.main_metric].tolist()
+        samples = {name: averaged(self.task, self.evaluation.rows_of(name)) for name in self.methods}
+        values = {name: sample.metrics(sample.totals)[self.main_metric] for name, sample in samples.items()}
         baseline = values.pop(self.baseline)
-        return {
-            name: tuple(value - other for value, other in zip(of_method, baseline, strict=True))
-            for name, of_method in values.items()
-        }
+        return {name: tuple((of_method - baseline).tolist()) for name, of_method in values.items()}
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the numbers as a JSON object; what is `nan`, `inf` or unknown is null."""
@@ -153,22 +153,24 @@ class TaskAnalysis:
         return MethodResult(
             name,
             summary,
-            pooled=estimates(self.task, rows),
-            per_user=per_user_estimates(self.task, rows),
+            pooled=intervals(pooled(self.task, rows)),
+            per_user=intervals(averaged(self.task, rows)),
             errors=dict(Counter(row.error or "(form)" for row in rows if row.status != "scored").most_common()),
         )
 
     def _against(self, baseline: str, methods: Sequence[str]) -> tuple[Compared, ...]:
         of_baseline = self.evaluation.rows_of(baseline)
         found = {name: differences(self.task, self.evaluation.rows_of(name), of_baseline) for name in methods}
-        families = {
-            metric: {name: of_method[metric] for name, of_method in found.items() if metric in of_method}
-            for metric in self.methods[baseline].pooled
-        }
-        return tuple(comparison for metric, family in families.items() for comparison in _family(metric, family))
+        compared: list[Compared] = []
+        for metric in self.methods[baseline].pooled:
+            family = {name: of_method[metric] for name, of_method in found.items() if metric in of_method}
+            known = {name: difference.p_value for name, difference in family.items() if difference.p_value is not None}
+            adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+            compared += (Compared(name, metric, family[name], adjusted.get(name)) for name in family)
+        return tuple(compared)
 
 
-def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = None) -> tuple[TaskAnalysis, ...]:
+def analyse(evaluations: Sequence[FinishedEvaluation], baseline: str | None = None) -> tuple[TaskAnalysis, ...]:
     """Return the numbers of evaluations, of one task each.
 
     Others are compared with the baseline. A task without it, like all tasks by default, has `rag`, or else the method
@@ -177,14 +179,12 @@ def analyse(evaluations: Iterable[FinishedEvaluation], baseline: str | None = No
     Raises:
         UnknownNameError: No evaluation has the baseline.
     """
-    evaluations = tuple(evaluations)
     known = dict.fromkeys(name for evaluation in evaluations for name in evaluation.protocol.methods)
     if baseline is not None and baseline not in known:
         raise UnknownNameError("baseline", baseline, list(known))
-    wanted = ("rag",) if baseline is None else (baseline, "rag")
 
     def baseline_of(methods: Sequence[str]) -> str:
-        return next((name for name in wanted if name in methods), methods[0])
+        return next((name for name in (baseline, "rag") if name is not None and name in methods), methods[0])
 
     return tuple(TaskAnalysis(of_task, baseline_of(of_task.protocol.methods)) for of_task in evaluations)
 
@@ -194,12 +194,5 @@ def is_better(metric: str, difference: float) -> bool:
     return difference < 0 if metric in ERRORS else difference > 0
 
 
-def _interval(estimate: Estimate | Difference) -> list[JsonValue]:
+def _interval(estimate: Estimate) -> list[JsonValue]:
     return [finite(estimate.low), finite(estimate.high)]
-
-
-def _family(metric: str, found: dict[str, Difference]) -> list[Compared]:
-    """Return the comparisons of one metric, corrected for there being several."""
-    known = {name: difference.p_value for name, difference in found.items() if difference.p_value is not None}
-    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
-    return [Compared(name, metric, difference, adjusted.get(name)) for name, difference in found.items()]

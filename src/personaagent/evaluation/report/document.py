@@ -22,10 +22,9 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A drawing."""
+    """A drawing; its name is that of its file."""
 
     name: str
-    """Names its file."""
     caption: str
     svg: str
     """One `svg` element whose texts and lines have the colour of the text around it."""
@@ -56,7 +55,7 @@ class Question(NamedTuple):
 
 Block = str | Table | Figure | Comparison | Question
 """A string is a paragraph."""
-FoldType = TypeVar("FoldType", Comparison, Question)
+Fold = TypeVar("Fold", Comparison, Question)
 
 
 class Report(NamedTuple):
@@ -73,9 +72,9 @@ class Report(NamedTuple):
         return [block for blocks in parts for block in blocks if isinstance(block, Figure)]
 
 
-def fitting(folds: Iterable[FoldType], room: int) -> list[FoldType]:
+def fitting(folds: Iterable[Fold], room: int) -> list[Fold]:
     """Return the first folds, as many as take about so many bytes of a page."""
-    shown: list[FoldType] = []
+    shown: list[Fold] = []
     for fold in folds:
         room -= len(escape(repr(fold)).encode())
         if room < 0:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...data.extras import needing
 from ..metrics import ERRORS
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": 8}
+"""Where a legend stands."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of Okabe and Ito: the colour-blind can tell them apart, on light and on dark paper."""
 MARKERS = "osD^vP"
@@ -87,17 +89,12 @@ def effect_per_user(analysis: TaskAnalysis, method: str) -> Figure:
     def draw(axes: "Axes") -> None:
         axes.bar(range(len(effects)), effects, color=colours)
         axes.axhline(0, color=BASE, linewidth=0.8)
-        axes.set_xticks([])
-        axes.set_xlabel("users, by effect")
-        axes.set_ylabel(f"{analysis.main_metric}: difference")
+        axes.set(xticks=[], xlabel="users, by effect", ylabel=f"{analysis.main_metric}: difference")
 
     better = sum(is_better(analysis.main_metric, effect) for effect in analysis.effects[method])
     same = sum(effect == 0 for effect in analysis.effects[method])
-    worse = len(analysis.effects[method]) - same - better
-    caption = (
-        f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: "
-        f"{better} better, {same} the same, {worse} worse."
-    )
+    counts = f"{better} better, {same} the same, {len(analysis.effects[method]) - same - better} worse"
+    caption = f"{method} against {analysis.baseline}, {analysis.main_metric} of each user: {counts}."
     return drawn(f"{analysis.task.name}-effect-{method}", caption, draw, height=2.6)
 
 
@@ -116,14 +113,11 @@ def scaling(analysis: TaskAnalysis, series: Sequence[Series]) -> Figure:
     def draw(axes: "Axes") -> None:
         for line, colour, marker in zip(series, cycle(COLOURS), cycle(MARKERS), strict=False):
             values, below, above = _points(analysis, [name for _, name in line.points])
-            numbers = [value for value, _ in line.points]
-            axes.errorbar(
-                numbers, values, yerr=[below, above], fmt=f"{marker}-", capsize=3, color=colour, label=line.fixed
-            )
-        axes.set_xticks(sorted({value for line in series for value, _ in line.points}))
-        axes.set_xlabel(option)
-        axes.set_ylabel(_axis(analysis.main_metric))
-        _legend_beside(axes)
+            look: dict[str, Any] = {"fmt": f"{marker}-", "capsize": 3, "color": colour, "label": line.fixed}
+            axes.errorbar([value for value, _ in line.points], values, yerr=[below, above], **look)
+        ticks = sorted({value for line in series for value, _ in line.points})
+        axes.set(xticks=ticks, xlabel=option, ylabel=_axis(analysis.main_metric))
+        axes.legend(**_BESIDE)
 
     return drawn(f"{analysis.task.name}-scaling-{option}", f"Scaling over {option}, 95 % intervals.", draw)
 
@@ -148,9 +142,8 @@ def cost(analysis: TaskAnalysis) -> Figure:
         axes.set_xscale("symlog", linthresh=_LEAST_TOKENS)
         axes.set_xlim(left=-_LEAST_TOKENS / 10)
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.set_xlabel("tokens for a question, preparation included")
-        axes.set_ylabel(_axis(analysis.main_metric))
-        _legend_beside(axes)
+        axes.set(xlabel="tokens for a question, preparation included", ylabel=_axis(analysis.main_metric))
+        axes.legend(**_BESIDE)
 
     caption = f"Cost and quality. Filled: no other method is both cheaper and better ({', '.join(front)})."
     return drawn(f"{analysis.task.name}-cost", caption, draw, height=4.0)
@@ -188,8 +181,7 @@ def persona_map(task: str, users: Sequence[str], places: "NDArray[np.float64]") 
         axes.scatter(places[:, 0], places[:, 1], color=COLOURS[0], s=16)
         for user, (across, up) in zip(users, places, strict=True):
             axes.annotate(user, (across, up), xytext=(3, 3), textcoords="offset points", fontsize=7)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
 
     caption = "Personas by meaning (t-SNE of their embedded texts): near is alike; far distances mean nothing."
     return drawn(f"{task}-map", caption, draw, height=4.4)
@@ -205,7 +197,7 @@ def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compare
         axes.axvline(values[labels.index(compared_with)], color=BASE, linewidth=0.8, linestyle=":")
         axes.set_yticks(places, labels)
         axes.invert_yaxis()
-        axes.set_xlabel(_axis(analysis.main_metric))
+        axes.set(xlabel=_axis(analysis.main_metric))
 
     return drawn(f"{analysis.task.name}-{name}", caption, draw, height=1.0 + 0.3 * len(labelled))
 
@@ -213,14 +205,10 @@ def _beside(analysis: TaskAnalysis, name: str, labelled: dict[str, str], compare
 def _points(analysis: TaskAnalysis, names: Sequence[str]) -> tuple[list[float], list[float], list[float]]:
     """Return the main metric of methods, and how far their intervals reach below and above; 0 where there is none."""
     found = [analysis.methods[name].pooled[analysis.main_metric] for name in names]
-    below = [0.0 if metric.low is None else max(metric.value - metric.low, 0.0) for metric in found]
-    above = [0.0 if metric.high is None else max(metric.high - metric.value, 0.0) for metric in found]
+    below = [0.0 if metric.low is None else metric.value - metric.low for metric in found]
+    above = [0.0 if metric.high is None else metric.high - metric.value for metric in found]
     return [metric.value for metric in found], below, above
 
 
 def _axis(metric: str) -> str:
     return f"{metric} (less is better)" if metric in ERRORS else metric
-
-
-def _legend_beside(axes: "Axes") -> None:
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)

@@ -5,42 +5,26 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import mean, median
-from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...data.errors import LMError, ModelFileError
 from ...data.extras import needing
+from ...data.memory.embedder import Embedder
 from ...data.persona import SECTIONS, Persona
 from ..names import WHOLE
 from ..record import PersonaRecord
 from . import figures
 from .analysis import TaskAnalysis
 from .document import Block, Comparison, Table, fitting
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ...data.memory.embedder import Embedder
-
+from .questions import KEY_LETTERS
 
 FEWEST_ON_A_MAP = 4
 """With fewer personas there is no neighbourhood to show."""
 
 _LOG = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
-_KEY_LETTERS = 6
-
-
-class SectionChange(NamedTuple):
-    """The lines of one section, averaged over users."""
-
-    section: str
-    first: float
-    """Lines of the first persona."""
-    last: float
-    """Lines of the last one."""
-    kept: float
-    """Lines that are in both, word for word."""
 
 
 def words_of(persona: Persona) -> frozenset[str]:
@@ -78,44 +62,42 @@ def overlap_sentence(first: Sequence[Persona], last: Sequence[Persona]) -> str:
     )
 
 
-def section_changes(first: Sequence[Persona], last: Sequence[Persona]) -> tuple[SectionChange, ...]:
-    """Return the lines of each section before and after, averaged over users; both in the order of users."""
-    changes: list[SectionChange] = []
+def section_changes(first: Sequence[Persona], last: Sequence[Persona]) -> dict[str, tuple[float, float, float]]:
+    """Return the lines of each section before, after, and the same in both, averaged over users (in one order)."""
+    changes: dict[str, tuple[float, float, float]] = {}
     for section in SECTIONS:
         before, after = (
             [{line.line_id for line in persona.section(section)} for persona in personas] for personas in (first, last)
         )
         kept = [len(old & new) for old, new in zip(before, after, strict=True)]
-        changes.append(SectionChange(section, mean(map(len, before)), mean(map(len, after)), mean(kept)))
-    return tuple(changes)
+        changes[section] = (mean(map(len, before)), mean(map(len, after)), mean(kept))
+    return changes
 
 
-def persona_map(personas: Sequence[Persona], embedder: "Embedder", seed: int = 0) -> "NDArray[np.float64]":
+def persona_map(personas: Sequence[Persona], embedder: Embedder) -> NDArray[np.float64]:
     """Return where each of `FEWEST_ON_A_MAP` personas or more lies on a map on which near means alike: (personas, 2).
 
-    It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same seed gives the
-    same map on one machine.
+    It is t-SNE of the embedded texts: directions and distances between far groups mean nothing. The same
+    personas have the same map on one machine.
     """
     with needing("report"):
         from sklearn.manifold import TSNE
 
     vectors = embedder.embed(["\n".join(line.text for line in persona.lines) for persona in personas])
     perplexity = min(30.0, (len(personas) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="random", method="exact", random_state=seed).fit_transform(vectors)
+    return TSNE(perplexity=perplexity, init="random", method="exact", random_state=0).fit_transform(vectors)
 
 
-def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", room: int) -> list[Block]:
+def persona_blocks(analysis: TaskAnalysis, embedder: Embedder, room: int) -> list[Block]:
     """Tell of the personas of one method: the whole system, or else the first method that made any.
 
     The embedder places them on a map; as many as take `room` bytes of a page are shown themselves.
     """
-    personas = analysis.evaluation.personas
-    methods = [record.method for record in personas]
-    method = WHOLE if WHOLE in methods else next(iter(methods), None)
-    records = [record for record in personas if record.method == method]
-    if not records:
+    if not (methods := [record.method for record in analysis.evaluation.personas]):
         return []
-    task, users = analysis.task.name, [record.user_key[:_KEY_LETTERS] for record in records]
+    method = WHOLE if WHOLE in methods else methods[0]
+    records = [record for record in analysis.evaluation.personas if record.method == method]
+    task, users = analysis.task.name, [record.user_key[:KEY_LETTERS] for record in records]
     first, last = [record.first for record in records], [record.last for record in records]
     blocks: list[Block] = [f"Personas of {method}, {len(records)} user(s)."]
     if len(records) > 1:
@@ -124,7 +106,7 @@ def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", room: int) -> l
     if len(records) >= FEWEST_ON_A_MAP:
         blocks.append(_map(task, users, last, embedder))
     columns = ("section", "lines of the first persona", "lines of the last", "the same in both")
-    rows = [(name, *(f"{lines:,.1f}" for lines in counts)) for name, *counts in section_changes(first, last)]
+    rows = ((name, *(f"{n:,.1f}" for n in lines)) for name, lines in section_changes(first, last).items())
     blocks.append(Table(columns, tuple(rows), "Lines of a persona by section, averaged over users"))
     shown = fitting(map(_side_by_side, records), room)
     if 0 < len(shown) < len(records):
@@ -132,7 +114,7 @@ def persona_blocks(analysis: TaskAnalysis, embedder: "Embedder", room: int) -> l
     return [*blocks, *shown]
 
 
-def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder: "Embedder") -> Block:
+def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder: Embedder) -> Block:
     try:
         return figures.persona_map(task, users, persona_map(personas, embedder))
     except (ModelFileError, LMError) as error:
@@ -142,10 +124,11 @@ def _map(task: str, users: Sequence[str], personas: Sequence[Persona], embedder:
 
 def _side_by_side(record: PersonaRecord) -> Comparison:
     versions = "1 version" if record.versions == 1 else f"{record.versions} versions"
-    title = f"User {record.user_key[:_KEY_LETTERS]} ({versions})"
-    if record.aligned is None:
-        return Comparison(title, {"persona": _lines(record.first)})
-    return Comparison(title, {"first persona": _lines(record.first), "after alignment": _lines(record.aligned)})
+    shown = {"persona": record.first}
+    if record.aligned is not None:
+        shown = {"first persona": record.first, "after alignment": record.aligned}
+    columns = {heading: _lines(persona) for heading, persona in shown.items()}
+    return Comparison(f"User {record.user_key[:KEY_LETTERS]} ({versions})", columns)
 
 
 def _lines(persona: Persona) -> tuple[str, ...]:

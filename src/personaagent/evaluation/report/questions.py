@@ -3,16 +3,15 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...data.call import Call
 from ..record import Row
 from .analysis import TaskAnalysis
 from .document import Block, Question, Table, fitting
 
-if TYPE_CHECKING:
-    from ...data.call import Call
-
-_KEY_LETTERS = 6
+KEY_LETTERS = 6
+"""Of a user key, as a report shows it."""
 _MOST_PROBABILITIES = 5
 _TITLE_CHARACTERS = 100
 
@@ -20,31 +19,30 @@ Prompts = Mapping[tuple[str, str], str]
 """The last prompt of a user's question, by user key and place in the run."""
 
 
-def prompts_of(calls: Iterable["Call"]) -> Prompts:
+def prompts_of(calls: Iterable[Call]) -> Prompts:
     """Return the prompts of a run's questions."""
     return {(call.user_key, call.place): _words(json.loads(call.request)) for call in calls if call.role == "agent"}
 
 
 def question_blocks(analysis: TaskAnalysis, prompts: Prompts, room: int) -> list[Block]:
     """Show the questions with what each method made of them, the first of them if there is no room for all."""
-    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in analysis.evaluation.rows:
-        rows[row.user_key, row.question_id].append(row)
-    asked = [(user, each) for user, of_user in analysis.evaluation.protocol.question_ids.items() for each in of_user]
-    questions = fitting((_question(analysis, rows[each], prompts) for each in asked), room)
-    shown = "All" if len(questions) == len(asked) else f"The first {len(questions)} of"
+    by_question: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in analysis.evaluation.rows:  # They are in the protocol's order of questions.
+        by_question[row.user_key, row.question_id].append(row)
+    questions = fitting((_question(rows, prompts) for rows in by_question.values()), room)
+    shown = "All" if len(questions) == len(by_question) else f"The first {len(questions)} of"
     told = "" if prompts else " Their prompts are not in this home's journal."
-    return [f"{shown} {len(asked)} questions, in report.html; every answer is a line of rows.jsonl.{told}", *questions]
+    said = f"{shown} {len(by_question)} questions, in report.html; every answer is a line of rows.jsonl.{told}"
+    return [said, *questions]
 
 
-def _question(analysis: TaskAnalysis, rows: Iterable[Row], prompts: Prompts) -> Question:
+def _question(rows: list[Row], prompts: Prompts) -> Question:
+    first, place = rows[0], f"question {rows[0].question_id}"
     answers = [
         (row.method, row.parsed or row.prediction or "", row.error or row.status, _probabilities(row)) for row in rows
     ]
-    first = next(iter(rows))
-    place = f"question {first.question_id}"
     asked = {row.method: prompts.get((row.user_key, f"{row.task}/{row.method}/{place}"), "") for row in rows}
-    title = f"Question {first.question_id} of user {first.user_key[:_KEY_LETTERS]}: {first.gold}"
+    title = f"Question {first.question_id} of user {first.user_key[:KEY_LETTERS]}: {first.gold}"
     return Question(
         title[:_TITLE_CHARACTERS] + ("..." if len(title) > _TITLE_CHARACTERS else ""),
         Table(("method", "answer", "status", "probabilities"), (*answers, ("ground truth", first.gold or "", "", ""))),
@@ -59,8 +57,8 @@ def _probabilities(row: Row) -> str:
 
 def _words(request: dict[str, Any]) -> str:
     """Return what a request says to the LM, message by message."""
-    system: str | list[dict[str, Any]] = request.get("system") or ""
-    said: list[tuple[str, list[dict[str, Any]]]] = [
+    system = request.get("system") or ""
+    said = [
         ("system", [{"type": "text", "text": system}] if isinstance(system, str) else system),
         *((message["role"], message["parts"]) for message in request["messages"]),
     ]

@@ -1,15 +1,14 @@
 """What a report says, section by section; a section without data is left out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from ...data.memory.embedder import Embedder
 from ..intervals import Estimate
 from ..metrics import BINS, CALIBRATION_ERROR, ERRORS, LEAST_PROBABILITY, LOG_LOSS
 from ..names import ablations, is_variant, series
-from ..paired import Difference
 from ..record import EvaluationProtocol
 from . import figures
 from .analysis import Compared, MethodResult, TaskAnalysis
@@ -17,10 +16,12 @@ from .document import Block, Report, Table
 from .personas import persona_blocks
 from .questions import Prompts, question_blocks
 
-if TYPE_CHECKING:
-    from ...data.memory.embedder import Embedder
-
 _ALL_TASKS = "All tasks"
+_RULES = (
+    "Official rules over all questions: no answer counts as a wrong answer. Brackets: 95 % intervals over users. "
+    "Per user: the metric of each user, averaged. Scored only: over the questions with an answer in the form of "
+    "the task. "
+)
 _CALIBRATION = (
     f"{LOG_LOSS} and {CALIBRATION_ERROR} are ours, of methods that say how probable each answer is: the mean of "
     f"-log p(ground truth), with p at least {LEAST_PROBABILITY}; and how far the confidence in the most probable "
@@ -33,7 +34,7 @@ _ROOM = 1_000_000
 
 
 def report_of(
-    analyses: Sequence[TaskAnalysis], embedder: "Embedder", *, texts: bool, prompts: Prompts | None = None
+    analyses: Sequence[TaskAnalysis], embedder: Embedder, *, texts: bool, prompts: Prompts | None = None
 ) -> Report:
     """Return the report. The embedder places personas on a map.
 
@@ -69,24 +70,23 @@ def _ran(analysis: TaskAnalysis) -> str:
     protocol, names = analysis.evaluation.protocol, _named([*analysis.methods])
     lm = protocol.lms.get("agent")
     methods = f"{len(analysis.methods)} methods ({names})" if len(analysis.methods) > 1 else names
-    asked = f"{protocol.n_questions:,} questions of {_count(protocol.n_users, 'user')}"
-    return f"{methods} answered {asked} ({protocol.split}){f' with {lm}' if lm else ''}."
+    users = "1 user" if protocol.n_users == 1 else f"{protocol.n_users:,} users"
+    with_lm = f" with {lm}" if lm else ""
+    return f"{methods} answered {protocol.n_questions:,} questions of {users} ({protocol.split}){with_lm}."
 
 
 def _won(analysis: TaskAnalysis) -> str:
     metric, baseline = analysis.main_metric, analysis.baseline
-    compared = sorted(
-        (each for each in analysis.compared if each.metric == metric),
-        key=lambda each: each.difference.value * (1 if metric in ERRORS else -1),
-    )
+    sign = 1 if metric in ERRORS else -1
+    compared = sorted(analysis.compared_in_main_metric, key=lambda comparison: sign * comparison.difference.value)
     if not compared:
         return f"{baseline} came to {metric} {_with_interval(analysis.methods[baseline].pooled[metric])}."
-    if any(each.is_significant for each in compared):
-        first, *others = [each for each in compared if each.is_significant]
-        better = sum(each.is_better for each in others)
+    if clear := [comparison for comparison in compared if comparison.is_significant]:
+        first, *others = clear
+        better = sum(comparison.is_better for comparison in others)
         more = [f"{better} more do better"] * (better > 0) + [f"{len(others) - better} worse"] * (better < len(others))
         return _clear(first, baseline).removesuffix(".") + (f"; {', '.join(more)}." if more else ".")
-    widest = max(compared, key=lambda each: abs(each.difference.value))
+    widest = max(compared, key=lambda comparison: abs(comparison.difference.value))
     return (
         f"No method differs from {baseline} in {metric} beyond noise after Holm's correction; the largest difference "
         f"is that of {widest.method}, {_signed(widest.difference)}."
@@ -94,17 +94,17 @@ def _won(analysis: TaskAnalysis) -> str:
 
 
 def _uncertain(analysis: TaskAnalysis) -> str:
-    protocol, metric = analysis.evaluation.protocol, analysis.main_metric
-    unclear = [each.method for each in analysis.compared if each.metric == metric and not each.is_significant]
+    users = analysis.evaluation.protocol.n_users
+    unclear = [found.method for found in analysis.compared_in_main_metric if not found.is_significant]
     unanswered = sum(row.status != "scored" for row in analysis.evaluation.rows)
     doubts: list[str] = []
     if unclear:
         differ = "differs" if len(unclear) == 1 else "differ"
         doubts.append(f"whether {_named(unclear)} {differ} from {analysis.baseline} at all")
-    if protocol.n_users == 1:
+    if users == 1:
         doubts.append("how any other user would fare: with 1 user there are no intervals")
     else:
-        doubts.append(f"how users unlike these {protocol.n_users} would fare")
+        doubts.append(f"how users unlike these {users} would fare")
     if unanswered:
         doubts.append(f"what the {unanswered} answers that failed, or were not in the task's form, would have been")
     return f"Not certain: {'; '.join(doubts)}."
@@ -115,19 +115,15 @@ def _named(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_MOST_NAMES])} and {others} more" if others > 0 else ", ".join(names)
 
 
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
-
-
 def reading(analysis: TaskAnalysis) -> tuple[str, ...]:
     """Say in plain sentences what the comparison with the baseline shows in the main metric, and what it does not."""
-    metric, baseline, users = analysis.main_metric, analysis.baseline, analysis.evaluation.protocol.n_users
+    baseline, users = analysis.baseline, analysis.evaluation.protocol.n_users
     with_users = "with 1 user" if users == 1 else f"with {users} users"
-    compared = [comparison for comparison in analysis.compared if comparison.metric == metric]
+    compared = analysis.compared_in_main_metric
     unclear = [comparison for comparison in compared if not comparison.is_significant]
     sentences = [_clear(comparison, baseline) for comparison in compared if comparison.is_significant]
     if not sentences:
-        sentences.append(f"No method differs from {baseline} in {metric} beyond noise {with_users}.")
+        sentences.append(f"No method differs from {baseline} in {analysis.main_metric} beyond noise {with_users}.")
     elif unclear:
         others = "the other method does" if len(unclear) == 1 else f"the other {len(unclear)} methods do"
         sentences.append(f"Beyond that, {others} not differ from {baseline} beyond noise {with_users}.")
@@ -138,8 +134,7 @@ def reading(analysis: TaskAnalysis) -> tuple[str, ...]:
     ]
     if needed:
         sentences.append(f"Users needed to see the observed differences with 80 % power: {', '.join(needed)}.")
-    equal = [comparison.method for comparison in unclear if comparison.difference.value == 0]
-    if equal:
+    if equal := [comparison.method for comparison in unclear if comparison.difference.value == 0]:
         sentences.append(f"No difference at all was observed of {', '.join(equal)}.")
     return tuple(sentences)
 
@@ -160,7 +155,7 @@ def _what_was_run(analyses: Sequence[TaskAnalysis]) -> list[Block]:
     own = [name for name in names if len({of_task.get(name, "") for of_task in of_tasks}) > 1]
     blocks: list[Block] = [Table(("", ""), tuple((name, of_tasks[0][name]) for name in of_tasks[0] if name not in own))]
     if own:
-        blocks.append(Table(tuple(own), tuple(tuple(of_task.get(name, "") for name in own) for of_task in of_tasks)))
+        blocks.append(_table({name: of_task.get(name, "") for name in own} for of_task in of_tasks))
     return [*blocks, *dict.fromkeys(note for protocol in protocols for note in protocol.notes)]
 
 
@@ -190,9 +185,11 @@ def _main_metrics(analyses: Sequence[TaskAnalysis]) -> Table:
         return _with_interval(result.pooled[analysis.main_metric]) if result else ""
 
     methods = dict.fromkeys(name for analysis in analyses for name in analysis.methods)
-    return Table(
-        ("method", *(f"{analysis.task.name} {analysis.main_metric}" for analysis in analyses)),
-        tuple((method, *(cell(analysis, method) for analysis in analyses)) for method in methods),
+    return _table(
+        (
+            {"method": method, **{f"{of.task.name} {of.main_metric}": cell(of, method) for of in analyses}}
+            for method in methods
+        ),
         "Each method in the main metric of each task, 95 % intervals",
     )
 
@@ -202,12 +199,8 @@ def _results(analysis: TaskAnalysis) -> list[Block]:
     methods = list(analysis.methods.values())
     metrics = list(dict.fromkeys(metric for method in methods for metric in method.pooled))
     errors = [metric for metric in metrics if metric in ERRORS]
-    blocks: list[Block] = [
-        *_scores(methods, metrics),
-        "Official rules over all questions: no answer counts as a wrong answer. Brackets: 95 % intervals over users. "
-        "Per user: the metric of each user, averaged. Scored only: over the questions with an answer in the form of "
-        "the task. " + (f"Of {', '.join(errors)} less is better." if errors else "More is better."),
-    ]
+    better = f"Of {', '.join(errors)} less is better." if errors else "More is better."
+    blocks: list[Block] = [*_scores(methods, metrics), _RULES + better]
     if LOG_LOSS in metrics:
         blocks.append(_CALIBRATION)
     if len(methods) > 1:
@@ -224,10 +217,8 @@ def _differences(analysis: TaskAnalysis) -> list[Block]:
     """Say what the comparison with the baseline means, and show it."""
     if not analysis.compared:
         return []
-    return [
-        *reading(analysis),
-        _compared(analysis.compared, f"Each method less {analysis.baseline}, paired by question."),
-    ]
+    caption = f"Each method less {analysis.baseline}, paired by question."
+    return [*reading(analysis), _compared(analysis.compared, caption)]
 
 
 def _drawings(analysis: TaskAnalysis) -> list[Block]:
@@ -245,96 +236,98 @@ def _drawings(analysis: TaskAnalysis) -> list[Block]:
     return blocks
 
 
+def _table(rows: Iterable[Mapping[str, str]], caption: str = "") -> Table:
+    """Return a table of at least one row; every row has the same columns."""
+    rows = list(rows)
+    return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows), caption)
+
+
 def _scores(methods: Sequence[MethodResult], metrics: Sequence[str]) -> tuple[Table, Table]:
     of_users = [metric for metric in metrics if any(metric in method.per_user for method in methods)]
-    counts = ("n", "scored", "failed", "unparsed")
     over_all = (
-        (
-            method.name,
-            *(str(getattr(method.summary, count)) for count in counts),
-            *(_with_interval(method.pooled.get(metric)) for metric in metrics),
-        )
+        {
+            "method": method.name,
+            "questions": str(method.summary.n),
+            **{count: str(getattr(method.summary, count)) for count in ("scored", "failed", "unparsed")},
+            **{metric: _with_interval(method.pooled.get(metric)) for metric in metrics},
+        }
         for method in methods
     )
     beside = (
-        (
-            method.name,
-            *(_with_interval(method.per_user.get(metric)) for metric in of_users),
-            *(number(method.summary.scored_only.get(metric)) for metric in metrics),
-        )
+        {
+            "method": method.name,
+            **{f"{metric} per user": _with_interval(method.per_user.get(metric)) for metric in of_users},
+            **{f"{metric} scored only": _number(method.summary.scored_only.get(metric)) for metric in metrics},
+        }
         for method in methods
     )
-    names = (*(f"{metric} per user" for metric in of_users), *(f"{metric} scored only" for metric in metrics))
-    return (
-        Table(("method", "questions", *counts[1:], *metrics), tuple(over_all), "Scores"),
-        Table(("method", *names), tuple(beside), "Scores per user, and of scored questions only"),
-    )
+    return _table(over_all, "Scores"), _table(beside, "Scores per user, and of scored questions only")
 
 
 def _spends(methods: Sequence[MethodResult]) -> Table:
-    columns = ("method", "calls", "prompt tokens", "completion tokens", "tokens a question", "seconds", "dollars")
     rows = (
-        (
-            method.name,
-            *(f"{count:,}" for count in (spend.calls, spend.prompt_tokens, spend.completion_tokens)),
-            number(method.tokens_per_question, 0),
-            number(spend.seconds, 1),
-            "unknown" if spend.dollars is None else number(spend.dollars, 4),
-        )
+        {
+            "method": method.name,
+            "calls": f"{spend.calls:,}",
+            "prompt tokens": f"{spend.prompt_tokens:,}",
+            "completion tokens": f"{spend.completion_tokens:,}",
+            "tokens a question": _number(method.tokens_per_question, 0),
+            "seconds": _number(spend.seconds, 1),
+            "dollars": "unknown" if spend.dollars is None else _number(spend.dollars, 4),
+        }
         for method in methods
         for spend in [method.summary.spend]
     )
-    return Table(columns, tuple(rows), "Spend, preparation of users included; seconds are summed")
+    return _table(rows, "Spend, preparation of users included; seconds are summed")
 
 
 def _errors(methods: Sequence[MethodResult]) -> Table:
-    rows = ((method.name, name, str(count)) for method in methods for name, count in method.errors.items())
-    caption = "Questions without a score; (form): an answer not in the task's form"
-    return Table(("method", "error", "questions"), tuple(rows), caption)
+    rows = (
+        {"method": method.name, "error": name, "questions": str(count)}
+        for method in methods
+        for name, count in method.errors.items()
+    )
+    return _table(rows, "Questions without a score; (form): an answer not in the task's form")
 
 
 def _label_counts(analysis: TaskAnalysis) -> Table:
     rows = analysis.evaluation.rows_of(analysis.baseline)
     golds = Counter(row.gold or "" for row in rows)
     users = Counter(gold for gold, _ in {(row.gold or "", row.user_key) for row in rows})
-    labels = dict.fromkeys([*analysis.task.labels, *sorted(golds)])
-    counted = ((label, str(golds[label]), str(users[label])) for label in labels)
-    return Table(("ground truth", "questions", "users"), tuple(counted), "How frequent each answer is")
+    counted = (
+        {"ground truth": label, "questions": str(golds[label]), "users": str(users[label])}
+        for label in dict.fromkeys([*analysis.task.labels, *sorted(golds)])
+    )
+    return _table(counted, "How frequent each answer is")
 
 
 def _compared(compared: Iterable[Compared], caption: str) -> Table:
-    columns = ("method", "metric", "difference", "p", "p (Holm)", "users for 80 % power")
     rows = (
-        (
-            comparison.method,
-            comparison.metric,
-            _signed(comparison.difference),
-            _probability(comparison.difference.p_value),
-            _probability(comparison.adjusted_p),
-            number(comparison.difference.users_needed, 0),
-        )
+        {
+            "method": comparison.method,
+            "metric": comparison.metric,
+            "difference": _signed(comparison.difference),
+            "p": _probability(comparison.difference.p_value),
+            "p (Holm)": _probability(comparison.adjusted_p),
+            "users for 80 % power": _number(comparison.difference.users_needed, 0),
+        }
         for comparison in compared
     )
-    return Table(columns, tuple(rows), caption)
+    return _table(rows, caption)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number; an unknown one is a hyphen."""
+def _number(value: float | None, digits: int = 3) -> str:
     return _UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
-def _with_interval(estimate: Estimate | None) -> str:
-    if estimate is None:
+def _with_interval(found: Estimate | None, form: str = ",.3f") -> str:
+    if found is None:
         return _UNKNOWN
-    if estimate.low is None or estimate.high is None:
-        return number(estimate.value)
-    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+    interval = "" if found.low is None or found.high is None else f" [{found.low:{form}}, {found.high:{form}}]"
+    return f"{found.value:{form}}{interval}"
 
 
-def _signed(difference: Difference) -> str:
-    if difference.low is None or difference.high is None:
-        return f"{difference.value:+.3f}"
-    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+_signed = partial(_with_interval, form="+.3f")
 
 
 def _probability(p: float | None) -> str:

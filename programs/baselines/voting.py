@@ -1,4 +1,4 @@
-"""kNN: what the user answered to the most similar past queries. No LM."""
+"""What the user answered most often: to everything, or to the most similar past queries. No LM."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +11,25 @@ from ...data.task import Task
 from ..module import Module
 from .lamp_texts import candidate_titles
 from .retrievers import Retriever
+
+
+class Majority(Module):
+    """Answer with the label or rating that is most frequent in the user's history; of equals, the one seen first.
+
+    On users who nearly always answer the same it is hard to beat, so no report is complete without it. Interactions
+    without ground truth do not count.
+    """
+
+    def __init__(self, history: Sequence[Interaction]) -> None:
+        super().__init__()
+        answers = Counter(item.ground_truth for item in history if item.ground_truth is not None)
+        if not answers:
+            raise InputError("majority needs a history with ground truths, and no interaction of this user has one")
+        [(self.response, _)] = answers.most_common(1)
+
+    def forward(self, *, query: str) -> dspy.Prediction:
+        """Return the same for every query."""
+        return dspy.Prediction(response=self.response)
 
 
 class Knn(Module):
@@ -27,9 +46,6 @@ class Knn(Module):
         history: The user's past interactions, oldest first.
         retriever: Finds interactions in this history.
         k: How many interactions vote, at most.
-
-    Raises:
-        InputError: `k` is less than 1, no interaction has a ground truth, or, for LaMP-1, none has a title.
     """
 
     def __init__(self, task: Task, history: Sequence[Interaction], retriever: Retriever, k: int = 8) -> None:
@@ -45,11 +61,7 @@ class Knn(Module):
             raise InputError("kNN needs a history with ground truths, and no interaction of this user has one")
 
     def forward(self, *, query: str) -> dspy.Prediction:
-        """Retrieve, vote.
-
-        Returns:
-            A prediction with `response` (str; None if a query of LaMP-1 has no candidates) and an empty `spend`.
-        """
+        """Retrieve, vote; the response is None if a query of LaMP-1 has no candidates."""
         if self.chooses_titles:
             return dspy.Prediction(response=self._title(candidate_titles(query)))
         found = self.retriever.top(query=query, k=self.size)
