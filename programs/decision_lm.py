@@ -22,8 +22,7 @@ from ..data.answer_weights import Distribution, normalised
 from ..data.errors import AnswerError
 from .adapter import CutError, bare, choice_of, cut_error, is_cut, loaded, named, object_in, without_thoughts
 from .refusals import say_once, without_refused
-from .scope import current_scope
-from .spend import Meter
+from .scope import Meter, current_scope
 
 MOST_ALTERNATIVES = 20
 """Alternatives asked for at each token, as many as OpenAI gives."""

@@ -21,11 +21,10 @@ from ..data.statement import Episode, Memory
 from ..data.task import OPEN, Task
 from ..signatures import AnswerAsUser, AnswerForUser
 from .context import NO_CONTEXT, Context
-from .module import Module
+from .module import Module, SpeakingModule
 from .quoting import dated_interactions, quoted_interactions, quoted_texts
 from .recall import Recall, RecallMemory
 from .respond import Respond
-from .speaking import SpeakingModule
 from .tool_use import ToolUse
 from .tools.toolbox import Toolbox, memory_tools
 from .tools.wikipedia import wikipedia_tool

@@ -12,8 +12,7 @@ from ..data.interaction import normalised
 from ..data.memory.rows import contents_of
 from ..data.statement import Episode, Memory
 from ..signatures import WriteSearchQuery
-from .module import ask
-from .speaking import SpeakingModule
+from .module import SpeakingModule, ask
 
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
 _POLITE = {"hello", "hey", "hi", "just", "kindly", "ok", "okay", "please", "pls", "so", "thank", "thanks", "well"}

@@ -13,8 +13,7 @@ from ..data.task import Task
 from ..signatures import AnswerQuery
 from .context import NO_CONTEXT, Context
 from .decision_lm import DecisionLM
-from .module import ask
-from .speaking import SpeakingModule
+from .module import SpeakingModule, ask
 from .tools.toolbox import Action, Toolbox
 from .weighing import decided
 

@@ -7,8 +7,7 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..signatures import ChooseAction
-from .module import ask
-from .speaking import SpeakingModule
+from .module import SpeakingModule, ask
 from .tools.toolbox import Action, Toolbox
 
 _UNUSABLE = "that was not a usable choice of a tool: name one of the tools with its arguments"

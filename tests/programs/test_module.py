@@ -8,8 +8,7 @@ import pytest
 from personaagent.data.errors import AnswerError, LMError
 from personaagent.programs import PersonaAgent
 from personaagent.programs.module import Module, ask, in_thread
-from personaagent.programs.scope import Scope, current_scope, within
-from personaagent.programs.spend import measure
+from personaagent.programs.scope import Scope, current_scope, measure, within
 from personaagent.testing import ScriptedLM
 
 CUT = '{"response": "half an ans'

@@ -30,7 +30,7 @@ from ..optimizers.evidence import default_proposers
 from ..optimizers.proposers import Case, Seen
 from ..optimizers.scoring import score_of
 from ..programs.baselines.weighed import Past
-from ..programs.lm_here import model_here
+from ..programs.module import model_here
 from ..programs.scope import within
 from ..programs.weighing import decided, experts_of, softened, weighed
 from .agent_methods import PersonaAgentMethod

@@ -79,7 +79,7 @@ class Resources:
     def certificate(self, form: str) -> Certificate | None:
         """Return the settings' certificate, if there is one and it is for this LM, task and form."""
         from ..certificates import read_certificate
-        from ..programs.lm_here import model_here
+        from ..programs.module import model_here
 
         if self._settings.certificate is None:
             return None

@@ -24,8 +24,7 @@ from ..lms.engines import AsyncEngine, Engine
 from ..lms.opening import endpoint_of, key_of, with_its_key
 from ..lms.plain_lm import PlainLM
 from ..programs.adapter import heard
-from ..programs.cancelling import cancellation_here
-from ..programs.spend import Meter
+from ..programs.scope import Meter, cancellation_here
 from .budget import Price, price_of
 from .recorder import LOST, Callee, OpenCall, Recorder
 

@@ -153,7 +153,7 @@ class OpenCall:
         elif self._recorder.needs_payer:
             raise SetupError("a call to the LM would be made that no API key pays for")
         try:
-            self._recorder.purse.reserve(self.worst).result()
+            self._recorder.purse.reserve(self.worst)
         except BaseException:
             self._settle(NOTHING)
             raise

@@ -21,9 +21,8 @@ from dspy.lm15 import Request, Response, TextPart, ThinkingPart
 from ..data.call import ANSWER_SECONDS
 from ..data.errors import StoppedError
 from ..data.texts import clean
-from ..programs.cancelling import cancellation_here
 from ..programs.refusals import awithout_refused, without_refused
-from ..programs.streaming import Stream, stream_here
+from ..programs.scope import Stream, cancellation_here, stream_here
 
 Result = TypeVar("Result")
 
