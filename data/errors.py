@@ -205,3 +205,19 @@ def without_secrets(text: str, *more: str) -> str:
     for key in sorted((key for key in keys if len(key) >= 8), key=len, reverse=True):
         text = text.replace(key, "(key)")
     return text
+
+
+@contextmanager
+def needing(extra: str) -> Generator[None]:
+    """Say how to install what is imported inside, if it is not there.
+
+    Args:
+        extra: The extra of `personaagent` that brings it.
+
+    Raises:
+        SetupError: It is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SetupError(f"this needs the package {error.name}: pip install 'personaagent[{extra}]'") from error

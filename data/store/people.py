@@ -12,12 +12,11 @@ from ..nouns import Noun
 from ..persona import PersonaVersion
 from ..statement import Statement
 from . import tables
-from .alignments import ALIGNMENTS
 from .database import Database
 from .erasure import Tombstone, Tombstones, erase_rows, is_leaving, strike
 from .interactions import INTERACTIONS
 from .log import Log, UserTable, check_id, next_number, user_key
-from .personas import PROMOTIONS, VERSIONS, Promotion
+from .personas import ALIGNMENTS, PROMOTIONS, VERSIONS, Promotion
 from .statements import STATEMENTS
 
 if TYPE_CHECKING:

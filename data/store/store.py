@@ -13,7 +13,6 @@ from ..errors import SetupError, UnknownUserError
 from ..interaction import Interaction
 from ..task import OPEN, Task, register
 from . import tables
-from .alignments import AlignmentLog, JobLog
 from .database import Database
 from .idempotency import IdempotencyLog
 from .interactions import InteractionLog, add_interactions
@@ -21,7 +20,7 @@ from .journal import Journal
 from .keys import KeyRing, UsageLedger
 from .log import Handle, check_id, user_key, written
 from .people import People, add_user
-from .personas import PersonaLog
+from .personas import AlignmentLog, JobLog, PersonaLog
 from .statements import StatementLog
 
 if TYPE_CHECKING:

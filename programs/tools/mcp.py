@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dspy
 
-from ...data.errors import InputError, SetupError, without_secrets
-from ...data.extras import needing
+from ...data.errors import InputError, SetupError, needing, without_secrets
 from .own import own_tools, tools_named
 from .toolbox import TOOL_TIMEOUT_SECONDS
 

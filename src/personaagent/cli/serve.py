@@ -72,7 +72,7 @@ def serve(
     asking: AskingCertified,
 ) -> None:
     """Serve every user of the home folder: OpenAI's API, the native one, and a page. Make keys with `keys create`."""
-    from ..data.extras import needing
+    from ..data.errors import needing
     from ..home import Home, is_shared
     from ..lms.models import embedded_lm
 

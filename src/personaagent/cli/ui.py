@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..data.extras import needing
+from ..data.errors import needing
 from ..data.files import private_folder
 from .context import check_port, echo, settings
 

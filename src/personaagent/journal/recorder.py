@@ -1,19 +1,20 @@
 """The recorder: gives each call of a run its key, finds what is recorded of it already, and writes down the rest."""
 
+import difflib
 import hashlib
 import json
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
-from ..data.errors import ErasedUserError, PersonaAgentError, SetupError
+from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part, as_written
+from ..data.errors import DivergenceError, ErasedUserError, PersonaAgentError, SetupError
 from ..data.store.journal import now
 from ..programs.scope import current_scope
 from .budget import FREE, Budget, Price, Purse, Reservation, payer_here
-from .divergence import divergence
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
@@ -287,3 +288,52 @@ class Batch:
         self._writer.write(self)
         if self.error is not None:
             raise self.error
+
+
+_MAX_LINES = 60
+
+
+def divergence(journal: "Journal", call: Call) -> DivergenceError:
+    """Return the error that shows how `call` differs from the most similar call that its run made in that place."""
+    where = f"run {call.run_id}, {call.place or 'outside any place'}, {call.role}"
+    same_place = [recorded for recorded in journal.calls(call.run_id) if _place(recorded) == _place(call)]
+    if not same_place:
+        prompt = "\n".join(_lines(call)[:_MAX_LINES])
+        return DivergenceError(f"{where}: the replay makes a call that the run never made here; it asks:\n{prompt}")
+    now = _lines(call)
+    nearest = max(same_place, key=lambda recorded: difflib.SequenceMatcher(None, _lines(recorded), now).ratio())
+    difference = _difference(nearest, call)
+    return DivergenceError(f"{where}: the replay diverges here; recorded (-) and now (+):\n{difference}")
+
+
+def _place(call: Call) -> tuple[str, str, str]:
+    return call.user_key, call.role, call.place
+
+
+def _difference(recorded: Call, replayed: Call) -> str:
+    lines = list(difflib.unified_diff(_lines(recorded), _lines(replayed), "recorded", "now", lineterm="", n=1))
+    if not lines:
+        return f"the prompt is the same, but not who is asked: {_asked(recorded)}, now {_asked(replayed)}"
+    return "\n".join(lines[:_MAX_LINES])
+
+
+def _asked(call: Call) -> str:
+    return f"{as_written(call.model)} at {call.endpoint} (call {call.ordinal})"
+
+
+def _lines(call: Call) -> Sequence[str]:
+    return [line for text in _texts(json.loads(call.request)) for line in text.splitlines()]
+
+
+def _texts(value: Any) -> list[str]:
+    """Return every text in a request, in order; a line of its own for anything else that it sets."""
+    if isinstance(value, list):
+        return [text for item in cast("list[Any]", value) for text in _texts(item)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value).items()
+        return [text for name, item in fields for text in ([f"{name}: {item}"] if _is_plain(item) else _texts(item))]
+    return [str(value)]
+
+
+def _is_plain(value: object) -> bool:
+    return not isinstance(value, str | list | dict)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dspy.lm15 import ConfigurationError, InvalidRequestError, Request, Response, ServerError
 
-from ..data.errors import ModelFileError, SetupError
-from ..data.extras import needing
+from ..data.errors import ModelFileError, SetupError, needing
 from ..programs.decision_lm import answer_probabilities
 from ..programs.scope import cancellation_here, stream_here
 from .engines import Engine

@@ -7,8 +7,7 @@ from itertools import combinations
 from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...data.errors import LMError, ModelFileError
-from ...data.extras import needing
+from ...data.errors import LMError, ModelFileError, needing
 from ...data.persona import SECTIONS, Persona
 from ..names import WHOLE
 from ..record import PersonaRecord
