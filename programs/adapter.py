@@ -64,11 +64,7 @@ class TerseJSONAdapter(dspy.JSONAdapter):
         return "\n\n".join([prefix, *(f"[[ ## {name} ## ]]\n{text}" for name, text in given.items()), suffix]).strip()
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """Return the fields of the answer.
-
-        Raises:
-            AdapterParseError: It has not all of them, in their form.
-        """
+        """Return the fields of the answer."""
         try:
             return all_clean(super().parse(signature, _object(signature, completion)))
         except CutError as cut:
@@ -95,11 +91,7 @@ class TerseJSONAdapter(dspy.JSONAdapter):
 
 
 def _object(signature: type[dspy.Signature], completion: str) -> str:
-    """Return the JSON object of an answer, or what DSPy may make one of.
-
-    Raises:
-        CutError: The answer ends in the middle of it.
-    """
+    """Return the JSON object of an answer, or what DSPy may make one of."""
     kinds = {name: field.annotation for name, field in signature.output_fields.items()}
     text = without_thoughts(completion)
     if (written := object_in(text, kinds)) is not None:

@@ -221,11 +221,7 @@ def lm_error(error: dspy.LMError) -> LMError:
 
 
 def model_here() -> str:
-    """Return the name of the context's LM.
-
-    Raises:
-        SetupError: There is no LM.
-    """
+    """Return the name of the context's LM."""
     lm = dspy.settings.lm
     if lm is None:
         raise SetupError("no LM is configured: do this inside `with home.run():` or `with dspy.context(lm=...):`")

@@ -122,9 +122,6 @@ def ask_with_tools(
     """Return a predictor's answer: one call, or two if the LM asks for a tool in the first.
 
     A server that refuses tools is asked without.
-
-    Raises:
-        AnswerError: The answer cannot be read.
     """
     offered = signature.append("tools", dspy.InputField(), list[dspy.Tool])
     offered = offered.append("tool_calls", dspy.OutputField(), dspy.ToolCalls)

@@ -16,12 +16,11 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import InputError, UnknownNameError
 from ..interaction import Interaction
-from ..record import Record
+from ..record import Record, date_of
 from ..store.log import check_id, written
 from ..task import OPEN, Task, task_named
 from .answers import task_of
 from .columns import Columns, Found
-from .dates import date_of
 from .exports import Fields, export_of
 from .files import JSON, Source, name_of, rows_of
 

@@ -182,12 +182,7 @@ def _files(folder: Path, split: str | None) -> tuple[Path, Path]:
 
 
 def read_questions(file: Path) -> dict[str, Record]:
-    """Return the questions of a question file by id; only that each has an id of its own has been checked.
-
-    Raises:
-        InputError: The file cannot be read.
-        RecordError: It is not a list of such questions.
-    """
+    """Return the questions of a question file by id; only that each has an id of its own has been checked."""
     rows = Record(file, "whole file", {"questions": read_json(file)}).items("questions")
     return _by_id("question", (Record(file, f"question number {number}", row) for number, row in enumerate(rows, 1)))
 

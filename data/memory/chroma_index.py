@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..errors import StorageError
 from ..interaction import Interaction
+from ..nouns import Handle
 from ..texts import letter_likeness
 from .embedder import Embedder, is_unknown
 from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows, Wanted
@@ -31,11 +32,11 @@ _Item = TypeVar("_Item")
 _log = logging.getLogger(__name__)
 
 
-class EpisodeIndex:
+class EpisodeIndex(Handle):
     """The vectors of many users' interactions. Each call names one user by key and touches only this user's rows.
 
     On opening, collections made by another embedder, layout or number of shards are dropped; `heal` then brings each
-    user's rows back from the store. Threads may share it; copies of it are itself.
+    user's rows back from the store. Threads may share it.
 
     Args:
         place: A `Path` is the folder where Chroma keeps its files: a home sees to it that one index has it open. A text
@@ -202,12 +203,6 @@ class EpisodeIndex:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
 
     def _is_known(self, user_key: str, mark: Mark) -> bool:
         """Return whether this process has compared the user's rows when the store was as it is."""

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import ErasedUserError, PersonaAgentError, SetupError, StorageError
 from ..files import close_to_others, private_file
+from ..nouns import Handle
 from .disk_space import DiskSpace
 from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, compact, engines_at, forget_erasures
-from .log import Handle, N, read
+from .log import N, read
 
 _NOTHING = "nothing of this call was stored"
 _UNKNOWN = "whether this call was stored is not known"
@@ -96,9 +97,6 @@ class Database(Handle):
             noting: Whether a power cut may undo it until another write that is no note has ended. SQLite does not wait
                 for the disk then, which takes twice as long as all the rest. What is noted is about to be paid for, so
                 there must be space for what comes of it.
-
-        Raises:
-            FullError: There is no space.
         """
         if noting:
             self.disk.check()
@@ -122,12 +120,7 @@ class Database(Handle):
 
     @contextmanager
     def alone(self, name: str) -> Generator[None]:
-        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
-
-        Raises:
-            SetupError: The database is SQLite, which one machine has to itself.
-            StorageError: The server cannot be reached, or gave the name to another.
-        """
+        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone."""
         with self._holding(name):
             yield
 
@@ -146,9 +139,6 @@ class Database(Handle):
 
         SQLite's are the file and its write-ahead log. In PostgreSQL they are those of the tables, each of which is
         locked meanwhile; what the server's own write-ahead log and backups hold goes when its administrator lets it.
-
-        Raises:
-            StorageError: There is no space for a copy, or others have been reading or writing for too long.
         """
         self._maintain(compact)
 

@@ -70,11 +70,7 @@ class Engines(NamedTuple):
 
 
 def address_of(url: str | Path) -> URL:
-    """Return where a database is, and by which driver it is reached.
-
-    Raises:
-        SetupError: The URL cannot be read, or is of something that cannot carry the store.
-    """
+    """Return where a database is, and by which driver it is reached."""
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url.absolute()))
     try:
@@ -88,11 +84,7 @@ def address_of(url: str | Path) -> URL:
 
 
 def engines_at(address: URL) -> Engines:
-    """Return the engines of a database, which is not asked for anything yet.
-
-    Raises:
-        SetupError: Its driver is not installed.
-    """
+    """Return the engines of a database, which is not asked for anything yet."""
     return _sqlite(address) if address.drivername == "sqlite" else _postgresql(address)
 
 

@@ -52,10 +52,6 @@ class IdempotencyLog(Log):
 
         Returns:
             The write as it stands, and whether it was claimed just now.
-
-        Raises:
-            InputError: The token is empty, too long or unprintable.
-            ErasedUserError: The key is gone.
         """
         new = Write(request_hash=request_hash, write_id=secrets.token_hex(12), worker=worker)
         row = {"key_id": key_id, "token": _hashed(token), "user_key": user_key, "at": _moment(), "noun": written(new)}

@@ -80,6 +80,10 @@ class InteractionLog(UserLog):
         index: Finds them by meaning.
         most_bytes: What the user may store, persona versions included; None is no limit. A user who has reached it
             adds nothing more.
+
+    Raises:
+        InputError: Of all methods: the user has no interaction of this id, or what was given cannot be stored.
+        QuotaError: Of what adds: the user has stored as much as may be.
     """
 
     def __init__(
@@ -131,11 +135,7 @@ class InteractionLog(UserLog):
         return max(1, sum(total <= most_bytes for total in sums))
 
     def check_quota(self) -> None:
-        """Return if the user may store more.
-
-        Raises:
-            QuotaError: The user may not.
-        """
+        """Return if the user may store more."""
         with self._database.read() as connection:
             self._check_quota(connection)
 
@@ -145,11 +145,7 @@ class InteractionLog(UserLog):
         return tuple(sorted(interactions, key=lambda interaction: interaction.moment))
 
     def get(self, interaction_id: str) -> Interaction:
-        """Return one interaction.
-
-        Raises:
-            InputError: The user has no interaction of this id.
-        """
+        """Return one interaction."""
         check_id("interaction id", interaction_id)
         found = self._database.noun(Interaction, select(_table.c.noun).where(self._is(interaction_id)))
         if found is None:
@@ -185,11 +181,7 @@ class InteractionLog(UserLog):
             return add_interactions(connection, self._user_key, tuple(interactions))
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
-        """Store what the user really did where it was not known, or known otherwise; return the interaction.
-
-        Raises:
-            InputError: The user has no interaction of this id, or the text cannot be stored.
-        """
+        """Store what the user really did where it was not known, or known otherwise; return the interaction."""
         learnt = self.get(interaction_id).model_copy(update={"ground_truth": ground_truth})
         _check_new([learnt])
         self.check_quota()
@@ -248,11 +240,7 @@ class InteractionLog(UserLog):
 def add_interactions(
     connection: Connection, user_key: str, interactions: Sequence[Interaction]
 ) -> tuple[Interaction, ...]:
-    """Insert those interactions that are not stored yet, and return them with their positions.
-
-    Raises:
-        InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
-    """
+    """Insert those interactions that are not stored yet, and return them with their positions."""
     _check_new(interactions)
     stored = _stored_among(connection, user_key, [interaction.interaction_id for interaction in interactions])
     start = next_number(connection, _table.c.position, _table.c.user_key == user_key)

@@ -57,9 +57,6 @@ class KeyRing(Log):
 
         Returns:
             The key, and the token to be shown once: it cannot be found out again.
-
-        Raises:
-            InputError: The role does not go with the rest, or a name cannot be one.
         """
         _check_owner(role, tenant, user_id)
         token, key_id, secret = new_token()

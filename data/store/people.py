@@ -44,9 +44,6 @@ class People(Log):
         Yields:
             Interactions, statements, alignments, persona versions and promotions, each in the order in which they were
             stored. A version has the status under which it was recorded: which is live is told by the promotions.
-
-        Raises:
-            UnknownUserError: No user of this id is stored.
         """
         check_id("user id", user_id)
         with self._database.read() as connection:
@@ -84,7 +81,7 @@ class People(Log):
     def erase_rows(self, stone: Tombstone) -> dict[str, int]:
         """Delete every row of a user, those of the journal and of a server included; return their number by table.
 
-        What was deleted is out of reach then, but some of it may stand in the database's files until `compact`.
+        What was deleted is out of reach then, but may stand in the database's files until `Database.compact`.
         """
         with self._database.write() as connection:
             removed = erase_rows(connection, stone.user_key)
@@ -100,21 +97,9 @@ class People(Log):
         """Whether the files of the index are a server's, and out of reach."""
         return self._index is not None and self._index.is_elsewhere
 
-    def compact(self) -> None:
-        """Leave nothing of what was deleted in the database's files; see `Database.compact`."""
-        self._database.compact()
-
-    def forget_erasures(self) -> None:
-        """Leave nothing in the database's files of tombstones that went; see `Database.forget_erasures`."""
-        self._database.forget_erasures()
-
 
 def add_user(connection: Connection, user_id: str) -> None:
-    """Store a user, if new, in a transaction.
-
-    Raises:
-        ErasedUserError: Rows of an earlier user of this id are still to be erased.
-    """
+    """Store a user, if new, in a transaction; raises `ErasedUserError` while an earlier one is still to be erased."""
     if is_leaving(connection, user_key(user_id)):
         raise ErasedUserError(user_id)
     if connection.scalar(_OF_ID, {"user_id": user_id}) is None:

@@ -1,16 +1,15 @@
 """The store: one database, and the handles of the users in it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import bindparam, delete, exists, insert, select
 
 from ..errors import SetupError, UnknownUserError
 from ..interaction import Interaction
+from ..nouns import Handle
 from ..task import OPEN, Task, register
 from . import tables
 from .database import Database
@@ -18,7 +17,7 @@ from .idempotency import IdempotencyLog
 from .interactions import InteractionLog, add_interactions
 from .journal import Journal
 from .keys import KeyRing, UsageLedger
-from .log import Handle, check_id, user_key, written
+from .log import check_id, user_key, written
 from .people import People, add_user
 from .personas import AlignmentLog, JobLog, PersonaLog
 from .statements import StatementLog
@@ -49,7 +48,9 @@ class User(Handle):
     def __init__(
         self, user_id: str, database: Database, index: "EpisodeIndex | None", most_bytes: int | None = None
     ) -> None:
-        self._user_id, self._index = user_id, index
+        self._index = index
+        self.user_id = user_id
+        """The user's own id, for people who list users; names, prompts and logs use `key`."""
         self.key = user_key(user_id)
         """What the user is called wherever a name is needed: in indexes, MLflow, files and logs."""
         self.interactions = InteractionLog(database, self.key, index, most_bytes)
@@ -58,18 +59,9 @@ class User(Handle):
         self.alignments = AlignmentLog(database, self.key)
         self.jobs = JobLog(database, self.key)
 
-    @property
-    def user_id(self) -> str:
-        """The user's own id, for people who list users; names, prompts and logs use `key`."""
-        return self._user_id
-
     @cached_property
     def memory(self) -> "UserMemory":
-        """What programs may see of the user: history, episodes recalled by meaning, statements.
-
-        Raises:
-            SetupError: The store was opened without an index.
-        """
+        """What programs may see of the user: history, episodes recalled by meaning, statements."""
         from ..memory.user_memory import UserMemory
 
         if self._index is None:
@@ -92,6 +84,9 @@ class Store:
 
     Raises:
         StorageError: Of all methods: the database cannot be read or written, or its disk is full.
+        SetupError: Of what needs the index of episodes: the store was opened without one.
+        UnknownUserError: No user of this id is stored, or (`ErasedUserError`) the user is still to be erased.
+        InputError: An id is empty, too long or unprintable.
     """
 
     journal: Journal
@@ -106,7 +101,8 @@ class Store:
     """Its users, each as a whole."""
 
     def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
-        self._database, self._index = database, index
+        self.database, self._index = database, index
+        """Where it is stored: names that one process holds at a time, and the space on the disk."""
         self.most_bytes_of_user: int | None = None
         """What handles of users let each of them store from now on; None is no limit."""
         self.journal = Journal(database)
@@ -139,39 +135,26 @@ class Store:
         return store
 
     def user(self, user_id: str) -> User:
-        """Return the handle of a user.
-
-        Raises:
-            UnknownUserError: No user of this id is stored.
-        """
+        """Return the handle of a user who is stored."""
         check_id("user id", user_id)
-        if not self._database.fetch(_OF_ID, {"user_id": user_id}):
+        if not self.database.fetch(_OF_ID, {"user_id": user_id}):
             raise UnknownUserError(user_id)
         return self._handle(user_id)
 
     def former_user(self, user_id: str) -> User:
-        """Return the handle of a user who need not be stored any more.
-
-        Raises:
-            InputError: The id is empty, too long or unprintable.
-        """
+        """Return the handle of a user who need not be stored any more."""
         return self._handle(check_id("user id", user_id))
 
     def add_user(self, user_id: str) -> User:
-        """Return the handle of a user, who is stored if new.
-
-        Raises:
-            InputError: The id is empty, too long or unprintable.
-            ErasedUserError: Rows of an earlier user of this id are still to be erased.
-        """
+        """Return the handle of a user, who is stored if new."""
         check_id("user id", user_id)
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             add_user(connection, user_id)
         return self._handle(user_id)
 
     def users(self, newest: int | None = None) -> tuple[User, ...]:
         """Return the handles of all users, or of so many that were stored last, in the order of their storing."""
-        rows = self._database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal.desc()).limit(newest))
+        rows = self.database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal.desc()).limit(newest))
         return tuple(self._handle(user_id) for (user_id,) in reversed(rows))
 
     def ingest(self, histories: Mapping[str, Sequence[Interaction]]) -> int:
@@ -182,12 +165,9 @@ class Store:
 
         Returns:
             How many interactions were newly stored.
-
-        Raises:
-            InputError: As `add_user` and `InteractionLog.add`.
         """
         handles = {check_id("user id", user_id): self._handle(user_id) for user_id in histories}
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             for user_id in histories:
                 add_user(connection, user_id)
             added = {
@@ -208,7 +188,7 @@ class Store:
         """
         check_id("task name", task.name)
         stored = {known.name: known for known in self.tasks()}
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             connection.execute(delete(_tasks).where(_tasks.c.name == task.name))
             connection.execute(insert(_tasks).values(name=task.name, noun=written(task)))
             register(task)
@@ -217,14 +197,10 @@ class Store:
 
     def tasks(self) -> tuple[Task, ...]:
         """Return the tasks that were added, by name."""
-        return self._database.nouns(Task, select(_tasks.c.noun).order_by(_tasks.c.name))
+        return self.database.nouns(Task, select(_tasks.c.noun).order_by(_tasks.c.name))
 
     def rebuild_index(self) -> int:
-        """Make the index of episodes anew from what is stored, whatever state it is in; return the number of users.
-
-        Raises:
-            SetupError: The store was opened without an index.
-        """
+        """Make the index of episodes anew from what is stored, whatever state it is in; return the number of users."""
         users = self.users()
         if self._index is not None:
             self._index.rebuild()
@@ -232,54 +208,20 @@ class Store:
             user.memory.rebuild()
         return len(users)
 
-    def alone(self, name: str) -> AbstractContextManager[None]:
-        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
-
-        Raises:
-            SetupError: The store is in SQLite, which several machines cannot share.
-        """
-        return self._database.alone(name)
-
-    def kept(self, name: str) -> AbstractContextManager[object]:
-        """Hold a name while the block runs, as `alone` does, and take it again after the server was away."""
-        return self._database.kept(name)
-
-    def is_held(self, name: str) -> bool:
-        """Return whether some process does what goes by a name; raises what `alone` raises."""
-        return self._database.is_held(name)
-
-    def check_disk(self) -> None:
-        """Return if the disk has space.
-
-        Raises:
-            FullError: It is full, or nearly.
-        """
-        self._database.disk.check()
-
-    def use_reserve(self) -> None:
-        """Free the reserve for an erasure or a start if the disk is full; see `DiskSpace.use_reserve`."""
-        self._database.disk.use_reserve()
-
     def ping(self) -> None:
-        """Read something, and check that the disk has space.
-
-        Raises:
-            FullError: The disk is full, or nearly.
-        """
-        self.check_disk()
-        self._database.fetch(select(_users.c.ordinal).limit(1))
+        """Read something, and check that the disk has space; raises `FullError` if it has not."""
+        self.database.disk.check()
+        self.database.fetch(select(_users.c.ordinal).limit(1))
 
     def close(self) -> None:
         """Close the database. The index, which was passed in, stays open."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _handle(self, user_id: str) -> User:
-        return User(user_id, self._database, self._index, self.most_bytes_of_user)
+        return User(user_id, self.database, self._index, self.most_bytes_of_user)

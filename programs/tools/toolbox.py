@@ -105,11 +105,7 @@ class Toolbox:
         return _action(tool, arguments, outcome)
 
     def _arguments(self, name: str, argument: str) -> dict[str, Any]:
-        """Return the arguments by name.
-
-        Raises:
-            ToolFailure: They are not those that the tool takes.
-        """
+        """Return the arguments by name."""
         wanted = self._tools[name].args or {}
         if not wanted:
             return {}

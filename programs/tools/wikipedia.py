@@ -89,11 +89,7 @@ def _page_and_similar(title: str) -> dict[str, str | int]:
 
 
 def _get(http: httpx.Client, query: dict[str, str | int]) -> object:
-    """Ask the API a query.
-
-    Raises:
-        ToolFailure: Wikipedia could not be reached, refused, or sent something that is not its API's JSON.
-    """
+    """Ask the API a query."""
     parameters = {"action": "query", "format": "json", "formatversion": 2, **query}
     try:
         with http.stream("GET", API, params=parameters) as response:

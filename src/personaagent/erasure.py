@@ -50,7 +50,7 @@ def erase(home: "Home", user_id: str) -> Receipt:
         StorageError: The store could not be written; nothing was noted or erased.
     """
     check_id("user id", user_id)
-    home.store.use_reserve()
+    home.store.database.disk.use_reserve()
     stone = home.store.people.tombstones.add(user_key(user_id))
     if not home.is_guest:
         return _go_on(home, stone, PARTS)
@@ -62,7 +62,7 @@ def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, .
     """Go on with every erasure that is not finished; `elsewhere` in services too, which may be slow to answer."""
     if not (stones := home.store.people.tombstones.all()):
         return ()
-    home.store.use_reserve()
+    home.store.database.disk.use_reserve()
     services = {"index": home.store.people.index_is_elsewhere, "tracking": home.tracker.is_elsewhere}
     parts: list[Part] = [part for part in PARTS if elsewhere or not services.get(part)]
     return tuple(_go_on(home, stone, parts) for stone in stones if set(stone.parts).intersection(parts))
@@ -89,7 +89,7 @@ def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
             left.append(_WORDS[part])
     with suppress(StorageError):  # Another process reads: the tombstone itself stands in the log for a while.
         if people.tombstones.find(stone.user_key) is None:
-            people.forget_erasures()
+            home.store.database.forget_erasures()
     return Receipt(user_key=stone.user_key, removed=removed, left=tuple(left), at=now())
 
 
@@ -105,7 +105,7 @@ def _remove(home: "Home", stone: Tombstone, part: Part, left: list[str]) -> dict
                 left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
             return {"episodes": episodes}
         case "files":
-            people.compact()
+            home.store.database.compact()
             return {}
         case "tracking":
             erased = home.erase_mirrored(stone.user_key)

@@ -89,7 +89,7 @@ class Home:
             index_folder = None if self.is_guest else self.folder / "chroma"
             self.store = opening.enter_context(open_store(self.folder, self.settings, embedder, index_folder))
             if not self.is_guest:
-                self.store.use_reserve()
+                self.store.database.disk.use_reserve()
                 finish_erasures(self, elsewhere=False)
             self._closing = opening.pop_all()
 
@@ -268,9 +268,8 @@ class Home:
         """Let no other thread or process mirror or erase this user's personas meanwhile."""
         from filelock import FileLock
 
-        elsewhere = (
-            self.store.alone(f"mirror of {user_key}") if self._is_shared else FileLock(self.folder / "mirror.lock")
-        )
+        name, file = f"mirror of {user_key}", self.folder / "mirror.lock"
+        elsewhere = self.store.database.alone(name) if self._is_shared else FileLock(file)
         with self._mirroring[int(user_key, 16) % _MIRRORED_AT_ONCE], elsewhere:
             yield
 

@@ -129,7 +129,7 @@ def test_a_database_that_refused_to_write_for_want_of_room_is_not_ready_for_a_wh
     with Store.open("sqlite://") as store:
         user = store.add_user("maya")
         store.ping()
-        with store._database.write() as connection:
+        with store.database.write() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StorageError, match="free some space"):

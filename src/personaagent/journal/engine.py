@@ -42,11 +42,7 @@ _UNBILLED = (exceptions.LMRateLimitError, exceptions.LMAuthError, exceptions.LMI
 
 
 def asked_lm(lm: dspy.LM, run_id: str) -> AskedLM:
-    """Return what a run notes of an LM.
-
-    Raises:
-        InputError: Its URL holds a password.
-    """
+    """Return what a run notes of an LM."""
     key = key_of(lm)
     return AskedLM(
         model=lm.model,

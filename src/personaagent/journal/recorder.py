@@ -160,11 +160,7 @@ class OpenCall:
             raise
 
     def begin(self) -> None:
-        """Write down that another attempt is made.
-
-        Raises:
-            ErasedUserError: The user for whom it is made has been erased.
-        """
+        """Write down that another attempt is made."""
         self._attempts += 1
         self._call = self._call.model_copy(update={"number": self._attempts})
         batch = self._writer.put(self._call)
@@ -231,11 +227,7 @@ class JournalWriter:
         self._closed = False
 
     def put(self, entry: Call | Attempt) -> "Batch":
-        """Have an entry written: in the batch that is returned, when a thread waits for it, or at the end.
-
-        Raises:
-            SetupError: The writer is closed.
-        """
+        """Have an entry written: in the batch that is returned, when a thread waits for it, or at the end."""
         with self._collecting:
             if self._closed:
                 raise SetupError("this run is closed: begin another, or take it up again")
@@ -280,11 +272,7 @@ class Batch:
         """The keys of users who have been erased: their calls were left out."""
 
     def wait(self) -> None:
-        """Return when it is on disk.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
+        """Return when it is on disk."""
         self._writer.write(self)
         if self.error is not None:
             raise self.error

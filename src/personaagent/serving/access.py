@@ -58,7 +58,7 @@ def caller_of(
     key = api_key(deployment, credentials)
     is_write = request.method == "POST"
     if is_write:
-        deployment.store.check_disk()
+        deployment.store.database.disk.check()
     user_id = user_id_of(key, named)
     try:
         return Caller(key, deployment.store.user(user_id))

@@ -25,20 +25,20 @@ class Workers:
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one worker at a time into blocks of this name."""
-        return nullcontext() if self._alone else self._store.alone(name)
+        return nullcontext() if self._alone else self._store.database.alone(name)
 
     def registered(self, run_id: str) -> AbstractContextManager[object]:
         """Show the others that the worker of this run is alive, as long as the block runs."""
-        return nullcontext() if self._alone else self._store.kept(_name_of(run_id))
+        return nullcontext() if self._alone else self._store.database.kept(_name_of(run_id))
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether another worker is alive. One that is not found is looked for again 2 s later."""
         if self._alone:
             return False
-        if self._store.is_held(_name_of(run_id)):
+        if self._store.database.is_held(_name_of(run_id)):
             return True
         time.sleep(_RETRY_SECONDS)
-        return self._store.is_held(_name_of(run_id))
+        return self._store.database.is_held(_name_of(run_id))
 
 
 def _name_of(run_id: str) -> str:

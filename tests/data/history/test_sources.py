@@ -13,8 +13,8 @@ import pytest
 from personaagent.data.errors import InputError, RecordError
 from personaagent.data.history import History, read_history
 from personaagent.data.history.columns import Columns
-from personaagent.data.history.dates import date_of
 from personaagent.data.lamp import task_named
+from personaagent.data.record import date_of
 from personaagent.data.task import Task
 
 Write = Callable[[str, str], Path]

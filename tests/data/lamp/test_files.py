@@ -162,6 +162,10 @@ SPOILS: dict[str, tuple[Spoil, str]] = {
         lambda q: q[2]["profile"][0].pop("description"),
         r"question 3, profile item 1, field 'description': is missing; the record has 'id', 'tag', 'date'",
     ),
+    "a date before the year 1 in UTC": (
+        lambda q: q[2].update(date="0001-01-01T00:00+02:00"),
+        r"question 3, field 'date': .*out of range",
+    ),
     "a number for a text": (lambda q: q[2].update(input=3), r"field 'input': expected a text, found int '3'"),
     "a NUL": (lambda q: q[2].update(input="a\0b"), r"field 'input': has the unprintable character '\\x00' at pos"),
     "a control character": (

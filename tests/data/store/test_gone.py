@@ -94,7 +94,7 @@ def test_an_append_that_waits_for_an_erasure_finds_the_user_gone(shared: Store, 
     journal, _ = shared.journal.of_stored(), shared.add_user("maya")
     journal.append([call(1)])
     with ThreadPoolExecutor() as writers:
-        with shared._database.write() as connection:
+        with shared.database.write() as connection:
             erase_rows(connection, MAYA)
             late = [writers.submit(journal.append, [one]) for one in (call(2), attempt(1))]
             while connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) < 2:
