@@ -61,7 +61,6 @@ class Simulation(Noun):
 
     interaction_id: str
     response: str | None
-    """None if there was no answer in the form of the task."""
     lm_probabilities: Distribution | None = None
     """What the LM said of each answer; None of a text."""
 
@@ -128,7 +127,6 @@ class Job(Noun):
     """Interactions in the batch."""
     iterations: int = Field(default=1, ge=1, le=10)
     alignment_id: str | None = None
-    """The alignment that came of it."""
     version: int | None = None
     """The persona version that is live because of it."""
     losses: int = 0

@@ -52,7 +52,6 @@ class AskedLM(Noun):
     function_calling: bool
     response_schema: bool
     params: tuple[str, ...]
-    """Parameters that it takes."""
 
 
 class Run(Noun):
@@ -64,7 +63,6 @@ class Run(Noun):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     """What it does it with: all that is needed to do it again, and no user id."""
     lms: dict[str, AskedLM] = Field(default_factory=dict)
-    """By role."""
     started_at: datetime
 
 
@@ -100,7 +98,6 @@ class Call(Noun):
     request: str
     """The whole request as JSON, without any key."""
     worst: Cost
-    """What it may cost at most."""
     at: datetime
 
 

@@ -184,11 +184,7 @@ class TrackingError(ServiceError):
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Name the file, or folder, that cannot be written inside.
-
-    Raises:
-        StorageError: The operating system refuses.
-    """
+    """Name the file, or folder, that cannot be written inside."""
     try:
         yield
     except OSError as error:
@@ -209,14 +205,7 @@ def without_secrets(text: str, *more: str) -> str:
 
 @contextmanager
 def needing(extra: str) -> Generator[None]:
-    """Say how to install what is imported inside, if it is not there.
-
-    Args:
-        extra: The extra of `personaagent` that brings it.
-
-    Raises:
-        SetupError: It is not there.
-    """
+    """Say how to install the extra that brings what is imported inside, if it is not there."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -32,12 +32,6 @@ class OwnMetric(Protocol):
 def metric_named(name: str) -> OwnMetric:
     """Import a metric.
 
-    Args:
-        name: `module:function`; see `own`.
-
-    Raises:
-        InputError: There is no such function.
-
     Example:
         >>> metric_named("my_metrics:starts_alike")(example, prediction)
         1.0

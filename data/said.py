@@ -22,7 +22,6 @@ class Said(Noun):
     """One statement of a user."""
 
     statement_id: str
-    """Id of its interaction."""
     text: str
     at: datetime | None
     replaced_by: str | None = None

@@ -45,11 +45,6 @@ def rouge(prediction: str, gold: str, words: Callable[[str], list[str]]) -> Roug
 
     It computes what the `rouge-score` package, which the official LaMP scorer uses, computes without stemming (Lin
     2004). That package is not a dependency, as importing it costs seconds (it imports NLTK); a test compares the two.
-
-    Args:
-        prediction: What was answered.
-        gold: What the user really answered.
-        words: Tells words apart: `ascii_words` or `words_of_every_script`.
     """
     predicted, expected = words(prediction), words(gold)
     in_common = (Counter(predicted) & Counter(expected)).total()

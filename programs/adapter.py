@@ -151,13 +151,6 @@ def object_in(text: str, names: Collection[str]) -> str | None:
     """Return the first JSON object of a text, as it is written; None if none begins.
 
     What is not quite JSON (single quotes, a comma too many) is returned from its brace to the end of the text.
-
-    Args:
-        text: What an LM wrote.
-        names: The fields that it may have.
-
-    Raises:
-        CutError: The text ends before the object does.
     """
     if (begun := _beginning(tuple(names)).search(text)) is None:
         return None
@@ -275,12 +268,7 @@ def only_thoughts(response: Response | None) -> bool:
 
 
 def cut_error(response: Response | None, most_tokens: int | None) -> str:
-    """Return what to say of an answer that was cut twice.
-
-    Args:
-        response: The second time's.
-        most_tokens: The most that it could have.
-    """
+    """Return what to say of an answer that was cut twice."""
     where = f"at {most_tokens:,} tokens" if most_tokens else "before its end"
     thoughts = ", while the LM was still thinking" if only_thoughts(response) else ""
     return f"the answer was cut {where}{thoughts}: set PERSONAAGENT_MAX_ANSWER_TOKENS (--max-answer-tokens) to more"

@@ -95,7 +95,6 @@ class DecisionLM:
         return again
 
     def _probabilities(self, response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
-        """Return what the LM says of its answers, if it can be used."""
         if (found := measured(response, name, answers)) is None:
             say_once(self.lm.model, "gives no log-probabilities: its answers are taken as certain")
         elif _ties(found):
@@ -110,13 +109,7 @@ def is_certain(probabilities: Distribution) -> bool:
 
 
 def measured(response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
-    """Return how probable an LM finds each answer; None if it does not say.
-
-    Args:
-        response: The LM's.
-        name: The field of the answer.
-        answers: The answers that are allowed.
-    """
+    """Return how probable an LM finds each answer; None if it does not say."""
     data = _data(response)
     if data is not None and data.probabilities:
         return data.probabilities.get(name)
@@ -245,9 +238,9 @@ def written_tokens(tokens: Sequence[TokenLogprob], name: str) -> NextTokens:
             continue
         before = _bytes(token)[: max(start - begin, 0)]
         alternatives[written[start : max(begin, start)]] = {
-            _bytes(one).removeprefix(before): math.exp(one.logprob)
-            for one in (*token.top, token)
-            if _bytes(one).startswith(before)
+            _bytes(likely).removeprefix(before): math.exp(likely.logprob)
+            for likely in (*token.top, token)
+            if _bytes(likely).startswith(before)
         }
     return lambda begun: alternatives.get(begun, {})
 

@@ -28,9 +28,6 @@ class Recall(dspy.Module):
     push out the rest. Two queries ask nearly the same if they consist of the same words; case, order, punctuation and
     words such as "please" do not matter. A threshold of likeness would be no test: long questions that differ in one
     word, the name of a film, are alike and ask different things.
-
-    Args:
-        k: Number of episodes to show.
     """
 
     def __init__(self, k: int) -> None:
@@ -79,9 +76,6 @@ class RecallMemory(SpeakingModule):
     """Write the search that suits this user and this query, and return what memory finds.
 
     The query itself is always searched for too, so that a poor search can add nothing but cannot hide anything.
-
-    Args:
-        k: Number of episodes to return.
     """
 
     def __init__(self, k: int) -> None:
@@ -89,12 +83,7 @@ class RecallMemory(SpeakingModule):
         self.k = k
 
     def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
-        """Search for the query and as the persona would; return `episodes` (nearest first) and `search`.
-
-        Args:
-            query: What the user asks about, without the fixed words of the task.
-            memory: Where to look; masked during a simulation.
-        """
+        """Search for the query and as the persona would; return `episodes` (nearest first) and `search`."""
         found = memory.recall(query=query, k=self.k)
         try:
             search = ask(self.predict, query=query).search.strip()

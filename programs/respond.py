@@ -56,18 +56,10 @@ class Respond(SpeakingModule):
     ) -> dspy.Prediction:
         """Make the one call, and a second if the LM asks for a tool.
 
-        Args:
-            toolbox: Offered for an answer in text to an LM that can call functions.
-            context: What was said before, and a form that the answer must have.
-            **inputs: Those of the signature.
-
         Returns:
             A prediction with the `response` as a string and the `trajectory` of actions. Of a decision, the response is
             the answer that the task's metric rewards most; `lm_probabilities` are what the LM says, `probabilities`
             these times the multipliers. Else both are None.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
         """
         if not self.decides:
             answer, trajectory = self._written(toolbox, context, inputs)

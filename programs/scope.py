@@ -135,9 +135,6 @@ class Pieces:
 
     What an LM writes anew, because its answer could not be read or its connection was cut, is handed on as far as it
     goes on with what was said.
-
-    Args:
-        tell: Is called with each piece, in whatever thread it comes.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:

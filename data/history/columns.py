@@ -29,10 +29,6 @@ class Columns:
     def found_in(self, names: Collection[str], source: str) -> "Found":
         """Return where each is in a table.
 
-        Args:
-            names: The table's columns.
-            source: What an error calls the table.
-
         Raises:
             InputError: A column is not there, or nothing can be guessed.
         """

@@ -26,12 +26,7 @@ def name_of(source: Source) -> str:
 
 
 def rows_of(source: Source, split: str = "train") -> Iterator[Record]:
-    """Yield the rows of a source in their order.
-
-    Args:
-        source: See `Source`. Files are told by their suffix: JSON lines or an array (`.jsonl`, `.ndjson`, `.json`),
-            `.csv`, `.tsv`, `.parquet`.
-        split: Of a dataset on the hub.
+    """Yield the rows of a source in their order; `split` is one of a dataset on the hub.
 
     Raises:
         InputError: The source cannot be read.

@@ -109,7 +109,7 @@ def _told_by(by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Foun
     """Return the task that the answers are of; `open` if some are not known, or rows name tasks."""
     if any("task" in fields for rows in by_user.values() for _, fields in rows):
         return OPEN
-    answers = [one.ground_truth for rows in by_user.values() for one in _interactions(rows, found, OPEN)]
+    answers = [each.ground_truth for rows in by_user.values() for each in _interactions(rows, found, OPEN)]
     known = [answer for answer in answers if answer is not None]
     return OPEN if len(known) < len(answers) else task_of(known, found.columns, words=labels)
 
@@ -120,7 +120,6 @@ def _told(task: Task) -> str:
 
 
 def _table(rows: Sequence[Record], name: str, task: Task, columns: Columns) -> _Table:
-    """Return rows as those of an export or of a table."""
     export = export_of(rows[0]) if columns == Columns() else None
     if export is not None:
         return _Table(tuple(export.read(rows, task)), _OF_EXPORT, f"{export.name}: {export.said}")
@@ -144,7 +143,6 @@ def _check_dates(rows: Sequence[tuple[Record, Fields]], found: Found) -> None:
 def _by_user(
     rows: Sequence[tuple[Record, Fields]], found: Found, user: str | None, name: str
 ) -> dict[str, list[tuple[Record, Fields]]]:
-    """Return the rows of each user, or of the one who is asked for."""
     by_user = defaultdict[str, list[tuple[Record, Fields]]](list)
     for row, fields in rows:
         whose = str(fields[found.user]) if found.user in fields else user
@@ -156,7 +154,6 @@ def _by_user(
 
 
 def _interactions(rows: Sequence[tuple[Record, Fields]], found: Found, task: Task) -> Iterator[Interaction]:
-    """Yield one user's interactions, oldest first."""
     copies, names = Counter[str](), dict[str, str]()
     read = [(row, _interaction(row, fields, found, copies, task)) for row, fields in rows]
     for position, (row, interaction) in enumerate(sorted(read, key=lambda pair: pair[1].moment)):
@@ -237,7 +234,6 @@ def _metadata(record: Record, known: set[str | None]) -> dict[str, Any]:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield every text in a JSON value, the names of its fields too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

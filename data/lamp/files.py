@@ -54,7 +54,6 @@ ITEM_FIELDS: dict[str, ItemFields] = {
     "LaMP-6": ItemFields("text", "title"),
     "LaMP-7": ItemFields("text"),
 }
-"""The fields of a profile item, by task."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,6 @@ def _check_labels(labels: Path, questions: set[str]) -> None:
 
 
 def _as_lamp(item: object) -> object:
-    """Return a profile item with its rating as LaMP writes it."""
     fields = cast("dict[str, object]", item) if isinstance(item, dict) else {}
     return {**fields, "score": _text(fields["score"])} if "score" in fields else cast("object", item)
 

@@ -15,7 +15,7 @@ from ..interaction import Interaction
 from ..nouns import Handle
 from ..texts import letter_likeness
 from .embedder import Embedder, is_unknown
-from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows, Wanted
+from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows
 from .rows import NO_MARK, Mark, Row, StoredInteractions, contents_of, hash_of, mark_of, row_id, row_of, user_of
 from .shards import Shards
 
@@ -56,19 +56,14 @@ class EpisodeIndex(Handle):
         self._cache = RowCache()
         self._pending: dict[int, list[tuple[Row, list[float]]]] = {}
 
-    def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
-        """Write the rows of interactions that were just stored.
+    def add(self, user_key: str, interactions: Sequence[Interaction]) -> None:
+        """Write the rows of interactions that were just stored, with the positions that the store gave them.
 
         Those of a user whose rows are cached can be found at once, and are written together with others.
-
-        Args:
-            user_key: The user.
-            interactions: With the positions that the store gave them.
-            contents: What to embed of each.
         """
         number = self._shards.number_of(user_key)
         added = 0
-        for batch in _batches(self._rows_of(user_key, interactions, contents)):
+        for batch in _batches(self._rows_of(user_key, interactions)):
             added += len(batch)
             vectors = self._vectors(batch)
             with self._shards.locked(number):
@@ -132,20 +127,18 @@ class EpisodeIndex(Handle):
             with self._shard_of(user_key) as shard:
                 # The rows first: another process stores before it writes, so none of its new ones looks extra.
                 found, interactions = _rows_in(shard, user_key), stored.all()
-                wanted = self._rows_of(user_key, interactions, contents_of(interactions))
-                _make_equal(shard, found, wanted, self._vectors)
+                self._make_equal(shard, found, self._rows_of(user_key, interactions))
             self._marks[user_key] = mark_of(interactions)
             if not interactions and not self._shards.are_shared:
                 self._cache.put(user_key, NO_ROWS)
         if interactions and stored.mark == NO_MARK:
             self.erase(user_key)  # The user was erased between the store and the index.
 
-    def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
+    def sync(self, user_key: str, interactions: Sequence[Interaction]) -> None:
         """Make the user's rows equal to these: write what is missing or differs, drop what is extra."""
         with self._shard_of(user_key) as shard:
             self._cache.pop(user_key)
-            wanted = self._rows_of(user_key, interactions, contents)
-            _make_equal(shard, _rows_in(shard, user_key), wanted, self._vectors)
+            self._make_equal(shard, _rows_in(shard, user_key), self._rows_of(user_key, interactions))
             self._marks[user_key] = mark_of(interactions)
 
     def search(
@@ -159,17 +152,13 @@ class EpisodeIndex(Handle):
     ) -> list[Match]:
         """Return at most `k` of the user's interactions, nearest in meaning first; what asks the same is the nearest.
 
-        Args:
-            user_key: The user.
-            text: What to look for.
-            k: How many, at least 1.
-            before: Masks (`rows.shows`).
-            otherwise: Finds what is returned where vectors do not tell these texts apart (`Comparison.is_blind`).
+        Masks (`before`, see `rows.shows`) hide some. `otherwise` finds what is returned where vectors do not tell these
+        texts apart (`Comparison.is_blind`).
         """
         vector = self._embedder.embed([text])[0].tolist()
-        wanted = Wanted(hash_of(text), vector, is_unknown(self._embedder, text))
+        unknown = is_unknown(self._embedder, text)
         with self._shards.locked(self._shards.number_of(user_key)):
-            comparison = Comparison(self._rows(user_key), wanted, before)
+            comparison = Comparison(self._rows(user_key), hash_of(text), vector, before, is_unknown=unknown)
         return otherwise() if otherwise and comparison.is_blind else comparison.best(k)
 
     def likeness(self, text: str, others: Sequence[str]) -> list[float]:
@@ -221,11 +210,18 @@ class EpisodeIndex(Handle):
             self._cache.put(user_key, rows)
         return rows
 
-    def _rows_of(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> list[Row]:
+    def _rows_of(self, user_key: str, interactions: Sequence[Interaction]) -> list[Row]:
         return [
             row_of(user_key, interaction, content, is_unknown=is_unknown(self._embedder, content))
-            for interaction, content in zip(interactions, contents, strict=True)
+            for interaction, content in zip(interactions, contents_of(interactions), strict=True)
         ]
+
+    def _make_equal(self, shard: "Collection", found: Mapping[str, dict[str, object]], rows: Sequence[Row]) -> None:
+        """Write those of a user's `rows` that are missing or differ, and drop those that were `found` and are extra."""
+        wanted = {row.row_id for row in rows}
+        _delete(shard, [extra for extra in found if extra not in wanted])
+        for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
+            write(shard, batch, self._vectors(batch))
 
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
         return self._embedder.embed([row.content for row in rows]).tolist()
@@ -266,34 +262,18 @@ class EpisodeIndex(Handle):
                 pass
 
     def _forget(self, user_key: str) -> None:
-        """Drop what this process remembers of the user's rows."""
         self._marks.pop(user_key, None)
         self._cache.pop(user_key)
 
 
 def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Yield the items in batches that Chroma takes."""
     for start in range(0, len(items), _BATCH):
         yield items[start : start + _BATCH]
 
 
 def _rows_in(shard: "Collection", user_key: str) -> dict[str, dict[str, object]]:
-    """Return the metadata of a user's rows, by the rows' ids."""
     found = shard.get(where={"user": user_key}, include=["metadatas"])
     return {row: dict(metadata) for row, metadata in zip(found["ids"], found["metadatas"], strict=True)}
-
-
-def _make_equal(
-    shard: "Collection",
-    found: Mapping[str, dict[str, object]],
-    rows: Sequence[Row],
-    vectors_of: Callable[[Sequence[Row]], list[list[float]]],
-) -> None:
-    """Write those of a user's `rows` that are missing or differ, and drop those that were `found` and are extra."""
-    wanted = {row.row_id for row in rows}
-    _delete(shard, [extra for extra in found if extra not in wanted])
-    for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
-        write(shard, batch, vectors_of(batch))
 
 
 def write(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]]) -> None:
@@ -310,6 +290,5 @@ def write_again(shard: "Collection", rows: "GetResult") -> None:
 
 
 def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
-    """Delete rows by their ids."""
     for batch in _batches(row_ids):
         shard.delete(ids=batch)

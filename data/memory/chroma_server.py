@@ -166,11 +166,7 @@ def _checked(url: str) -> str:
 
 
 class CircuitBreaker:
-    """Lets a few callers at once ask a service; after a slow failure, one after each pause. Threads may share it.
-
-    Args:
-        name: What errors call the service.
-    """
+    """Lets a few callers at once ask a service; after a slow failure, one after each pause. Threads may share it."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -147,8 +147,7 @@ def _begin(connection: Connection) -> None:
 def compact(connection: Connection) -> bool:
     """Write the database's files anew without what was deleted: neither database does so by itself.
 
-    Args:
-        connection: Is in no transaction.
+    The connection is in no transaction.
 
     Returns:
         Whether it could be done to the end.

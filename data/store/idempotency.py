@@ -15,7 +15,6 @@ from .journal import now
 from .log import Log, check_id, read, written
 
 KEPT = timedelta(hours=24)
-"""How long a write is known."""
 
 _table = tables.idempotency
 _GONE = 410
@@ -43,12 +42,7 @@ class IdempotencyLog(Log):
     ) -> tuple[Write, bool]:
         """Claim a write, and forget those of more than 24 hours ago. Of several who claim it at once, one gets it.
 
-        Args:
-            key_id: The API key that asks.
-            token: The client's name of the write.
-            request_hash: A hash of the request.
-            worker: The run of this process.
-            user_key: The user whom it is about, and with whom it is erased.
+        It is about the user `user_key`, with whom it is erased, and is done by the run `worker`.
 
         Returns:
             The write as it stands, and whether it was claimed just now.

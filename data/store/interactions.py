@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, delete,
 
 from ..errors import InputError, PersonaAgentError, QuotaError
 from ..interaction import Interaction
-from ..memory.rows import Mark, contents_of
+from ..memory.rows import Mark
 from . import tables
 from .database import Database
 from .erasure import calls_quoting, take_out_words
@@ -53,7 +53,6 @@ _log = logging.getLogger(__name__)
 
 
 def _counts(interaction: Interaction, noun: str) -> Mapping[str, object]:
-    """Return the columns by which an interaction is counted and ordered."""
     return {
         "moment": interaction.moment[0].isoformat(timespec="microseconds"),
         "known": int(interaction.ground_truth is not None),
@@ -74,16 +73,9 @@ INTERACTIONS = UserTable(
 class InteractionLog(UserLog):
     """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known.
 
-    Args:
-        database: The database.
-        user_key: The user.
-        index: Finds them by meaning.
-        most_bytes: What the user may store, persona versions included; None is no limit. A user who has reached it
-            adds nothing more.
-
     Raises:
         InputError: Of all methods: the user has no interaction of this id, or what was given cannot be stored.
-        QuotaError: Of what adds: the user has stored as much as may be.
+        QuotaError: Of what adds: the user has stored `most_bytes`, persona versions included.
     """
 
     def __init__(
@@ -218,7 +210,7 @@ class InteractionLog(UserLog):
         if self._index is None or not interactions:
             return
         try:
-            self._index.add(self._user_key, interactions, contents_of(interactions))
+            self._index.add(self._user_key, interactions)
             if not self._database.fetch(_IS_STORED, {"user_key": self._user_key}):
                 self._index.erase(self._user_key)  # The user was erased between store and index.
         except PersonaAgentError as error:
@@ -251,7 +243,6 @@ def add_interactions(
 
 
 def _check_new(interactions: Sequence[Interaction]) -> None:
-    """Refuse interactions that cannot be stored."""
     seen: set[str] = set()
     latest = datetime.now(UTC) + _AHEAD
     for interaction in interactions:
@@ -267,7 +258,6 @@ def _check_new(interactions: Sequence[Interaction]) -> None:
 
 
 def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
-    """Return those of the user's interactions that have one of `ids`, by id."""
     found: list[Interaction] = []
     for start in range(0, len(ids), _AT_ONCE):
         named = {"user_key": user_key, "ids": list(ids[start : start + _AT_ONCE])}

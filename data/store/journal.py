@@ -246,7 +246,6 @@ def _with_lock(statement: str, lock: str) -> TextClause:
 
 
 def _rows_of(entries: Sequence[Call | Attempt]) -> tuple[_Rows, _Rows]:
-    """Return the rows of calls and of attempts."""
     # Appends may overlap: those with the same entries must come to them in the same order, or one waits for the other.
     in_order = sorted(entries, key=lambda entry: (entry.key, entry.number))
     calls = [_call_row(entry) for entry in in_order if isinstance(entry, Call)]

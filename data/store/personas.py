@@ -30,9 +30,7 @@ class Promotion(Noun):
     """A version became the one that answers."""
 
     number: int = Field(ge=1)
-    """The version's number."""
     reason: str
-    """Why, in one sentence."""
     at: datetime
 
 
@@ -73,14 +71,7 @@ class PersonaLog(UserLog):
         status: Literal["live", "candidate", "rejected"],
         parent: int | None = None,
     ) -> PersonaVersion:
-        """Record a persona as the next version.
-
-        Args:
-            persona: What the version holds.
-            reason: Why it was made, accepted or rejected, in one sentence.
-            status: `live` promotes it at once.
-            parent: Number of the version that it was revised from.
-        """
+        """Record a persona as the next version, revised from `parent`; `live` promotes it at once."""
         with self._database.write() as connection:
             version = PersonaVersion(
                 number=_next_version(connection, self._user_key),
@@ -98,10 +89,7 @@ class PersonaLog(UserLog):
     ) -> PersonaVersion:
         """Make a version live, whatever it was before; to promote an older version again is a rollback.
 
-        Args:
-            number: The version's number.
-            reason: Why, in one sentence.
-            while_live: Returns whether the caller knows of the version that is live until then.
+        `while_live` returns whether the caller knows of the version that is live until then.
 
         Raises:
             ChangedError: Another version is live than the caller knows of.
@@ -247,7 +235,6 @@ def _read_versions(connection: Connection, user_key: str) -> tuple[PersonaVersio
 
 
 def _read_version(connection: Connection, user_key: str, number: int) -> PersonaVersion:
-    """Return one of the user's versions with the status that it has now."""
     versions = {version.number: version for version in _read_versions(connection, user_key)}
     if number not in versions:
         raise UnknownNameError("persona version", str(number), [str(known) for known in versions])
@@ -255,7 +242,6 @@ def _read_version(connection: Connection, user_key: str, number: int) -> Persona
 
 
 def _next_version(connection: Connection, user_key: str) -> int:
-    """Return the number that the user's next version gets."""
     return next_number(connection, _versions.c.number, _versions.c.user_key == user_key) or 1
 
 
@@ -272,6 +258,5 @@ def _add_version(connection: Connection, user_key: str, version: PersonaVersion)
 
 
 def _recorded_alignments(connection: Connection, user_key: str) -> list[str]:
-    """Return the ids of the user's alignments, in the order in which they were recorded."""
     log = _alignments.c
     return list(connection.scalars(select(log.alignment_id).where(log.user_key == user_key).order_by(log.ordinal)))

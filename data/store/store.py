@@ -160,9 +160,6 @@ class Store:
     def ingest(self, histories: Mapping[str, Sequence[Interaction]]) -> int:
         """Add to the interactions of several users, new ones included: everything, or on any error nothing at all.
 
-        Args:
-            histories: By user id, what `InteractionLog.add` takes.
-
         Returns:
             How many interactions were newly stored.
         """

@@ -105,7 +105,6 @@ class Toolbox:
         return _action(tool, arguments, outcome)
 
     def _arguments(self, name: str, argument: str) -> dict[str, Any]:
-        """Return the arguments by name."""
         wanted = self._tools[name].args or {}
         if not wanted:
             return {}
@@ -156,7 +155,8 @@ def memory_tools(memory: Memory, task: Task, k: int, known: Sequence[Episode] = 
     def search_memory(search: str) -> str:
         """Find further past interactions of this user that are near in meaning to a few search words."""
         found = [episode.interaction for episode in memory.recall(search, k + len(seen))]
-        return quoted_interactions([one for one in found if one.interaction_id not in seen][:k], task)
+        new = [interaction for interaction in found if interaction.interaction_id not in seen]
+        return quoted_interactions(new[:k], task)
 
     def look_up_profile() -> str:
         """Read what is known about this user from all past interactions."""

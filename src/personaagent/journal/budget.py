@@ -107,10 +107,6 @@ class Purse:
     Calls are decided on in the order in which they come. One that fits only if calls under way turn out cheaper than
     their worst case waits for them. The first that does not fit at all closes the purse: from then on every call is
     refused, and the run comes to its end.
-
-    Args:
-        budget: The caps.
-        spent: What the run has spent before.
     """
 
     def __init__(self, budget: Budget, spent: Cost = NOTHING) -> None:

@@ -33,7 +33,6 @@ LONGEST_ANSWER = 128_000
 MOST_ATTEMPTS = 4
 """Attempts at one call: 429, 5xx, timeouts, cut connections and replies that are no JSON are tried again."""
 LONGEST_WAIT_SECONDS = 60.0
-"""Between two attempts."""
 
 _NOTED_BY_NAME = CLIENT_KEYS | {"temperature", "max_tokens", "max_completion_tokens"}
 """Settings of an LM that say how it is reached, or that a run notes by name."""
@@ -151,11 +150,7 @@ class JournalEngine(Engine):
 
 
 class Retries:
-    """The attempts at one call. None begins later than four timeouts after the first.
-
-    Args:
-        timeout: Seconds that one attempt may take; None where it cannot be cut off.
-    """
+    """The attempts at one call. None begins later than four timeouts after the first."""
 
     def __init__(self, timeout: float | None) -> None:
         self._longest = math.inf if timeout is None else MOST_ATTEMPTS * timeout

@@ -9,7 +9,7 @@ import dspy
 from dspy.lm15 import Request, Usage
 
 from ..data.call import NOTHING, Cost
-from ..lms.engines import AsyncImmediateEngine, ImmediateEngine
+from ..lms.engines import AsyncEngine, ImmediateEngine
 from .budget import Price, price_of
 from .engine import most_tokens, request_json, worst_case
 from .run import AGENT, LOSS, REVISION
@@ -59,7 +59,7 @@ def _planning_lm(plan: Plan, role: str, lm: dspy.LM, price: str | None) -> dspy.
     engine = _PlanningEngine(plan, role, price_of(lm, price))
     limit = most_tokens(lm)
     return dspy.LM(
-        lm.model, max_tokens=limit, engine=engine, async_engine=AsyncImmediateEngine(engine), cache=False, num_retries=0
+        lm.model, max_tokens=limit, engine=engine, async_engine=AsyncEngine(engine), cache=False, num_retries=0
     )
 
 

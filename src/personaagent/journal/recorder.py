@@ -214,9 +214,6 @@ class JournalWriter:
     While one batch is written, what comes is collected in the next. The first thread that waits for a batch writes it
     for all: a thread that does nothing but write would cost each call two changes of thread at each of its two writes,
     more than the writes themselves.
-
-    Args:
-        journal: Where to append.
     """
 
     def __init__(self, journal: "Journal") -> None:

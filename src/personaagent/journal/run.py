@@ -123,14 +123,7 @@ def join_run(
 ) -> Generator[OpenRun]:
     """Do a part of a run that another process began and will end; otherwise as `open_run`, and without a budget.
 
-    If a third process has this part, of which it may only seem that it is gone, its end is waited for.
-
-    Args:
-        journal: Where the run is recorded; in PostgreSQL.
-        run: The run as its opener has it.
-        lms: The LMs by role, the same as the opener's.
-        part: What is done here.
-        price: As for `open_run`.
+    The journal is in PostgreSQL. If a third process has this part, of which it may only seem that it is gone, its end is waited for.
 
     Raises:
         SetupError: The run is not recorded here, or these are not its LMs.
@@ -193,7 +186,6 @@ def _asked(by_role: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
 def _recording(
     recorder: "Recorder", run: Run, by_role: "Mapping[str, dspy.LM]", price: str | None
 ) -> Generator[OpenRun]:
-    """Let the block ask the LMs of a run through its recorder."""
     from .engine import journalled
 
     note_names(run)
@@ -224,7 +216,6 @@ def _identity(run: Run) -> str:
 
 @contextmanager
 def _ending(journal: "Journal", opened: OpenRun) -> Generator[None]:
-    """Record how the run ends."""
     status: Literal["finished", "stopped", "failed"] = "failed"
     reason = ""
     try:

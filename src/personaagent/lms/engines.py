@@ -63,11 +63,3 @@ class ImmediateEngine(Engine):
         answer, usage = self.answer(request)
         message = Message.assistant([TextPart(answer) if isinstance(answer, str) else answer])
         return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
-
-
-class AsyncImmediateEngine(AsyncEngine):
-    """An engine that has its answers at once, awaited: no thread is needed."""
-
-    async def complete(self, request: Request) -> Response:
-        """Return the answer."""
-        return self._engine.complete(request)

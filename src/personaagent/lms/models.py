@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from ..data.errors import ModelFileError, UnknownNameError
 
 MODELS_VARIABLE = "PERSONAAGENT_MODELS"
-"""The environment variable that names another folder for model files."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,6 @@ EMBEDDED_LMS = ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2")
 """Language models that run in process, the best first: the first one on disk is the embedded LM."""
 
 EMBEDDER = "minilm"
-"""The embedder that runs in process."""
 
 
 def model_named(name: str) -> Model:

@@ -204,7 +204,6 @@ def with_its_key(lm: "dspy.LM") -> "dspy.LM":
 
 
 def _key_variable(model: str) -> str:
-    """Return the environment variable that holds the key for a model."""
     provider = model.partition("/")[0]
     return _key_variables.get(provider) or re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
 

@@ -32,11 +32,7 @@ os.register_at_fork(after_in_child=_loops.clear)
 
 
 class PlainLM:
-    """Asks an LM without its cache and its retries; a replay does not see what the LM's server refuses.
-
-    Args:
-        lm: The LM. It is copied.
-    """
+    """Asks an LM without its cache and its retries; a replay does not see what the LM's server refuses."""
 
     def __init__(self, lm: dspy.LM) -> None:
         self._lm = lm.copy()

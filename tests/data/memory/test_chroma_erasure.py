@@ -12,7 +12,7 @@ from personaagent.data.errors import StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_files import DATABASE, remove_leftovers
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.data.memory.rows import Mark, contents_of, mark_of
+from personaagent.data.memory.rows import Mark, mark_of
 from personaagent.testing import HashEmbedder
 
 Ask = Callable[..., Interaction]
@@ -28,7 +28,7 @@ def index(tmp_path: Path) -> Iterator[EpisodeIndex]:
 
 
 def add(index: EpisodeIndex, user_key: str, interactions: list[Interaction]) -> None:
-    index.add(user_key, interactions, contents_of(interactions))
+    index.add(user_key, interactions)
 
 
 def found(index: EpisodeIndex, user_key: str, text: str = "film") -> list[str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from personaagent.data.errors import SetupError, StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex, write
-from personaagent.data.memory.rows import Mark, Row, contents_of, mark_of
+from personaagent.data.memory.rows import Mark, Row, mark_of
 from personaagent.testing import HashEmbedder
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def found(index: EpisodeIndex, user_key: str, text: str = "film", k: int = 100) 
 
 
 def add(index: EpisodeIndex, user_key: str, interactions: Sequence[Interaction]) -> None:
-    index.add(user_key, interactions, contents_of(interactions))
+    index.add(user_key, interactions)
 
 
 def test_what_a_search_has_read_follows_every_write(index: EpisodeIndex, ask: Ask) -> None:
@@ -82,12 +82,12 @@ def test_what_a_search_has_read_follows_every_write(index: EpisodeIndex, ask: As
     assert found(index, MAYA) == ["1"]
     add(index, MAYA, [second])
     assert sorted(found(index, MAYA)) == ["1", "2"]
-    index.add(MAYA, [second], ["bread"])
+    index.add(MAYA, [second])
     assert found(index, MAYA, "bread", k=1) == ["2"]
     assert index.search(MAYA, "bread", 1)[0].similarity == 1.0
     index.remove(MAYA, ["1"])
     assert found(index, MAYA) == ["2"]
-    index.sync(MAYA, [third], ["a film"])
+    index.sync(MAYA, [third])
     assert found(index, MAYA) == ["3"]
     index.heal(MAYA, Stored(first, third))
     assert sorted(found(index, MAYA)) == ["1", "3"]
@@ -164,7 +164,7 @@ def test_healing_one_user_leaves_the_others_rows(embedder: Recorder, ask: Ask) -
     with EpisodeIndex(None, embedder, shards=1) as index:
         add(index, OMAR, [ask("1", "an old film")])
         index.heal(MAYA, Stored(ask("2", "a new film")))
-        index.sync(MAYA, [], [])
+        index.sync(MAYA, [])
         assert found(index, OMAR) == ["1"]
 
 
@@ -256,9 +256,9 @@ def test_heal_reads_the_store_once_and_again_when_the_numbers_differ(index: Epis
 
 def test_sync_embeds_only_what_is_missing(index: EpisodeIndex, embedder: Recorder, ask: Ask) -> None:
     first, second = ask("1", "a film"), ask("2", "bread", position=1)
-    index.sync(MAYA, [first], ["a film"])
-    index.sync(MAYA, [first, second], ["a film", "bread"])
-    index.sync(MAYA, [], [])
+    index.sync(MAYA, [first])
+    index.sync(MAYA, [first, second])
+    index.sync(MAYA, [])
     assert embedder.embedded == ["a film", "bread"]
     assert found(index, MAYA) == []
 

@@ -27,7 +27,7 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.memory import chroma_server
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.chroma_server import ChromaServer
-from personaagent.data.memory.rows import Mark, contents_of, mark_of
+from personaagent.data.memory.rows import Mark, mark_of
 from personaagent.data.store import Store
 from personaagent.testing import HashEmbedder
 
@@ -85,7 +85,7 @@ def found(index: EpisodeIndex, user_key: str = MAYA) -> list[str]:
 
 
 def add(index: EpisodeIndex, *interactions: Interaction, user_key: str = MAYA) -> None:
-    index.add(user_key, interactions, contents_of(interactions))
+    index.add(user_key, interactions)
 
 
 def test_what_another_process_did_is_seen_without_a_second_look_at_the_store(
