@@ -49,20 +49,6 @@ class TerseJSONAdapter(dspy.JSONAdapter):
         form = f"You are given:\n{given}\n\nAnswer with one JSON object of these fields:\n{wanted}"
         return f"{form}\n\n{signature.instructions}"
 
-    def format_user_message_content(
-        self,
-        signature: type[dspy.Signature],
-        inputs: dict[str, Any],
-        prefix: str = "",
-        suffix: str = "",
-        main_request: bool = False,
-    ) -> str:
-        """Write texts as they are, in the form that DSPy gives them: to find out that a text is one takes it long."""
-        given = {name: inputs[name] for name in signature.input_fields if name in inputs}
-        if not all(isinstance(value, str) for value in given.values()):
-            return super().format_user_message_content(signature, inputs, prefix, suffix, main_request)
-        return "\n\n".join([prefix, *(f"[[ ## {name} ## ]]\n{text}" for name, text in given.items()), suffix]).strip()
-
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         """Return the fields of the answer."""
         try:

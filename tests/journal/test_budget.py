@@ -79,7 +79,7 @@ async def test_no_cap_is_passed_by_real_calls_and_the_lm_is_never_asked_beyond_i
             outcomes = await asyncio.gather(*answers, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} <= {dspy.Prediction, BudgetError}
         assert is_within(run.spent, budget)
-        assert len(lm.requests) == run.spent.calls == sum(isinstance(one, dspy.Prediction) for one in outcomes)
+        assert len(lm.requests) == run.spent.calls == sum(isinstance(each, dspy.Prediction) for each in outcomes)
 
 
 @pytest.mark.parametrize("dollars", [0.0, None])

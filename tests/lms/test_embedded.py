@@ -77,7 +77,7 @@ def test_answers_that_begin_alike_have_probabilities_of_their_own_and_the_same_o
     task = Task(name="made up", kind="label", labels=("dark comedy", "dark drama", "dark", "classic"))
     with dspy.context(lm=lm):
         found = [Respond(task)(query="A ghost haunts a tax inspector.", interactions="", observations="") for _ in "12"]
-    first, again = (one.lm_probabilities for one in found)
+    first, again = (prediction.lm_probabilities for prediction in found)
     assert list(first) == list(task.labels)
     assert sum(first.values()) == pytest.approx(1)
     assert len(set(first.values())) == len(task.labels)

@@ -123,7 +123,7 @@ def join_run(
 ) -> Generator[OpenRun]:
     """Do a part of a run that another process began and will end; otherwise as `open_run`, and without a budget.
 
-    The journal is in PostgreSQL. If a third process has this part, of which it may only seem that it is gone, its end is waited for.
+    The journal is in PostgreSQL. If a third process has this part, and only seems to be gone, its end is waited for.
 
     Raises:
         SetupError: The run is not recorded here, or these are not its LMs.

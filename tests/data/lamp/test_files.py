@@ -33,7 +33,7 @@ def test_dated_items_come_oldest_first_and_those_of_one_date_in_the_order_of_the
 
 def test_questions_come_in_time_order_after_the_whole_history(movies: LampData) -> None:
     for user in movies.users:
-        moments = [one.moment for one in (*user.history, *user.questions)]
+        moments = [interaction.moment for interaction in (*user.history, *user.questions)]
         assert moments == sorted(set(moments))
 
 
@@ -93,7 +93,7 @@ def test_a_history_is_what_all_questions_of_the_user_know(files: Files, movie_qu
 def test_an_item_with_the_id_of_a_question_gets_another(files: Files, movie_questions: Questions) -> None:
     movie_questions[2]["profile"][0]["id"] = "3"
     omar = load(files(movie_questions), MOVIES).users[1]
-    assert [one.interaction_id for one in (*omar.history, *omar.questions)] == ["3-item", "3"]
+    assert [interaction.interaction_id for interaction in (*omar.history, *omar.questions)] == ["3-item", "3"]
 
 
 def only_user(files: Files, item: dict[str, str], task: str) -> LampUser:

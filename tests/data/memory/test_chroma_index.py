@@ -101,9 +101,9 @@ def test_rows_that_are_not_written_yet_are_there_when_the_index_is_opened_again(
     asked = [ask(str(number), f"film {number}") for number in range(40)]
     with EpisodeIndex(tmp_path, embedder, shards=1) as index:
         assert found(index, MAYA) == []
-        for one in asked:
-            add(index, MAYA, [one])
-            assert one.interaction_id in found(index, MAYA)
+        for interaction in asked:
+            add(index, MAYA, [interaction])
+            assert interaction.interaction_id in found(index, MAYA)
     embedder.embedded.clear()
     with EpisodeIndex(tmp_path, embedder, shards=1) as index:
         index.heal(MAYA, Stored(*asked))
@@ -184,7 +184,7 @@ def test_users_are_spread_over_shards(embedder: Recorder, ask: Ask, tmp_path: Pa
         for key in range(8):
             add(index, f"{key:016x}", [ask("1", "film")])
         assert [found(index, f"{key:016x}") for key in range(8)] == [["1"]] * 8
-        names = {one.name for one in index._shards._connected().list_collections()}
+        names = {collection.name for collection in index._shards._connected().list_collections()}
     assert names == {f"mem-{key:04d}" for key in range(8)}
 
 
@@ -214,8 +214,8 @@ def test_more_rows_than_a_batch_are_all_found(index: EpisodeIndex, ask: Ask) -> 
         ["1000"],
         ["1099"],
     ]
-    index.remove(MAYA, [one.interaction_id for one in many[:1_090]])
-    assert sorted(found(index, MAYA)) == [one.interaction_id for one in many[1_090:]]
+    index.remove(MAYA, [interaction.interaction_id for interaction in many[:1_090]])
+    assert sorted(found(index, MAYA)) == [interaction.interaction_id for interaction in many[1_090:]]
 
 
 def test_heal_brings_what_a_crash_kept_from_the_index(index: EpisodeIndex, ask: Ask) -> None:
@@ -298,7 +298,7 @@ def test_another_number_of_shards_leaves_no_row_behind(embedder: Recorder, ask: 
         add(index, "0000000000000003", [ask("1", "a film")])
     with EpisodeIndex(tmp_path, embedder, shards=2) as index:
         assert found(index, "0000000000000003") == []
-        assert [one.name for one in index._shards._connected().list_collections()] == ["mem-0001"]
+        assert [collection.name for collection in index._shards._connected().list_collections()] == ["mem-0001"]
 
 
 def test_a_collection_of_another_space_is_dropped_and_a_strangers_is_left(embedder: Recorder, tmp_path: Path) -> None:
@@ -313,7 +313,8 @@ def test_a_collection_of_another_space_is_dropped_and_a_strangers_is_left(embedd
     with EpisodeIndex(tmp_path, embedder, shards=1) as index:
         assert found(index, MAYA) == []
         spaces = {
-            one.name: one.configuration_json["hnsw"]["space"] for one in index._shards._connected().list_collections()
+            collection.name: collection.configuration_json["hnsw"]["space"]
+            for collection in index._shards._connected().list_collections()
         }
     assert spaces == {"mem-0000": "cosine", "strangers-own": "l2"}
 

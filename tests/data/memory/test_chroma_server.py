@@ -142,7 +142,7 @@ def test_healed_rows_are_what_is_stored_whatever_either_process_did(
     here.rebuild()
     for who, what, name in steps:
         index = here if who == "here" else there
-        known = {one.interaction_id for one in stored.interactions}
+        known = {interaction.interaction_id for interaction in stored.interactions}
         if what.startswith("add") and str(name) not in known:
             position += 1
             stored.interactions.append(one := ask(str(name), f"film {position}", position=position))
@@ -151,16 +151,18 @@ def test_healed_rows_are_what_is_stored_whatever_either_process_did(
         elif what.startswith("forget") and str(name) in known:
             index.remove(MAYA, [str(name)])
             if what == "forget":
-                stored.interactions = [one for one in stored.interactions if one.interaction_id != str(name)]
+                stored.interactions = [
+                    interaction for interaction in stored.interactions if interaction.interaction_id != str(name)
+                ]
         elif what == "heal":
             index.heal(MAYA, stored)
-            assert found(index) == sorted(one.interaction_id for one in stored.interactions)
+            assert found(index) == sorted(interaction.interaction_id for interaction in stored.interactions)
         elif what == "rebuild":
             index.rebuild()
     for index in (here, there):
         index.heal(MAYA, stored)
-        assert [index.search(MAYA, one.query, 1)[0].interaction_id for one in stored.interactions] == [
-            one.interaction_id for one in stored.interactions
+        assert [index.search(MAYA, interaction.query, 1)[0].interaction_id for interaction in stored.interactions] == [
+            interaction.interaction_id for interaction in stored.interactions
         ]
         assert len(found(index)) == len(stored.interactions)
 
@@ -189,7 +191,7 @@ def test_a_server_that_is_down_is_named_and_what_it_missed_is_caught_up(
         maya = store.add_user("maya")
         with running_chroma(tmp_path, port):
             maya.interactions.add([ask("1", "a film")])
-            assert [one.interaction.interaction_id for one in maya.memory.recall("film", 9)] == ["1"]
+            assert [episode.interaction.interaction_id for episode in maya.memory.recall("film", 9)] == ["1"]
         assert maya.interactions.add([ask("2", "a new film")]) == 1
         assert "not indexed yet" in caplog.text and url in caplog.text
         with pytest.raises(StorageError, match=f"Chroma at {url} failed"):
@@ -197,7 +199,7 @@ def test_a_server_that_is_down_is_named_and_what_it_missed_is_caught_up(
         with pytest.raises(StorageError, match=url):
             maya.interactions.forget("1")
         with running_chroma(tmp_path, port):
-            assert {one.interaction.interaction_id for one in maya.memory.recall("film", 9)} == {"1", "2"}
+            assert {episode.interaction.interaction_id for episode in maya.memory.recall("film", 9)} == {"1", "2"}
 
 
 def test_a_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +280,7 @@ def test_a_strangers_collection_is_left_alone(chroma_url: str, here: EpisodeInde
         client.get_or_create_collection("strangers", configuration={}, metadata={"of": "them"}, embedding_function=None)
         add(here, ask("1", "a film"))
         here.rebuild()
-        assert [one.name for one in client.list_collections()] == ["strangers"]
+        assert [collection.name for collection in client.list_collections()] == ["strangers"]
 
 
 def test_a_collection_that_another_process_deleted_is_deleted(chroma_url: str) -> None:

@@ -33,5 +33,5 @@ def test_dates_a_microsecond_apart_stay_apart(at: datetime) -> None:
     earlier, later = (
         Interaction(interaction_id="1", query="q", at=at + timedelta(microseconds=step)) for step in (0, 1)
     )
-    moments = [row_of("ab12", one, "q").metadata["at"] for one in (earlier, later)]
+    moments = [row_of("ab12", each, "q").metadata["at"] for each in (earlier, later)]
     assert int(moments[1]) - int(moments[0]) == 1
