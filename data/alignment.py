@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 
 from . import html
 from .answer_weights import Distribution
+from .call import both
 from .change import DECISION_COLUMNS, Decision
 from .nouns import Noun
 from .persona import Persona, persona_diff
@@ -23,13 +24,12 @@ class Spend(Noun):
     seconds: float = 0.0
 
     def __add__(self, other: "Spend") -> "Spend":
-        """Return both together; the dollars of a sum are known only if both are."""
-        known = self.dollars is not None and other.dollars is not None
+        """Return both together."""
         return Spend(
             calls=self.calls + other.calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
-            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+            dollars=both(self.dollars, other.dollars),
             seconds=self.seconds + other.seconds,
         )
 

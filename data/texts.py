@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from .interaction import normalised
@@ -31,6 +31,19 @@ def all_clean(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean(str(key)): all_clean(item) for key, item in cast("dict[Any, Any]", value).items()}
     return value
+
+
+def texts_in(value: Any, *, names: bool = False) -> Iterator[str]:
+    """Yield every text in a JSON value; with `names`, those of its fields too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from texts_in(item, names=names)
+    elif isinstance(value, dict):
+        for name, item in cast("dict[str, Any]", value).items():
+            yield from (name,) if names else ()
+            yield from texts_in(item, names=names)
 
 
 class Rouge(NamedTuple):

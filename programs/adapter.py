@@ -95,7 +95,7 @@ def _alone(text: str, field: tuple[str, Any]) -> dict[str, Any] | None:
     """Return the one field that a text without JSON is; None if it cannot be."""
     name, kind = field
     said = bare(text, name)
-    if not said or is_cut(last_heard()):
+    if not said or is_cut(last_heard.get()):
         return None
     try:
         value = json.loads(said)
@@ -224,23 +224,14 @@ def _number_of(said: str, answers: Sequence[Answer]) -> Answer | None:
     return numbers.get(float(found[0].replace(",", "."))) if len(found) == 1 else None
 
 
-_last: ContextVar[Response | None] = ContextVar("personaagent_last_response", default=None)
+last_heard: ContextVar[Response | None] = ContextVar("personaagent_last_response", default=None)
+"""The last response that was noted in this context."""
 
 
 def heard(response: Response) -> Response:
     """Note a response and return it; engines call this."""
-    _last.set(response)
+    last_heard.set(response)
     return response
-
-
-def last_heard() -> Response | None:
-    """Return the last response that was noted in this context since `forget_heard`; None if none was."""
-    return _last.get()
-
-
-def forget_heard() -> None:
-    """Forget the last response."""
-    _last.set(None)
 
 
 def is_cut(response: Response | None) -> bool:

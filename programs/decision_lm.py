@@ -5,6 +5,7 @@ one of any `dspy.LM`. Probabilities come from, in this order: the LM itself (the
 the tokens that it wrote (OpenAI's `top_logprobs`), or, where it gives neither, its answer alone.
 """
 
+import asyncio
 import json
 import math
 import re
@@ -62,8 +63,6 @@ class DecisionLM:
 
     async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Do what a call does, in a thread."""
-        import asyncio
-
         return await asyncio.to_thread(self, state, questions)
 
     def _decided(self, state: Mapping[str, Any], name: str, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from ..data.errors import (
 )
 from ..data.persona import SECTIONS, Persona, Section
 from ..data.statement import Memory
-from .adapter import TerseJSONAdapter, cut_error, forget_heard, is_cut, last_heard, only_thoughts
+from .adapter import TerseJSONAdapter, cut_error, is_cut, last_heard, only_thoughts
 from .scope import Cancellation, cancellation_here, measure, within
 
 _TERSE = TerseJSONAdapter()
@@ -82,11 +82,11 @@ def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
         StoppedError: The work that this is part of was cancelled; see `in_thread`.
     """
     cancellation_here().stop_if_cancelled()
-    forget_heard()
+    last_heard.set(None)
     try:
         return predictor(**inputs)
     except AdapterParseError as error:
-        unreadable, first = error, last_heard()
+        unreadable, first = error, last_heard.get()
     if is_cut(first) and (room := _twice_the_room(inputs.get("lm") or predictor.lm or dspy.settings.lm)):
         return _with_more_room(predictor, inputs, room)
     shown = "(nothing)" if only_thoughts(first) else unreadable.lm_response[:_SHOWN_CHARACTERS]
@@ -102,11 +102,11 @@ def _with_more_room(predictor: dspy.Predict, inputs: dict[str, Any], room: dict[
     try:
         return predictor(**inputs, config=room)
     except AdapterParseError as error:
-        if is_cut(last_heard()):
-            raise AnswerError(cut_error(last_heard(), most_tokens)) from error
+        if is_cut(last_heard.get()):
+            raise AnswerError(cut_error(last_heard.get(), most_tokens)) from error
         raise _no_answer(error) from error
     except dspy.LMInvalidRequestError as error:  # The server does not give so much room.
-        raise AnswerError(cut_error(last_heard(), most_tokens // 2)) from error
+        raise AnswerError(cut_error(last_heard.get(), most_tokens // 2)) from error
 
 
 def _twice_the_room(lm: Any) -> dict[str, int] | None:
@@ -117,7 +117,7 @@ def _twice_the_room(lm: Any) -> dict[str, int] | None:
 
 
 def _no_answer(error: AdapterParseError) -> AnswerError:
-    if only_thoughts(last_heard()):
+    if only_thoughts(last_heard.get()):
         return AnswerError("the LM wrote no answer, nothing but thoughts: ask again, or another LM")
     fields = ", ".join(error.signature.output_fields)
     return AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}")

@@ -10,7 +10,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
@@ -19,6 +19,7 @@ from ..interaction import Interaction
 from ..record import Record, date_of
 from ..store.log import check_id, written
 from ..task import OPEN, Task, task_named
+from ..texts import texts_in
 from .answers import task_of
 from .columns import Columns, Found
 from .exports import Fields, export_of
@@ -228,21 +229,9 @@ def _date(record: Record, field: str | None) -> datetime | None:
 def _metadata(record: Record, known: set[str | None]) -> dict[str, Any]:
     metadata = {field: value for field, value in record.fields.items() if field not in known}
     for field, value in metadata.items():
-        for text in _texts({field: value}):
+        for text in texts_in({field: value}, names=True):
             Record(record.file, record.name, {field: text}).text(field)
     return to_jsonable_python(metadata, fallback=str)
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in cast("list[object]", value):
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        for name, item in cast("dict[str, object]", value).items():
-            yield name
-            yield from _texts(item)
 
 
 def _check_storable(record: Record, interaction: Interaction) -> None:

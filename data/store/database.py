@@ -74,11 +74,9 @@ class Database(Handle):
         self._closed = False
         self.disk = DiskSpace(file, self.location)
 
-    @contextmanager
-    def read(self) -> Generator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Give a transaction that sees one state of the database, whatever others write meanwhile."""
-        with self._transaction(self._engines.reading) as connection:
-            yield connection
+        return self._transaction(self._engines.reading)
 
     @contextmanager
     def write(self) -> Generator[Connection]:
@@ -118,11 +116,9 @@ class Database(Handle):
         rows = self.fetch(statement, values)
         return read(kind, rows[0][0]) if rows else None
 
-    @contextmanager
-    def alone(self, name: str) -> Generator[None]:
+    def alone(self, name: str) -> AbstractContextManager[object]:
         """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone."""
-        with self._holding(name):
-            yield
+        return self._holding(name)
 
     def kept(self, name: str) -> "Lease":
         """Return the right to a name, as `alone` gives it, that survives when the server is away for a while."""

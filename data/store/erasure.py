@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from pydantic import JsonValue
@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, f
 from ..call import Attempt, Call, Failure, Run
 from ..interaction import Interaction
 from ..memory.rows import contents_of
+from ..texts import texts_in
 from . import tables
 from .journal import now, same_call
 from .log import Log, read, written
@@ -204,18 +205,6 @@ def take_out_words(connection: Connection, wordless: Sequence[Call]) -> None:
 
 def _is(table: Table, call: Call) -> ColumnElement[bool]:
     return and_(table.c.run_id == call.run_id, table.c.key == call.key, table.c.number == call.number)
-
-
-def texts_in(value: JsonValue) -> Iterator[str]:
-    """Yield every text in a JSON document."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from texts_in(item)
 
 
 def _letters_in_json(text: str | None) -> str:

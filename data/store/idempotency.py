@@ -9,8 +9,8 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from ..nouns import Noun
+from ..texts import texts_in
 from . import tables
-from .erasure import texts_in
 from .journal import now
 from .log import Log, check_id, read, written
 

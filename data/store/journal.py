@@ -1,7 +1,7 @@
 """The call journal: every paid call of every run, appended before its answer is used and never changed."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 
@@ -132,11 +132,9 @@ class Journal(Log):
             _add(connection, _locking(connection, _ADD_ATTEMPT_IF_CALLED), attempts)
         return gone
 
-    @contextmanager
-    def alone(self, run_id: str, part: Part) -> Generator[None]:
+    def alone(self, run_id: str, part: Part) -> AbstractContextManager[object]:
         """Let one process at a time do a part of a run: others wait until it is done, or its process is gone."""
-        with self._database.alone(f"{run_id} {part.to_json()}"):
-            yield
+        return self._database.alone(f"{run_id} {part.to_json()}")
 
     def attempts(self, run_id: str, *, user_key: str | None = None) -> dict[str, tuple[int, bool]]:
         """Return, by key of each call of a run (for one user), how many attempts were begun and if one was answered."""

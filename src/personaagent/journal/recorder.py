@@ -67,7 +67,7 @@ class Recorder:
         """Calls that were answered from the journal."""
         self.needs_payer = False
         """Whether a call without a payer is refused; see `paid_by`."""
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._writer, self._writer_of_files = JournalWriter(journal), JournalWriter(journal.of_anyone())
         before = journal.all_attempts(run_id) if part is None else ()
         spent = sum((attempt.charged for attempt in before), start=NOTHING)
@@ -79,7 +79,7 @@ class Recorder:
         place = "/".join(scope.place)
         identity = [self.run_id, scope.user_key, callee.role, place, callee.endpoint, callee.account]
         alike = hashlib.sha256(json.dumps([*identity, callee.model, request]).encode()).hexdigest()
-        with self._lock:
+        with self.lock:
             self._ordinals[alike] += 1
             ordinal = self._ordinals[alike]
         call = Call(
@@ -97,11 +97,6 @@ class Recorder:
         )
         writer = self._writer if scope.is_stored else self._writer_of_files
         return OpenCall(self, writer, call, *self._before.get(call.key, (0, False)))
-
-    def count_repeated(self) -> None:
-        """Count a call that was answered from the journal."""
-        with self._lock:
-            self.repeated += 1
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
@@ -134,7 +129,8 @@ class OpenCall:
         if self._answered or (self._attempts and (failed_too or replay)):
             last = self._recorder.journal.last_attempt(self._call.run_id, self._call.key)
             if last is not None and (last.failure is None or last.failure.kind != LOST):
-                self._recorder.count_repeated()
+                with self._recorder.lock:
+                    self._recorder.repeated += 1
                 return last
         if replay:
             raise divergence(self._recorder.journal, self._call)
@@ -199,9 +195,9 @@ def _lost(call: Call, why: str) -> Attempt:
 
 
 def _attempt(call: Call, charged: Cost, seconds: float, **outcome: Any) -> Attempt:
-    made: dict[str, Any] = {"response": None, **outcome}
     identity = {"run_id": call.run_id, "key": call.key, "number": call.number}
-    return Attempt.model_validate({**identity, "charged": charged, "seconds": seconds, "at": now(), **made})
+    made = {"charged": charged, "seconds": seconds, "at": now(), "response": None, **outcome}
+    return Attempt.model_validate({**identity, **made})
 
 
 recorder_here: ContextVar[Recorder | None] = ContextVar("personaagent_recorder", default=None)

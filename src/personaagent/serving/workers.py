@@ -23,7 +23,7 @@ class Workers:
     def __init__(self, store: Store, *, alone: bool) -> None:
         self._store, self._alone = store, alone
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
+    def lock(self, name: str) -> AbstractContextManager[object]:
         """Let one worker at a time into blocks of this name."""
         return nullcontext() if self._alone else self._store.database.alone(name)
 
