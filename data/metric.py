@@ -30,12 +30,7 @@ class OwnMetric(Protocol):
 
 
 def metric_named(name: str) -> OwnMetric:
-    """Import a metric.
-
-    Example:
-        >>> metric_named("my_metrics:starts_alike")(example, prediction)
-        1.0
-    """
+    """Import a metric."""
     metric = own("metric", name)
     if not hasattr(metric, "__name__"):
         raise InputError(f"metric {name!r} is no function, but {type(metric).__name__}")
@@ -49,9 +44,6 @@ def scored_by(data: "LampData", metric: OwnMetric) -> "LampData":
 
     Raises:
         InputError: The metric fails there.
-
-    Example:
-        >>> await evaluate([RagMethod()], scored_by(data, starts_alike))
     """
     tried = next((question for question in data.questions if question.ground_truth is not None), None)
     if tried is not None:

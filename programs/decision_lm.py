@@ -40,11 +40,6 @@ class DecisionLM:
 
     Args:
         lm: Is asked once for each decision, or twice if the first answer cannot be read.
-
-    Example:
-        >>> predict = dspy.Predict(AnswerQuery)
-        >>> predict(lm=DecisionLM(dspy.settings.lm), query="...").response.probabilities
-        {'comedy': 0.7, 'classic': 0.3}
     """
 
     supports_decision_requests = True

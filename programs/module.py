@@ -1,13 +1,4 @@
-"""The base of all modules: a plain DSPy module that knows its spend and raises PersonaAgent's errors.
-
-class Greet(Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.predict = dspy.Predict("name -> greeting")
-
-    def forward(self, *, name: str) -> dspy.Prediction:
-        return dspy.Prediction(response=ask(self.predict, name=name).greeting)
-"""
+"""The base of all modules: a plain DSPy module that knows its spend and raises PersonaAgent's errors."""
 
 import asyncio
 import contextvars

@@ -289,16 +289,14 @@ class PersonaAgent(Module):
         return Toolbox([*own, *self.tools])
 
 
-def _asking(task: Task) -> type[dspy.Signature]:
-    return AnswerForUser if task == OPEN else _asking_with(task.template)
-
-
 @cache
-def _asking_with(template: str) -> type[dspy.Signature]:
+def _asking(task: Task) -> type[dspy.Signature]:
     """Return the signature of an answer, with the fixed words of a task's questions, which so are said once."""
-    if template == "{content}":
+    if task == OPEN:
+        return AnswerForUser
+    if task.template == "{content}":
         return AnswerAsUser
-    question = template.replace("{content}", "(query)")
+    question = task.query("(query)")
     return AnswerAsUser.with_instructions(f"{AnswerAsUser.instructions}\n\nThe question: {question}")
 
 

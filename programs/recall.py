@@ -9,7 +9,7 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..data.interaction import normalised
-from ..data.memory.rows import contents_of
+from ..data.memory.rows import content_of
 from ..data.statement import Episode, Memory
 from ..signatures import WriteSearchQuery
 from .module import SpeakingModule, ask
@@ -50,7 +50,7 @@ class Recall(dspy.Module):
         unanswered = tuple(episode for episode in found if episode.interaction.ground_truth is None)
         newest: dict[tuple[str, ...], Episode] = {}
         for episode in (*_newest_first(answered), *_newest_first(unanswered)):
-            newest.setdefault(_gist(_content(episode)), episode)
+            newest.setdefault(_gist(content_of(episode.interaction)), episode)
         shown = {episode.interaction.interaction_id for episode in newest.values()}
         best = (episode for episode in (*answered, *unanswered) if episode.interaction.interaction_id in shown)
         return dspy.Prediction(episodes=tuple(best)[: self.k], answered=answered)
@@ -58,11 +58,6 @@ class Recall(dspy.Module):
 
 def _newest_first(episodes: Iterable[Episode]) -> list[Episode]:
     return sorted(episodes, key=lambda episode: episode.interaction.moment, reverse=True)
-
-
-def _content(episode: Episode) -> str:
-    [content] = contents_of([episode.interaction])
-    return content
 
 
 def _gist(text: str) -> tuple[str, ...]:

@@ -38,12 +38,7 @@ def current_scope() -> Scope:
 
 @contextmanager
 def within(*place: str, user_key: str | None = None, is_stored: bool | None = None) -> Generator[None]:
-    """Run the block as this part of the work, and for this user if one is named, who is stored or is not.
-
-    Example:
-        >>> with within("question 110", user_key=user.key):
-        ...     program(query="...")
-    """
+    """Run the block as this part of the work, and for this user if one is named, who is stored or is not."""
     outer = _current.get()
     inner = Scope(
         outer.user_key if user_key is None else user_key,
@@ -247,14 +242,7 @@ class Meter:
 
 @contextmanager
 def measure() -> Generator[Meter]:
-    """Measure the LM calls made inside, in this thread, its tasks and whatever inherits its context.
-
-    Example:
-        >>> with measure() as meter:
-        ...     program(query="...")
-        >>> meter.spend.calls
-        3
-    """
+    """Measure the LM calls made inside, in this thread, its tasks and whatever inherits its context."""
     meter = Meter(outer=dspy.settings.usage_tracker)
     with dspy.context(usage_tracker=meter):
         try:

@@ -16,7 +16,7 @@ from ..nouns import Handle
 from ..texts import letter_likeness
 from .embedder import Embedder, is_unknown
 from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows
-from .rows import NO_MARK, Mark, Row, StoredInteractions, contents_of, hash_of, mark_of, row_id, row_of, user_of
+from .rows import NO_MARK, Mark, Row, StoredInteractions, content_of, hash_of, mark_of, row_id, row_of, user_of
 from .shards import Shards
 
 if TYPE_CHECKING:
@@ -211,9 +211,10 @@ class EpisodeIndex(Handle):
         return rows
 
     def _rows_of(self, user_key: str, interactions: Sequence[Interaction]) -> list[Row]:
+        contents = [content_of(interaction) for interaction in interactions]
         return [
             row_of(user_key, interaction, content, is_unknown=is_unknown(self._embedder, content))
-            for interaction, content in zip(interactions, contents_of(interactions), strict=True)
+            for interaction, content in zip(interactions, contents, strict=True)
         ]
 
     def _make_equal(self, shard: "Collection", found: Mapping[str, dict[str, object]], rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ from ..texts import letter_likeness
 from .chroma_index import EpisodeIndex
 from .counts import count_answers
 from .nearest import Match
-from .rows import contents_of, shows
+from .rows import content_of, shows
 
 if TYPE_CHECKING:
     from ..store import InteractionLog, StatementLog
@@ -108,7 +108,7 @@ class UserMemory(Handle):
     def _matches(self, query: str, k: int) -> list[Match]:
         def by_letters() -> list[Match]:
             visible = self.history()
-            similarities = letter_likeness(query, contents_of(visible))
+            similarities = letter_likeness(query, [content_of(interaction) for interaction in visible])
             return [
                 Match(interaction.interaction_id, similarity)
                 for interaction, similarity in zip(visible, similarities, strict=True)
@@ -120,7 +120,7 @@ class UserMemory(Handle):
         asked = normalised(query)
 
         def rank(episode: Episode) -> tuple[bool, float, tuple[datetime, int]]:
-            [content] = contents_of([episode.interaction])
+            content = content_of(episode.interaction)
             return normalised(content) == asked, episode.similarity, episode.interaction.moment
 
         return tuple(sorted(self._episodes(matches), key=rank, reverse=True))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, f
 
 from ..call import Attempt, Call, Failure, Run
 from ..interaction import Interaction
-from ..memory.rows import contents_of
+from ..memory.rows import content_of
 from ..texts import texts_in
 from . import tables
 from .journal import now, same_call
@@ -178,8 +178,7 @@ def _add(removed: dict[str, int], more: dict[str, int]) -> None:
 
 def calls_quoting(connection: Connection, user_key: str, interaction: Interaction) -> list[Call]:
     """Return the user's calls that were made for an interaction, or that have its words; without their requests."""
-    [content] = contents_of([interaction])
-    texts = (interaction.query, content, interaction.response, interaction.ground_truth)
+    texts = (interaction.query, content_of(interaction), interaction.response, interaction.ground_truth)
     wanted = {letters[:_BEGINNING] for letters in map(_letters, filter(None, texts)) if len(letters) >= _LEAST_LETTERS}
     rows = select(_calls.c.noun, _attempts.c.noun).select_from(_calls.outerjoin(_attempts, same_call()))
     found: list[Call] = []

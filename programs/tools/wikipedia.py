@@ -17,12 +17,7 @@ _USER_AGENT = "personaagent/0.1 (https://pypi.org/project/personaagent)"
 
 
 def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
-    """Return the tool `search_wikipedia`.
-
-    Example:
-        >>> wikipedia_tool()(search="Metropolis film 1927")
-        '1. "Metropolis (1927 film): Metropolis is a 1927 German ..."'
-    """
+    """Return the tool `search_wikipedia`."""
 
     def search_wikipedia(search: str) -> str:
         """Look up facts about the world (a film, a book, a person, a place) in Wikipedia; it does not know the user."""
@@ -33,12 +28,7 @@ def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
 
 
 def wikipedia_page_tool(client: httpx.Client | None = None) -> dspy.Tool:
-    """Return the tool `read_wikipedia`: a whole page as plain text, its first 50,000 characters.
-
-    Example:
-        >>> wikipedia_page_tool()(title="Metropolis (1927 film)")[:29]
-        'Metropolis is a 1927 German ...'
-    """
+    """Return the tool `read_wikipedia`: a whole page as plain text, its first 50,000 characters."""
 
     def read_wikipedia(title: str) -> str:
         """Read the Wikipedia page of this title; if there is none, the titles of up to five similar pages."""
