@@ -64,11 +64,7 @@ def _try(metric: OwnMetric, question: Interaction) -> None:
 
 
 def score_of(metric: OwnMetric, question: Interaction, answer: str) -> float:
-    """Return what a metric makes of an answer.
-
-    Raises:
-        InputError: It is no number, or less than 0.
-    """
+    """Return what a metric makes of an answer."""
     import dspy
 
     example = dspy.Example(query=question.query, ground_truth=question.ground_truth).with_inputs("query")

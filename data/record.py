@@ -127,9 +127,6 @@ def date_of(written: str | float) -> datetime:
     Args:
         written: ISO 8601, `May 1, 2024, 8:15 PM`, `2024/05/01`, an e-mail's date, or the seconds or milliseconds since
             1970. A year or a month is its first day. A time without a zone is in UTC.
-
-    Raises:
-        ValueError: It is no date, or more than one.
     """
     if isinstance(written, str) and not _NUMBER.fullmatch(written.strip()):
         return _in_utc(_parsed(written.strip()), written)

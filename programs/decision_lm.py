@@ -36,10 +36,8 @@ _AGAIN = "This is not one of the answers that are allowed. Answer again, with on
 class DecisionLM:
     """A decision-request client, as DSPy's predictors take it, around an LM.
 
-    What an LM does not give is said once, in the log.
-
-    Args:
-        lm: Is asked once for each decision, or twice if the first answer cannot be read.
+    The LM is asked once for each decision, or twice if the first answer cannot be read. What it does not give is said
+    once, in the log.
     """
 
     supports_decision_requests = True

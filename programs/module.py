@@ -179,11 +179,7 @@ _KINDS = {dspy.ContextWindowExceededError: TooLongError, dspy.LMTimeoutError: La
 def lm_errors() -> Generator[None]:
     """Raise errors of DSPy's LMs as `LMError`, which says what to do and shows no key.
 
-    Use it where a program or an embedder is called, and where an LM is opened.
-
-    Raises:
-        LMError: In place of any `dspy.LMError`; `retryable` as DSPy judges it.
-        PersonaAgentError: One of ours that an engine raised and DSPy took for an unexpected error of the LM.
+    An error of ours that an engine raised, and DSPy took for an unexpected one of the LM, comes out as it was.
     """
     try:
         yield

@@ -37,10 +37,6 @@ class Recall(dspy.Module):
     def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
         """Search the memory.
 
-        Args:
-            query: What the user asks about, without the fixed words of the task.
-            memory: Where to look; masked during a simulation.
-
         Returns:
             A prediction with `episodes`, at most `k` to show, and `answered`, every visible interaction with a ground
             truth. Both are best first, and what asks the same as `query` is the best; they may be of any task.

@@ -32,11 +32,7 @@ class Answered(NamedTuple):
 class Respond(SpeakingModule):
     """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text.
 
-    Args:
-        task: Decides the form.
-        base: The signature; its inputs are those of a call.
-        sections: As for `SpeakingModule`.
-        decides: Whether a label or a rating is a decision, with the probability of each answer; in the paper it is not.
+    A label or a rating is a decision, with the probability of each answer, if `decides`; in the paper it is not.
     """
 
     def __init__(

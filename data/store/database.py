@@ -286,11 +286,7 @@ class DiskSpace:
         self._full_since = time.monotonic()
 
     def check(self) -> None:
-        """Return if there is space to write.
-
-        Raises:
-            FullError: There is none, or hardly any.
-        """
+        """Return if there is space to write; raises `FullError` if there is hardly any."""
         is_full = time.monotonic() - self._full_since < _FULL_SECONDS
         if is_full or (self._folder is not None and not (self._is_enough(0) and self._is_reserved())):
             raise FullError(f"{self._name}: the disk is full, or nearly: free some space and try again")

@@ -147,10 +147,7 @@ def _begin(connection: Connection) -> None:
 def compact(connection: Connection) -> bool:
     """Write the database's files anew without what was deleted: neither database does so by itself.
 
-    The connection is in no transaction.
-
-    Returns:
-        Whether it could be done to the end.
+    The connection is in no transaction. Returns whether it could be done to the end.
     """
     if connection.dialect.name != "sqlite":
         return _vacuum(connection, ", ".join(table.name for table in metadata.sorted_tables))

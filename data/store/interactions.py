@@ -157,10 +157,6 @@ class InteractionLog(UserLog):
 
         Returns:
             How many were newly stored.
-
-        Raises:
-            InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
-            QuotaError: The user has stored as much as may be.
         """
         added = self.record(interactions)
         self.index_added(added)

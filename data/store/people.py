@@ -71,9 +71,6 @@ class People(Log):
         """Note that a user is to be erased, then delete every row that is the user's; see `erase_rows`.
 
         It is no error if no user of this id is stored. The tombstone stays until the other parts are done as well.
-
-        Returns:
-            How many rows were deleted, by table.
         """
         check_id("user id", user_id)
         return self.erase_rows(self.tombstones.add(user_key(user_id)))

@@ -34,17 +34,6 @@ _OF_ID = select(_users.c.key).where(_users.c.user_id == bindparam("user_id"), ~_
 class User(Handle):
     """Everything that is stored of one user. Made by `Store.user` and `Store.add_user`."""
 
-    interactions: InteractionLog
-    """What was asked and what the user really did."""
-    statements: StatementLog
-    """What memory has abstracted from that."""
-    personas: PersonaLog
-    """The persona versions, and which one is live."""
-    alignments: AlignmentLog
-    """How the versions came about."""
-    jobs: JobLog
-    """Which alignments a server was asked for."""
-
     def __init__(
         self, user_id: str, database: Database, index: "EpisodeIndex | None", most_bytes: int | None = None
     ) -> None:
@@ -54,10 +43,15 @@ class User(Handle):
         self.key = user_key(user_id)
         """What the user is called wherever a name is needed: in indexes, MLflow, files and logs."""
         self.interactions = InteractionLog(database, self.key, index, most_bytes)
+        """What was asked and what the user really did."""
         self.statements = StatementLog(database, self.key)
+        """What memory has abstracted from that."""
         self.personas = PersonaLog(database, self.key)
+        """The persona versions, and which one is live."""
         self.alignments = AlignmentLog(database, self.key)
+        """How the versions came about."""
         self.jobs = JobLog(database, self.key)
+        """Which alignments a server was asked for."""
 
     @cached_property
     def memory(self) -> "UserMemory":
@@ -89,27 +83,21 @@ class Store:
         InputError: An id is empty, too long or unprintable.
     """
 
-    journal: Journal
-    """What was paid for, call by call."""
-    keys: KeyRing
-    """Who may ask a server."""
-    usage: UsageLedger
-    """What each API key has used, day by day."""
-    idempotency: IdempotencyLog
-    """What a server answered to writes."""
-    people: People
-    """Its users, each as a whole."""
-
     def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
         self.database, self._index = database, index
         """Where it is stored: names that one process holds at a time, and the space on the disk."""
         self.most_bytes_of_user: int | None = None
         """What handles of users let each of them store from now on; None is no limit."""
         self.journal = Journal(database)
+        """What was paid for, call by call."""
         self.keys = KeyRing(database)
+        """Who may ask a server."""
         self.usage = UsageLedger(database)
+        """What each API key has used, day by day."""
         self.idempotency = IdempotencyLog(database)
+        """What a server answered to writes."""
         self.people = People(database, index)
+        """Its users, each as a whole."""
 
     @classmethod
     def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:

@@ -142,14 +142,7 @@ def _failure(name: str, error: BaseException) -> str:
 
 
 def memory_tools(memory: Memory, task: Task, k: int, known: Sequence[Episode] = ()) -> list[dspy.Tool]:
-    """Return the tools `search_memory` and `look_up_profile` over one user's memory.
-
-    Args:
-        memory: What may be seen; masked during a simulation.
-        task: Tells the content of a query from the fixed words around it.
-        k: Number of interactions that a search returns.
-        known: Episodes that a search need not return again.
-    """
+    """Return the tools `search_memory` and `look_up_profile` over one user's memory."""
     seen = {episode.interaction.interaction_id for episode in known}
 
     def search_memory(search: str) -> str:

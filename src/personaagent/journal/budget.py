@@ -33,11 +33,7 @@ FREE = Price(0.0, 0.0)
 
 
 def price_of(lm: "dspy.LM", setting: str | None = None) -> Price | None:
-    """Return the price of an LM's tokens, as set or in DSPy's copy of LiteLLM's table; None if it is not known.
-
-    Raises:
-        InputError: The setting is not like `2.5,10`: dollars for a million tokens of prompts and of answers.
-    """
+    """Return the price of an LM's tokens, as set or in DSPy's copy of LiteLLM's table; None if it is not known."""
     from dspy.clients.model_metadata import model_info, rate
 
     if not isinstance(lm.engine, str):
@@ -86,11 +82,7 @@ class Budget(Noun):
 
 
 def deadline(written: str) -> datetime:
-    """Return the time that `90s`, `15m` or `2h` from now is, or that is written in ISO form.
-
-    Raises:
-        InputError: It is neither.
-    """
+    """Return the time that `90s`, `15m` or `2h` from now is, or that is written in ISO form."""
     units = {"s": 1, "m": 60, "h": 3600}
     try:
         if written[-1:] in units:
@@ -122,11 +114,7 @@ class Purse:
         return self._spent
 
     def reserve(self, worst: Cost) -> None:
-        """Set aside what a call may cost at most, once it fits.
-
-        Raises:
-            BudgetError: The call may not be made.
-        """
+        """Set aside what a call may cost at most, once it fits; raises `BudgetError` if the call may not be made."""
         place = object()
         with self._changed:
             self._waiting.append(place)

@@ -58,15 +58,7 @@ def asked_lm(lm: dspy.LM, run_id: str) -> AskedLM:
 
 
 def journalled(asked: AskedLM, recorder: Recorder, role: str, lm: dspy.LM | None, price: str | None = None) -> dspy.LM:
-    """Return an LM whose every call is recorded as one of `role`.
-
-    Args:
-        asked: What the run notes of the LM.
-        recorder: The run that pays.
-        role: `agent`, `loss` or `revision`.
-        lm: The LM itself; a replay needs none.
-        price: Its price, if the table does not have it; see `price_of`.
-    """
+    """Return an LM whose every call is recorded as one of `role`."""
     callee = Callee(role, asked.endpoint, asked.model, asked.account, price_of(lm, price) if lm else None)
     engine = JournalEngine(asked, recorder, callee, lm)
     settings: dict[str, Any] = {**asked.settings}

@@ -19,6 +19,8 @@ from .budget import FREE, Budget, Price, Purse, Reservation, payer_here
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
 
+_MOST_LINES = 60
+"""Of a prompt that differs from the recorded one."""
 LOST = "lost"
 """The kind of a failure that was not seen: the process was killed, or its work cancelled, before the answer came."""
 
@@ -133,7 +135,7 @@ class OpenCall:
                     self._recorder.repeated += 1
                 return last
         if replay:
-            raise divergence(self._recorder.journal, self._call)
+            raise _divergence(self._recorder.journal, self._call)
         return None
 
     def reserve(self) -> None:
@@ -214,39 +216,41 @@ class JournalWriter:
 
     def __init__(self, journal: "Journal") -> None:
         self._journal = journal
-        self._collecting = threading.Lock()
-        self._writing = threading.Lock()
+        self._changed = threading.Condition()
         self._next = Batch(self)
-        self._closed = False
+        self._is_writing = self._is_closed = False
 
     def put(self, entry: Call | Attempt) -> "Batch":
         """Have an entry written: in the batch that is returned, when a thread waits for it, or at the end."""
-        with self._collecting:
-            if self._closed:
+        with self._changed:
+            if self._is_closed:
                 raise SetupError("this run is closed: begin another, or take it up again")
             self._next.entries.append(entry)
             return self._next
 
     def write(self, batch: "Batch") -> None:
-        """Write a batch, unless another thread did while this one waited for it."""
-        with batch.lock:
+        """Write a batch, unless another thread did while this one waited for its turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: batch.is_over or not self._is_writing)
             if batch.is_over:
                 return
-            with self._writing:
-                with self._collecting:
-                    if self._next is batch:
-                        self._next = Batch(self)
-                try:
-                    batch.erased = self._journal.append(batch.entries)
-                except PersonaAgentError as error:
-                    batch.error = error
-                batch.is_over = True
+            self._is_writing = True
+            if self._next is batch:
+                self._next = Batch(self)
+        try:
+            batch.erased = self._journal.append(batch.entries)
+            batch.is_over = True
+        except PersonaAgentError as error:
+            batch.error, batch.is_over = error, True
+        finally:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
-        with self._collecting:
-            self._closed = True
-            last = self._next
+        with self._changed:
+            self._is_closed, last = True, self._next
         if last.entries:
             self.write(last)
 
@@ -257,8 +261,6 @@ class Batch:
     def __init__(self, writer: JournalWriter) -> None:
         self._writer = writer
         self.entries: list[Call | Attempt] = []
-        self.lock = threading.Lock()
-        """Held by the thread that writes it. Those that wait for it do not wait for the next batch too."""
         self.is_over = False
         self.error: PersonaAgentError | None = None
         self.erased = frozenset[str]()
@@ -271,15 +273,12 @@ class Batch:
             raise self.error
 
 
-_MAX_LINES = 60
-
-
-def divergence(journal: "Journal", call: Call) -> DivergenceError:
+def _divergence(journal: "Journal", call: Call) -> DivergenceError:
     """Return the error that shows how `call` differs from the most similar call that its run made in that place."""
     where = f"run {call.run_id}, {call.place or 'outside any place'}, {call.role}"
     same_place = [recorded for recorded in journal.calls(call.run_id) if _place(recorded) == _place(call)]
     if not same_place:
-        prompt = "\n".join(_lines(call)[:_MAX_LINES])
+        prompt = "\n".join(_lines(call)[:_MOST_LINES])
         return DivergenceError(f"{where}: the replay makes a call that the run never made here; it asks:\n{prompt}")
     now = _lines(call)
     nearest = max(same_place, key=lambda recorded: difflib.SequenceMatcher(None, _lines(recorded), now).ratio())
@@ -295,7 +294,7 @@ def _difference(recorded: Call, replayed: Call) -> str:
     lines = list(difflib.unified_diff(_lines(recorded), _lines(replayed), "recorded", "now", lineterm="", n=1))
     if not lines:
         return f"the prompt is the same, but not who is asked: {_asked(recorded)}, now {_asked(replayed)}"
-    return "\n".join(lines[:_MAX_LINES])
+    return "\n".join(lines[:_MOST_LINES])
 
 
 def _asked(call: Call) -> str:

@@ -86,11 +86,7 @@ class Model:
         return all(location.is_file() for location in self.locations)
 
     def paths(self) -> tuple[Path, ...]:
-        """Return where its files are, in order, after checking size and hash.
-
-        Raises:
-            ModelFileError: A file is missing, or is not the file that its hash names.
-        """
+        """Return where its files are, in order, after checking size and hash."""
         self.bring()
         for file, path in zip(self.files, self.locations, strict=True):
             if problem := file.problem(path):

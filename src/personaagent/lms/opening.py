@@ -80,9 +80,6 @@ def open_embedder(name: str = EMBEDDER) -> "Embedder":
     Args:
         name: `minilm` runs in this process (English); `openai/text-embedding-3-small` and the like are asked through
             DSPy, with the key of the provider's usual variable.
-
-    Raises:
-        UnknownNameError: It is neither.
     """
     if "/" in name:
         _use_bundled_prices()
@@ -95,11 +92,7 @@ def open_embedder(name: str = EMBEDDER) -> "Embedder":
 
 
 def as_embedder(embedder: "Embedder | dspy.Embedder") -> "Embedder":
-    """Return an embedder of one's own, which may be DSPy's, as an index takes it. A function is tried once.
-
-    Raises:
-        InputError: It is none, or makes no vectors.
-    """
+    """Return an embedder of one's own, which may be DSPy's, as an index takes it. A function is tried once."""
     import dspy
 
     if isinstance(embedder, dspy.Embedder):

@@ -42,11 +42,7 @@ class PlainLM:
         """Seconds that one attempt may take; None for an engine in this process, which cannot be cut off."""
 
     def __call__(self, request: Request) -> Response:
-        """Return the response, with clean text, and without what the LM's server refuses.
-
-        Raises:
-            dspy.LMError: There is none, or not in time.
-        """
+        """Return the response, with clean text, and without what the LM's server refuses."""
         if self.timeout is not None:
             return _cleaned(awaited(self._by_the_deadline(request)))
         with _unobserved():
