@@ -9,7 +9,6 @@ import json
 import math
 import random
 import time
-from typing import Any
 
 import dspy
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
@@ -20,7 +19,7 @@ from dspy.utils import exceptions
 from ..data.call import AskedLM, Attempt, Cost, Failure, as_written
 from ..data.errors import DivergenceError, without_secrets
 from ..data.texts import clean
-from ..lms.engines import AsyncEngine, Engine
+from ..lms.engines import Engine, lm_of
 from ..lms.opening import endpoint_of, key_of, with_its_key
 from ..lms.plain_lm import PlainLM
 from ..programs.adapter import heard
@@ -61,17 +60,8 @@ def journalled(asked: AskedLM, recorder: Recorder, role: str, lm: dspy.LM | None
     """Return an LM whose every call is recorded as one of `role`."""
     callee = Callee(role, asked.endpoint, asked.model, asked.account, price_of(lm, price) if lm else None)
     engine = JournalEngine(asked, recorder, callee, lm)
-    settings: dict[str, Any] = {**asked.settings}
-    return dspy.LM(
-        asked.model,
-        temperature=asked.temperature,
-        max_tokens=asked.max_tokens,
-        **settings,
-        engine=engine,
-        async_engine=AsyncEngine(engine),
-        cache=False,
-        num_retries=0,
-    )
+    limits = {"temperature": asked.temperature, "max_tokens": asked.max_tokens}
+    return lm_of(engine, asked.model, **limits, **asked.settings, num_retries=0)
 
 
 class JournalEngine(Engine):

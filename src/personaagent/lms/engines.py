@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import dspy
 from dspy.lm15 import DataPart, Message, Request, Response, TextPart, Usage, response_to_events
 
 from ..data.nouns import Handle
@@ -49,6 +51,11 @@ class AsyncEngine(Handle):
 
     async def aclose(self) -> None:
         """Do nothing: the engine itself is closed where it was opened."""
+
+
+def lm_of(engine: Engine, model: str, **settings: Any) -> dspy.LM:
+    """Return an LM that asks an engine, without DSPy's cache."""
+    return dspy.LM(model, engine=engine, async_engine=AsyncEngine(engine), cache=False, **settings)
 
 
 class ImmediateEngine(Engine):

@@ -210,21 +210,12 @@ def _use_bundled_prices() -> None:
 
 
 def _embedded(model: Model, temperature: float, max_tokens: int, threads: int | None) -> "dspy.LM":
-    import dspy
-
     from .embedded import shared_engine
-    from .engines import AsyncEngine
+    from .engines import lm_of
 
     [path] = model.paths()
     engine = shared_engine(path, threads=threads)
-    return dspy.LM(
-        f"embedded/{model.name}",
-        engine=engine,
-        async_engine=AsyncEngine(engine),
-        temperature=temperature,
-        max_tokens=max_tokens,
-        cache=False,
-    )
+    return lm_of(engine, f"embedded/{model.name}", temperature=temperature, max_tokens=max_tokens)
 
 
 def _embedded_model(name: str) -> Model:

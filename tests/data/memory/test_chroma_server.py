@@ -27,13 +27,13 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.memory import chroma_server
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.chroma_server import ChromaServer
-from personaagent.data.memory.rows import Mark, mark_of
 from personaagent.data.store import Store
 from personaagent.testing import HashEmbedder
 
 from ...chroma import free_port, running_chroma
 from ...loopback import Reply, loopback
 from .chroma_writer import AnyDirection
+from .stored import Stored
 
 Ask = Callable[..., Interaction]
 MAYA, OMAR = "00000000000000a0", "00000000000000b0"
@@ -50,21 +50,6 @@ class Recorder(HashEmbedder):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += len(texts)
         return super().embed(texts)
-
-
-class Stored:
-    """What the store has of one user, and how often it was read."""
-
-    def __init__(self, *interactions: Interaction) -> None:
-        self.interactions, self.reads = list(interactions), 0
-
-    @property
-    def mark(self) -> Mark:
-        return mark_of(self.interactions)
-
-    def all(self) -> tuple[Interaction, ...]:
-        self.reads += 1
-        return tuple(self.interactions)
 
 
 @pytest.fixture
