@@ -289,14 +289,16 @@ class PersonaAgent(Module):
         return Toolbox([*own, *self.tools])
 
 
-@cache
 def _asking(task: Task) -> type[dspy.Signature]:
+    return AnswerForUser if task == OPEN else _asking_with(task.template)
+
+
+@cache
+def _asking_with(template: str) -> type[dspy.Signature]:
     """Return the signature of an answer, with the fixed words of a task's questions, which so are said once."""
-    if task == OPEN:
-        return AnswerForUser
-    if task.template == "{content}":
+    if template == "{content}":
         return AnswerAsUser
-    question = task.query("(query)")
+    question = template.replace("{content}", "(query)")
     return AnswerAsUser.with_instructions(f"{AnswerAsUser.instructions}\n\nThe question: {question}")
 
 
