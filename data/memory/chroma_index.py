@@ -5,7 +5,7 @@ brings them back.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -80,11 +80,15 @@ class EpisodeIndex(Handle):
                 if more is not None:
                     self._cache.put(user_key, more)
 
-    def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
-        """Drop the rows of forgotten interactions. Their vectors stay in Chroma's files until `erase`."""
+    def remove(self, user_key: str, interaction_ids: Sequence[str] | None = None) -> None:
+        """Drop the rows of forgotten interactions, or all of the user's; the vectors stay in Chroma's files.
+
+        `erase` takes them out of the files, `heal` brings rows of what is stored back.
+        """
         with self._shard_of(user_key) as shard:
             self._cache.pop(user_key)
-            _delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
+            rows = None if interaction_ids is None else [row_id(user_key, name) for name in interaction_ids]
+            _delete(shard, list(_rows_in(shard, user_key)) if rows is None else rows)
             self._marks.pop(user_key, None)
 
     def erase(self, user_key: str) -> int:
@@ -127,19 +131,15 @@ class EpisodeIndex(Handle):
             with self._shard_of(user_key) as shard:
                 # The rows first: another process stores before it writes, so none of its new ones looks extra.
                 found, interactions = _rows_in(shard, user_key), stored.all()
-                self._make_equal(shard, found, self._rows_of(user_key, interactions))
+                rows = self._rows_of(user_key, interactions)
+                _delete(shard, list(found.keys() - {row.row_id for row in rows}))
+                for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
+                    write(shard, batch, self._vectors(batch))
             self._marks[user_key] = mark_of(interactions)
             if not interactions and not self._shards.are_shared:
                 self._cache.put(user_key, NO_ROWS)
         if interactions and stored.mark == NO_MARK:
             self.erase(user_key)  # The user was erased between the store and the index.
-
-    def sync(self, user_key: str, interactions: Sequence[Interaction]) -> None:
-        """Make the user's rows equal to these: write what is missing or differs, drop what is extra."""
-        with self._shard_of(user_key) as shard:
-            self._cache.pop(user_key)
-            self._make_equal(shard, _rows_in(shard, user_key), self._rows_of(user_key, interactions))
-            self._marks[user_key] = mark_of(interactions)
 
     def search(
         self,
@@ -216,13 +216,6 @@ class EpisodeIndex(Handle):
             row_of(user_key, interaction, content, is_unknown=is_unknown(self._embedder, content))
             for interaction, content in zip(interactions, contents, strict=True)
         ]
-
-    def _make_equal(self, shard: "Collection", found: Mapping[str, dict[str, object]], rows: Sequence[Row]) -> None:
-        """Write those of a user's `rows` that are missing or differ, and drop those that were `found` and are extra."""
-        wanted = {row.row_id for row in rows}
-        _delete(shard, [extra for extra in found if extra not in wanted])
-        for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
-            write(shard, batch, self._vectors(batch))
 
     def _vectors(self, rows: Sequence[Row]) -> list[list[float]]:
         return self._embedder.embed([row.content for row in rows]).tolist()

@@ -102,7 +102,7 @@ class UserMemory(Handle):
 
     def rebuild(self) -> None:
         """Embed the user's whole history anew, as after a change that the index cannot notice by itself."""
-        self._index.sync(self.user_key, ())
+        self._index.remove(self.user_key)
         self._index.heal(self.user_key, self._interactions)
 
     def _matches(self, query: str, k: int) -> list[Match]:

@@ -70,7 +70,7 @@ def test_what_a_search_has_read_follows_every_write(index: EpisodeIndex, ask: As
     assert index.search(MAYA, "bread", 1)[0].similarity == 1.0
     index.remove(MAYA, ["1"])
     assert found(index, MAYA) == ["2"]
-    index.sync(MAYA, [third])
+    index.heal(MAYA, Stored(third))
     assert found(index, MAYA) == ["3"]
     index.heal(MAYA, Stored(first, third))
     assert sorted(found(index, MAYA)) == ["1", "3"]
@@ -147,7 +147,7 @@ def test_healing_one_user_leaves_the_others_rows(embedder: Recorder, ask: Ask) -
     with EpisodeIndex(None, embedder, shards=1) as index:
         index.add(OMAR, [ask("1", "an old film")])
         index.heal(MAYA, Stored(ask("2", "a new film")))
-        index.sync(MAYA, [])
+        index.remove(MAYA)
         assert found(index, OMAR) == ["1"]
 
 
@@ -237,11 +237,11 @@ def test_heal_reads_the_store_once_and_again_when_the_numbers_differ(index: Epis
     assert sorted(found(index, MAYA)) == ["1", "2"]
 
 
-def test_sync_embeds_only_what_is_missing(index: EpisodeIndex, embedder: Recorder, ask: Ask) -> None:
+def test_healing_embeds_only_what_is_missing(index: EpisodeIndex, embedder: Recorder, ask: Ask) -> None:
     first, second = ask("1", "a film"), ask("2", "bread", position=1)
-    index.sync(MAYA, [first])
-    index.sync(MAYA, [first, second])
-    index.sync(MAYA, [])
+    index.heal(MAYA, Stored(first))
+    index.heal(MAYA, Stored(first, second))
+    index.remove(MAYA)
     assert embedder.embedded == ["a film", "bread"]
     assert found(index, MAYA) == []
 
