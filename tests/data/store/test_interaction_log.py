@@ -142,10 +142,10 @@ class RecordingIndex:
         self.error = error
         self.rows: dict[str, list[str]] = {}
 
-    def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
+    def add(self, user_key: str, interactions: Sequence[Interaction]) -> None:
         if self.error:
             raise self.error
-        self.rows.setdefault(user_key, []).extend(contents)
+        self.rows.setdefault(user_key, []).extend(interaction.query for interaction in interactions)
         assert [interaction.position for interaction in interactions] == list(range(len(interactions)))
 
     def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
