@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 
 from . import html
 from .answer_weights import Distribution
+from .call import both
 from .change import DECISION_COLUMNS, Decision
 from .nouns import Noun
 from .persona import Persona, persona_diff
@@ -23,13 +24,12 @@ class Spend(Noun):
     seconds: float = 0.0
 
     def __add__(self, other: "Spend") -> "Spend":
-        """Return both together; the dollars of a sum are known only if both are."""
-        known = self.dollars is not None and other.dollars is not None
+        """Return both together."""
         return Spend(
             calls=self.calls + other.calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
-            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+            dollars=both(self.dollars, other.dollars),
             seconds=self.seconds + other.seconds,
         )
 
@@ -61,7 +61,6 @@ class Simulation(Noun):
 
     interaction_id: str
     response: str | None
-    """None if there was no answer in the form of the task."""
     lm_probabilities: Distribution | None = None
     """What the LM said of each answer; None of a text."""
 
@@ -128,7 +127,6 @@ class Job(Noun):
     """Interactions in the batch."""
     iterations: int = Field(default=1, ge=1, le=10)
     alignment_id: str | None = None
-    """The alignment that came of it."""
     version: int | None = None
     """The persona version that is live because of it."""
     losses: int = 0

@@ -62,11 +62,7 @@ class ApiKey(Noun):
 
 
 def user_of_tenant(tenant: str, user: str) -> str:
-    """Return the id under which a tenant's user is stored; `tenant` is empty for a user who has none.
-
-    Raises:
-        InputError: The user's id is empty, or reads as that of a tenant's user.
-    """
+    """Return the id under which a tenant's user is stored; `tenant` is empty for a user who has none."""
     if not user.strip():
         raise InputError("user id is empty: give one")
     if not tenant and user.startswith(_TENANT):

@@ -14,6 +14,11 @@ ANSWER_SECONDS = 120.0
 """How long a whole answer may take: some LMs think for minutes, and one that never ends must not hold up a run."""
 
 
+def both(first: float | None, second: float | None) -> float | None:
+    """Return the dollars of two together; None if those of one are not known."""
+    return None if first is None or second is None else first + second
+
+
 class Cost(Noun):
     """What a call may cost, or did: what a budget counts."""
 
@@ -24,13 +29,9 @@ class Cost(Noun):
     """None where the price is not known."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Return both together; the dollars of a sum are known only if both are."""
-        known = self.dollars is not None and other.dollars is not None
-        return Cost(
-            calls=self.calls + other.calls,
-            tokens=self.tokens + other.tokens,
-            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
-        )
+        """Return both together."""
+        dollars = both(self.dollars, other.dollars)
+        return Cost(calls=self.calls + other.calls, tokens=self.tokens + other.tokens, dollars=dollars)
 
 
 NOTHING = Cost(calls=0)
@@ -52,7 +53,6 @@ class AskedLM(Noun):
     function_calling: bool
     response_schema: bool
     params: tuple[str, ...]
-    """Parameters that it takes."""
 
 
 class Run(Noun):
@@ -64,7 +64,6 @@ class Run(Noun):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     """What it does it with: all that is needed to do it again, and no user id."""
     lms: dict[str, AskedLM] = Field(default_factory=dict)
-    """By role."""
     started_at: datetime
 
 
@@ -100,7 +99,6 @@ class Call(Noun):
     request: str
     """The whole request as JSON, without any key."""
     worst: Cost
-    """What it may cost at most."""
     at: datetime
 
 
@@ -158,14 +156,13 @@ class LedgerLine(Noun):
 
     def with_attempt(self, attempt: Attempt) -> "LedgerLine":
         """Return the line with one more attempt in it."""
-        known = self.dollars is not None and attempt.charged.dollars is not None
         return self.model_copy(
             update={
                 "attempts": self.attempts + 1,
                 "failures": self.failures + (attempt.failure is not None),
                 "prompt_tokens": self.prompt_tokens + attempt.prompt_tokens,
                 "completion_tokens": self.completion_tokens + attempt.completion_tokens,
-                "dollars": (self.dollars or 0.0) + (attempt.charged.dollars or 0.0) if known else None,
+                "dollars": both(self.dollars, attempt.charged.dollars),
                 "seconds": self.seconds + attempt.seconds,
             }
         )

@@ -184,11 +184,7 @@ class TrackingError(ServiceError):
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Name the file, or folder, that cannot be written inside.
-
-    Raises:
-        StorageError: The operating system refuses.
-    """
+    """Name the file, or folder, that cannot be written inside."""
     try:
         yield
     except OSError as error:
@@ -205,3 +201,12 @@ def without_secrets(text: str, *more: str) -> str:
     for key in sorted((key for key in keys if len(key) >= 8), key=len, reverse=True):
         text = text.replace(key, "(key)")
     return text
+
+
+@contextmanager
+def needing(extra: str) -> Generator[None]:
+    """Say how to install the extra that brings what is imported inside, if it is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SetupError(f"this needs the package {error.name}: pip install 'personaagent[{extra}]'") from error

@@ -18,11 +18,7 @@ def private_folder(folder: Path) -> None:
 
 
 def private_file(file: Path) -> None:
-    """Make a file if it is not there, before anything is in it, and close it to all others.
-
-    Raises:
-        OSError: It cannot be made.
-    """
+    """Make a file if it is not there, before anything is in it, and close it to all others."""
     os.close(os.open(file, os.O_CREAT | os.O_RDONLY, _FILE))
     close_to_others(file)
 

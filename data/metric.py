@@ -30,18 +30,7 @@ class OwnMetric(Protocol):
 
 
 def metric_named(name: str) -> OwnMetric:
-    """Import a metric.
-
-    Args:
-        name: `module:function`; see `own`.
-
-    Raises:
-        InputError: There is no such function.
-
-    Example:
-        >>> metric_named("my_metrics:starts_alike")(example, prediction)
-        1.0
-    """
+    """Import a metric."""
     metric = own("metric", name)
     if not hasattr(metric, "__name__"):
         raise InputError(f"metric {name!r} is no function, but {type(metric).__name__}")
@@ -55,9 +44,6 @@ def scored_by(data: "LampData", metric: OwnMetric) -> "LampData":
 
     Raises:
         InputError: The metric fails there.
-
-    Example:
-        >>> await evaluate([RagMethod()], scored_by(data, starts_alike))
     """
     tried = next((question for question in data.questions if question.ground_truth is not None), None)
     if tried is not None:
@@ -78,11 +64,7 @@ def _try(metric: OwnMetric, question: Interaction) -> None:
 
 
 def score_of(metric: OwnMetric, question: Interaction, answer: str) -> float:
-    """Return what a metric makes of an answer.
-
-    Raises:
-        InputError: It is no number, or less than 0.
-    """
+    """Return what a metric makes of an answer."""
     import dspy
 
     example = dspy.Example(query=question.query, ground_truth=question.ground_truth).with_inputs("query")

@@ -1,4 +1,4 @@
-"""The base of every noun: a frozen pydantic model with a JSON round trip and a schema version."""
+"""The bases of nouns, frozen values with a JSON round trip and a schema version, and of handles."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, cast
@@ -56,3 +56,13 @@ class Noun(BaseModel):
             pydantic.ValidationError: The text is not JSON, or not this noun.
         """
         return cls.model_validate_json(text)
+
+
+class Handle:
+    """Copies of it, deep ones too, are itself: a program that is copied keeps the same user, store and engine."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self

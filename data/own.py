@@ -35,7 +35,7 @@ def own(kind: str, name: str) -> Any:
         raise InputError(f"{kind} {name!r}: importing {place!r} fails: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if found is None:
-        written = [known for known, one in vars(module).items() if getattr(one, "__module__", None) == place]
+        written = [known for known, value in vars(module).items() if getattr(value, "__module__", None) == place]
         has = ", ".join(known for known in written if not known.startswith("_")) or "no function of its own"
         raise InputError(f"{kind} {name!r}: module {place!r} has no {attribute!r}; it has {has}")
     if not callable(found):

@@ -2,9 +2,12 @@
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
+
+from dateutil import parser
 
 from .errors import InputError, RecordError
 
@@ -12,7 +15,13 @@ MAX_CHARACTERS = 1_000_000
 """Longest text that is taken in; anything longer is a broken file."""
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_NUMBER = re.compile(r"-?\d{9,}(\.\d+)?")
 _YEAR_OR_MONTH = re.compile(r"\d{4}(-\d{2})?")
+_YEAR_FIRST = re.compile(r"\d{4}\D")
+_NO_YEAR = datetime(1, 1, 1)  # noqa: DTZ001 (a text that names a zone is given it)
+_NO_DATE = "{!r} is not a date: write it as YYYY-MM-DD"
+_MILLISECONDS = 1e11
+"""Numbers from here on count milliseconds: as seconds they would be after the year 5100."""
 
 
 class Record:
@@ -69,14 +78,11 @@ class Record:
         """Return an ISO 8601 date or time in UTC, None if the field is missing; of a year or month, its first day."""
         if field not in self.fields:
             return None
-        text = self.text(field)
-        if _YEAR_OR_MONTH.fullmatch(text):
-            text = (text + "-01-01")[:10]
         try:
-            date = datetime.fromisoformat(text)
-        except ValueError:
-            raise self.error(field, f"{text[:80]!r} is not a date: write it as YYYY-MM-DD") from None
-        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+            text = self.text(field)
+            return _in_utc(_iso_date(text), text)
+        except ValueError as error:
+            raise self.error(field, str(error)) from error
 
     def items(self, field: str) -> list[object]:
         """Return a list that is not empty."""
@@ -113,3 +119,50 @@ def read_json(file: Path) -> object:
 
 def _shown(value: object) -> str:
     return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def date_of(written: str | float) -> datetime:
+    """Return a date or time in UTC.
+
+    Args:
+        written: ISO 8601, `May 1, 2024, 8:15 PM`, `2024/05/01`, an e-mail's date, or the seconds or milliseconds since
+            1970. A year or a month is its first day. A time without a zone is in UTC.
+    """
+    if isinstance(written, str) and not _NUMBER.fullmatch(written.strip()):
+        return _in_utc(_parsed(written.strip()), written)
+    seconds = float(written)
+    try:
+        return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _MILLISECONDS else seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{written!r} is no time since 1970 in seconds or milliseconds") from None
+
+
+def _parsed(text: str) -> datetime:
+    with suppress(ValueError):
+        return _iso_date(text)
+    try:
+        month_first, day_first = (
+            parser.parse(text, dayfirst=first and not _YEAR_FIRST.match(text), default=_NO_YEAR)
+            for first in (False, True)
+        )
+    except (ValueError, OverflowError):
+        month_first = day_first = _NO_YEAR
+    if month_first.year == 1:
+        raise ValueError(_NO_DATE.format(text[:80]))
+    if month_first != day_first:
+        raise ValueError(f"{text[:80]!r} is the {month_first:%d %B} or the {day_first:%d %B}: write it as YYYY-MM-DD")
+    return month_first
+
+
+def _iso_date(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat((text + "-01-01")[:10] if _YEAR_OR_MONTH.fullmatch(text) else text)
+    except ValueError:
+        raise ValueError(_NO_DATE.format(text[:80])) from None
+
+
+def _in_utc(date: datetime, written: str) -> datetime:
+    try:
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{written!r} is out of range: years 1 to 9999 in UTC") from None

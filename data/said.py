@@ -22,7 +22,6 @@ class Said(Noun):
     """One statement of a user."""
 
     statement_id: str
-    """Id of its interaction."""
     text: str
     at: datetime | None
     replaced_by: str | None = None
@@ -30,11 +29,7 @@ class Said(Noun):
 
 
 def checked(text: str) -> str:
-    """Return a statement as it is stored, without spaces around it.
-
-    Raises:
-        InputError: It is empty, too long, more than one line, or has a field marker of our prompts.
-    """
+    """Return a statement as it is stored; raises an `InputError` if it cannot be a line of a persona."""
     statement = text.strip()
     if not statement:
         raise InputError("the statement is empty: say something of the user, such as 'I am vegetarian'")

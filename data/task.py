@@ -94,11 +94,7 @@ def _built_in() -> Mapping[str, Task]:
 
 
 def register(task: Task) -> None:
-    """Make a task known in this process, in place of an earlier task of the same name.
-
-    Raises:
-        InputError: The name is that of another task of the package, or of what users state.
-    """
+    """Make a task known in this process, in place of an earlier task of the same name."""
     if task.name == SAID:
         raise InputError(f"{SAID!r} is what statements of users are stored under: give your task another name")
     if is_built_in(task.name):
@@ -129,11 +125,7 @@ def known_tasks() -> Mapping[str, Task]:
 
 
 def task_named(name: str) -> Task:
-    """Return the task of this name.
-
-    Raises:
-        UnknownNameError: There is no such task.
-    """
+    """Return the task of this name."""
     if (task := _find(name)) is None:
         raise UnknownNameError("task", name, list(known_tasks()))
     return task

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from .interaction import normalised
@@ -33,6 +33,19 @@ def all_clean(value: Any) -> Any:
     return value
 
 
+def texts_in(value: Any, *, names: bool = False) -> Iterator[str]:
+    """Yield every text in a JSON value; with `names`, those of its fields too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from texts_in(item, names=names)
+    elif isinstance(value, dict):
+        for name, item in cast("dict[str, Any]", value).items():
+            yield from (name,) if names else ()
+            yield from texts_in(item, names=names)
+
+
 class Rouge(NamedTuple):
     """ROUGE-1 and ROUGE-L F-measures of one prediction, 0 to 1, higher is better."""
 
@@ -45,11 +58,6 @@ def rouge(prediction: str, gold: str, words: Callable[[str], list[str]]) -> Roug
 
     It computes what the `rouge-score` package, which the official LaMP scorer uses, computes without stemming (Lin
     2004). That package is not a dependency, as importing it costs seconds (it imports NLTK); a test compares the two.
-
-    Args:
-        prediction: What was answered.
-        gold: What the user really answered.
-        words: Tells words apart: `ascii_words` or `words_of_every_script`.
     """
     predicted, expected = words(prediction), words(gold)
     in_common = (Counter(predicted) & Counter(expected)).total()

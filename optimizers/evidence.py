@@ -18,7 +18,7 @@ from ..data.errors import InputError
 from ..data.interaction import Interaction
 from ..data.persona import Persona
 from ..programs import PersonaAgent
-from ..programs.lm_here import model_here
+from ..programs.module import model_here
 from ..programs.scope import within
 from ..programs.weighing import softened
 from .acceptance import Acceptance, EProcess

@@ -14,10 +14,8 @@ from ..data.call import as_written
 from ..data.errors import BudgetError, InputError
 from ..data.interaction import Interaction, normalised
 from ..programs import PersonaAgent
-from ..programs.lm_here import model_here
-from ..programs.module import in_thread
-from ..programs.scope import within
-from ..programs.spend import measure
+from ..programs.module import in_thread, model_here
+from ..programs.scope import measure, within
 from .events import AlignmentEvent, IterationEnded, Listener
 from .evidence import EvidenceMode, EvidenceRound, Metric, default_proposers
 from .paper import PaperMode

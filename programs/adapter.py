@@ -49,26 +49,8 @@ class TerseJSONAdapter(dspy.JSONAdapter):
         form = f"You are given:\n{given}\n\nAnswer with one JSON object of these fields:\n{wanted}"
         return f"{form}\n\n{signature.instructions}"
 
-    def format_user_message_content(
-        self,
-        signature: type[dspy.Signature],
-        inputs: dict[str, Any],
-        prefix: str = "",
-        suffix: str = "",
-        main_request: bool = False,
-    ) -> str:
-        """Write texts as they are, in the form that DSPy gives them: to find out that a text is one takes it long."""
-        given = {name: inputs[name] for name in signature.input_fields if name in inputs}
-        if not all(isinstance(value, str) for value in given.values()):
-            return super().format_user_message_content(signature, inputs, prefix, suffix, main_request)
-        return "\n\n".join([prefix, *(f"[[ ## {name} ## ]]\n{text}" for name, text in given.items()), suffix]).strip()
-
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """Return the fields of the answer.
-
-        Raises:
-            AdapterParseError: It has not all of them, in their form.
-        """
+        """Return the fields of the answer."""
         try:
             return all_clean(super().parse(signature, _object(signature, completion)))
         except CutError as cut:
@@ -95,11 +77,7 @@ class TerseJSONAdapter(dspy.JSONAdapter):
 
 
 def _object(signature: type[dspy.Signature], completion: str) -> str:
-    """Return the JSON object of an answer, or what DSPy may make one of.
-
-    Raises:
-        CutError: The answer ends in the middle of it.
-    """
+    """Return the JSON object of an answer, or what DSPy may make one of."""
     kinds = {name: field.annotation for name, field in signature.output_fields.items()}
     text = without_thoughts(completion)
     if (written := object_in(text, kinds)) is not None:
@@ -117,7 +95,7 @@ def _alone(text: str, field: tuple[str, Any]) -> dict[str, Any] | None:
     """Return the one field that a text without JSON is; None if it cannot be."""
     name, kind = field
     said = bare(text, name)
-    if not said or is_cut(last_heard()):
+    if not said or is_cut(last_heard.get()):
         return None
     try:
         value = json.loads(said)
@@ -159,13 +137,6 @@ def object_in(text: str, names: Collection[str]) -> str | None:
     """Return the first JSON object of a text, as it is written; None if none begins.
 
     What is not quite JSON (single quotes, a comma too many) is returned from its brace to the end of the text.
-
-    Args:
-        text: What an LM wrote.
-        names: The fields that it may have.
-
-    Raises:
-        CutError: The text ends before the object does.
     """
     if (begun := _beginning(tuple(names)).search(text)) is None:
         return None
@@ -253,23 +224,14 @@ def _number_of(said: str, answers: Sequence[Answer]) -> Answer | None:
     return numbers.get(float(found[0].replace(",", "."))) if len(found) == 1 else None
 
 
-_last: ContextVar[Response | None] = ContextVar("personaagent_last_response", default=None)
+last_heard: ContextVar[Response | None] = ContextVar("personaagent_last_response", default=None)
+"""The last response that was noted in this context."""
 
 
 def heard(response: Response) -> Response:
     """Note a response and return it; engines call this."""
-    _last.set(response)
+    last_heard.set(response)
     return response
-
-
-def last_heard() -> Response | None:
-    """Return the last response that was noted in this context since `forget_heard`; None if none was."""
-    return _last.get()
-
-
-def forget_heard() -> None:
-    """Forget the last response."""
-    _last.set(None)
 
 
 def is_cut(response: Response | None) -> bool:
@@ -283,12 +245,7 @@ def only_thoughts(response: Response | None) -> bool:
 
 
 def cut_error(response: Response | None, most_tokens: int | None) -> str:
-    """Return what to say of an answer that was cut twice.
-
-    Args:
-        response: The second time's.
-        most_tokens: The most that it could have.
-    """
+    """Return what to say of an answer that was cut twice."""
     where = f"at {most_tokens:,} tokens" if most_tokens else "before its end"
     thoughts = ", while the LM was still thinking" if only_thoughts(response) else ""
     return f"the answer was cut {where}{thoughts}: set PERSONAAGENT_MAX_ANSWER_TOKENS (--max-answer-tokens) to more"

@@ -5,6 +5,7 @@ one of any `dspy.LM`. Probabilities come from, in this order: the LM itself (the
 the tokens that it wrote (OpenAI's `top_logprobs`), or, where it gives neither, its answer alone.
 """
 
+import asyncio
 import json
 import math
 import re
@@ -22,8 +23,7 @@ from ..data.answer_weights import Distribution, normalised
 from ..data.errors import AnswerError
 from .adapter import CutError, bare, choice_of, cut_error, is_cut, loaded, named, object_in, without_thoughts
 from .refusals import say_once, without_refused
-from .scope import current_scope
-from .spend import Meter
+from .scope import Meter, current_scope
 
 MOST_ALTERNATIVES = 20
 """Alternatives asked for at each token, as many as OpenAI gives."""
@@ -36,15 +36,8 @@ _AGAIN = "This is not one of the answers that are allowed. Answer again, with on
 class DecisionLM:
     """A decision-request client, as DSPy's predictors take it, around an LM.
 
-    What an LM does not give is said once, in the log.
-
-    Args:
-        lm: Is asked once for each decision, or twice if the first answer cannot be read.
-
-    Example:
-        >>> predict = dspy.Predict(AnswerQuery)
-        >>> predict(lm=DecisionLM(dspy.settings.lm), query="...").response.probabilities
-        {'comedy': 0.7, 'classic': 0.3}
+    The LM is asked once for each decision, or twice if the first answer cannot be read. What it does not give is said
+    once, in the log.
     """
 
     supports_decision_requests = True
@@ -63,8 +56,6 @@ class DecisionLM:
 
     async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Do what a call does, in a thread."""
-        import asyncio
-
         return await asyncio.to_thread(self, state, questions)
 
     def _decided(self, state: Mapping[str, Any], name: str, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +87,6 @@ class DecisionLM:
         return again
 
     def _probabilities(self, response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
-        """Return what the LM says of its answers, if it can be used."""
         if (found := measured(response, name, answers)) is None:
             say_once(self.lm.model, "gives no log-probabilities: its answers are taken as certain")
         elif _ties(found):
@@ -111,13 +101,7 @@ def is_certain(probabilities: Distribution) -> bool:
 
 
 def measured(response: Response, name: str, answers: Sequence[str]) -> Distribution | None:
-    """Return how probable an LM finds each answer; None if it does not say.
-
-    Args:
-        response: The LM's.
-        name: The field of the answer.
-        answers: The answers that are allowed.
-    """
+    """Return how probable an LM finds each answer; None if it does not say."""
     data = _data(response)
     if data is not None and data.probabilities:
         return data.probabilities.get(name)
@@ -246,9 +230,9 @@ def written_tokens(tokens: Sequence[TokenLogprob], name: str) -> NextTokens:
             continue
         before = _bytes(token)[: max(start - begin, 0)]
         alternatives[written[start : max(begin, start)]] = {
-            _bytes(one).removeprefix(before): math.exp(one.logprob)
-            for one in (*token.top, token)
-            if _bytes(one).startswith(before)
+            _bytes(likely).removeprefix(before): math.exp(likely.logprob)
+            for likely in (*token.top, token)
+            if _bytes(likely).startswith(before)
         }
     return lambda begun: alternatives.get(begun, {})
 

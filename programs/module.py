@@ -1,31 +1,33 @@
-"""The base of all modules: a plain DSPy module that knows its spend and raises PersonaAgent's errors.
-
-class Greet(Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.predict = dspy.Predict("name -> greeting")
-
-    def forward(self, *, name: str) -> dspy.Prediction:
-        return dspy.Prediction(response=ask(self.predict, name=name).greeting)
-"""
+"""The base of all modules: a plain DSPy module that knows its spend and raises PersonaAgent's errors."""
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from ..data.errors import AnswerError
+from ..data.call import as_written
+from ..data.errors import (
+    AnswerError,
+    LateError,
+    LMError,
+    PersonaAgentError,
+    SetupError,
+    TooLongError,
+    did_you_mean,
+    without_secrets,
+)
+from ..data.persona import SECTIONS, Persona, Section
 from ..data.statement import Memory
-from .adapter import TerseJSONAdapter, cut_error, forget_heard, is_cut, last_heard, only_thoughts
-from .cancelling import Cancellation, cancellation_here
-from .lm_errors import lm_errors
-from .scope import within
-from .spend import measure
+from .adapter import TerseJSONAdapter, cut_error, is_cut, last_heard, only_thoughts
+from .scope import Cancellation, cancellation_here, measure, within
 
 _TERSE = TerseJSONAdapter()
 _THREADS = ThreadPoolExecutor(64, thread_name_prefix="program")
@@ -71,11 +73,11 @@ def ask(predictor: dspy.Predict, **inputs: Any) -> dspy.Prediction:
         StoppedError: The work that this is part of was cancelled; see `in_thread`.
     """
     cancellation_here().stop_if_cancelled()
-    forget_heard()
+    last_heard.set(None)
     try:
         return predictor(**inputs)
     except AdapterParseError as error:
-        unreadable, first = error, last_heard()
+        unreadable, first = error, last_heard.get()
     if is_cut(first) and (room := _twice_the_room(inputs.get("lm") or predictor.lm or dspy.settings.lm)):
         return _with_more_room(predictor, inputs, room)
     shown = "(nothing)" if only_thoughts(first) else unreadable.lm_response[:_SHOWN_CHARACTERS]
@@ -91,11 +93,11 @@ def _with_more_room(predictor: dspy.Predict, inputs: dict[str, Any], room: dict[
     try:
         return predictor(**inputs, config=room)
     except AdapterParseError as error:
-        if is_cut(last_heard()):
-            raise AnswerError(cut_error(last_heard(), most_tokens)) from error
+        if is_cut(last_heard.get()):
+            raise AnswerError(cut_error(last_heard.get(), most_tokens)) from error
         raise _no_answer(error) from error
     except dspy.LMInvalidRequestError as error:  # The server does not give so much room.
-        raise AnswerError(cut_error(last_heard(), most_tokens // 2)) from error
+        raise AnswerError(cut_error(last_heard.get(), most_tokens // 2)) from error
 
 
 def _twice_the_room(lm: Any) -> dict[str, int] | None:
@@ -106,7 +108,7 @@ def _twice_the_room(lm: Any) -> dict[str, int] | None:
 
 
 def _no_answer(error: AdapterParseError) -> AnswerError:
-    if only_thoughts(last_heard()):
+    if only_thoughts(last_heard.get()):
         return AnswerError("the LM wrote no answer, nothing but thoughts: ask again, or another LM")
     fields = ", ".join(error.signature.output_fields)
     return AnswerError(f"the LM's answer has no readable {fields}: {error.lm_response[:200]!r}")
@@ -148,3 +150,104 @@ def _measured(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Pre
         return prediction
 
     return measured
+
+
+_ADVICE: tuple[tuple[type[dspy.LMError], str], ...] = (
+    (dspy.LMNotConfiguredError, "set the key variable of its provider, or name another LM"),
+    (dspy.LMAuthError, "check the key in the key variable of its provider"),
+    (dspy.ContextWindowExceededError, "give it fewer or shorter inputs, or an LM that reads more"),
+    (dspy.LMRateLimitError, "wait, or make fewer calls at once"),
+    (dspy.LMTimeoutError, "try again, ask a faster LM, or allow it more time with PERSONAAGENT_LM_TIMEOUT"),
+    (dspy.LMTransportError, "check that the server is up and that its address is right"),
+    (dspy.LMServerError, "try again later"),
+    (dspy.LMInvalidRequestError, "check the name of the model and what its server takes"),
+    (dspy.LMConfigurationError, "check the name of the model and its settings"),
+)
+"""What to do about each kind; a kind stands before the kinds that it is a case of."""
+_NO_PROVIDER = "LLM Provider NOT provided"
+"""What LiteLLM says of a name that begins with no provider that it knows."""
+_KEY_VARIABLE = re.compile(r"\b[A-Z0-9_]+_API_KEY\b")
+_PROVIDERS = (
+    *("embedded", "openai", "anthropic", "gemini", "vertex_ai", "azure", "bedrock", "mistral", "groq", "deepseek"),
+    *("xai", "ollama_chat", "openrouter", "together_ai", "fireworks_ai", "hosted_vllm", "lm_studio", "huggingface"),
+)
+"""Those that a misspelt name most likely means; LiteLLM knows more."""
+_KINDS = {dspy.ContextWindowExceededError: TooLongError, dspy.LMTimeoutError: LateError}
+
+
+@contextmanager
+def lm_errors() -> Generator[None]:
+    """Raise errors of DSPy's LMs as `LMError`, which says what to do and shows no key.
+
+    An error of ours that an engine raised, and DSPy took for an unexpected one of the LM, comes out as it was.
+    """
+    try:
+        yield
+    except dspy.LMError as error:
+        if isinstance(error.__cause__, PersonaAgentError):
+            raise error.__cause__ from None
+        raise lm_error(error) from error
+
+
+def lm_error(error: dspy.LMError) -> LMError:
+    """Return DSPy's error as ours: the model, what happened, what to do."""
+    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "see the log for details")
+    first_paragraph = (error.message or type(error).__name__).partition("\n\n")[0]
+    happened = " ".join(first_paragraph.split())
+    name = as_written(error.model) if error.model else "the LM"
+    if isinstance(error, dspy.LMNotConfiguredError) and (variable := _KEY_VARIABLE.search(happened)):
+        happened, advice = "there is no API key", f"set {variable.group()}, or name another LM"
+    if _NO_PROVIDER in happened:
+        provider = name.partition("/")[0]
+        happened = f"no provider is called {provider!r}"
+        advice = f"write PROVIDER/MODEL, such as openai/gpt-4.1-mini, or embedded{did_you_mean(provider, _PROVIDERS)}"
+    kind = next((ours for theirs, ours in _KINDS.items() if isinstance(error, theirs)), LMError)
+    ours = kind(without_secrets(f"{name}: {happened.rstrip('.')}: {advice}"))
+    ours.retryable = dspy.is_retryable_lm_error(error)
+    return ours
+
+
+def model_here() -> str:
+    """Return the name of the context's LM."""
+    lm = dspy.settings.lm
+    if lm is None:
+        raise SetupError("no LM is configured: do this inside `with home.run():` or `with dspy.context(lm=...):`")
+    return lm.model
+
+
+_in_use: WeakValueDictionary[tuple[type[dspy.Signature], str], type[dspy.Signature]] = WeakValueDictionary()
+"""Signatures by their base and instructions: many users begin with the same persona, and one takes 3 ms to derive."""
+
+
+class SpeakingModule(Module):
+    """One predictor whose instructions are persona + contract, always derived from the same base signature.
+
+    Deriving a signature from an earlier derivation makes DSPy's chain of field copies grow until it fails (after about
+    140 generations); deriving from the base keeps it at one.
+
+    Args:
+        base: The signature whose docstring is the contract.
+        sections: Those of the persona that the module can act on; they follow the contract, which all users share. None
+            puts the whole persona before it, as the paper does.
+    """
+
+    def __init__(self, base: type[dspy.Signature], sections: Sequence[Section] | None = None) -> None:
+        super().__init__()
+        self.base, self.sections = base, sections
+        self.predict = dspy.Predict(base)
+
+    def speak_under(self, persona: Persona) -> None:
+        """Replace the instructions by `persona` and the contract."""
+        if self.sections is None:
+            instructions = f"{persona.text}\n\n{self.base.instructions}"
+        else:
+            instructions = f"{self.base.instructions}\n\n{persona.text_of(self.sections)}".rstrip()
+        if (derived := _in_use.get((self.base, instructions))) is None:
+            derived = _in_use[self.base, instructions] = self.base.with_instructions(instructions)
+        self.predict.signature = derived
+
+    def add_lines(self, persona: Persona) -> None:
+        """Let the lines of `persona` follow the instructions that another optimizer wrote."""
+        if lines := persona.text_of(SECTIONS if self.sections is None else self.sections):
+            signature = self.predict.signature
+            self.predict.signature = signature.with_instructions(f"{signature.instructions}\n\n{lines}")

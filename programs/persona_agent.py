@@ -21,11 +21,10 @@ from ..data.statement import Episode, Memory
 from ..data.task import OPEN, Task
 from ..signatures import AnswerAsUser, AnswerForUser
 from .context import NO_CONTEXT, Context
-from .module import Module
+from .module import Module, SpeakingModule
 from .quoting import dated_interactions, quoted_interactions, quoted_texts
 from .recall import Recall, RecallMemory
 from .respond import Respond
-from .speaking import SpeakingModule
 from .tool_use import ToolUse
 from .tools.toolbox import Toolbox, memory_tools
 from .tools.wikipedia import wikipedia_tool
@@ -131,11 +130,7 @@ class PersonaAgent(Module):
             self._adopt(adopted, spoken)
 
     def learnt(self, origin: str) -> Adopted | None:
-        """Return what an optimizer wrote into the predictors; None if they are as the persona makes them.
-
-        Args:
-            origin: The optimizer's name.
-        """
+        """Return what an optimizer wrote into the predictors; None if they are as the persona makes them."""
         untouched = self.reset_copy()
         untouched.speak_under(self.persona.model_copy(update={"adopted": None}))
         own = dict(untouched.named_predictors())
@@ -283,7 +278,7 @@ class PersonaAgent(Module):
                 module.add_lines(later)
 
     def _name_of(self, predictor: dspy.Predict) -> str:
-        return next(name for name, one in self.named_predictors() if one is predictor)
+        return next(name for name, known in self.named_predictors() if known is predictor)
 
     def _speakers(self) -> Iterable[SpeakingModule]:
         modules = (self.recall_memory, self.tool_use, self.respond)
@@ -312,12 +307,7 @@ def _interactions(episodes: Sequence[Episode]) -> list[Interaction]:
 
 
 def written_into(predictor: dspy.Predict, own: dspy.Predict) -> dict[str, JsonValue]:
-    """Return what of a predictor differs.
-
-    Args:
-        predictor: As an optimizer left it.
-        own: As the persona makes it.
-    """
+    """Return what of a predictor differs."""
     state: dict[str, Any] = {}
     if not predictor.signature.equals(own.signature):
         state["signature"] = predictor.signature.dump_state()

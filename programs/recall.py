@@ -9,11 +9,10 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..data.interaction import normalised
-from ..data.memory.rows import contents_of
+from ..data.memory.rows import content_of
 from ..data.statement import Episode, Memory
 from ..signatures import WriteSearchQuery
-from .module import ask
-from .speaking import SpeakingModule
+from .module import SpeakingModule, ask
 
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
 _POLITE = {"hello", "hey", "hi", "just", "kindly", "ok", "okay", "please", "pls", "so", "thank", "thanks", "well"}
@@ -29,9 +28,6 @@ class Recall(dspy.Module):
     push out the rest. Two queries ask nearly the same if they consist of the same words; case, order, punctuation and
     words such as "please" do not matter. A threshold of likeness would be no test: long questions that differ in one
     word, the name of a film, are alike and ask different things.
-
-    Args:
-        k: Number of episodes to show.
     """
 
     def __init__(self, k: int) -> None:
@@ -40,10 +36,6 @@ class Recall(dspy.Module):
 
     def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
         """Search the memory.
-
-        Args:
-            query: What the user asks about, without the fixed words of the task.
-            memory: Where to look; masked during a simulation.
 
         Returns:
             A prediction with `episodes`, at most `k` to show, and `answered`, every visible interaction with a ground
@@ -54,7 +46,7 @@ class Recall(dspy.Module):
         unanswered = tuple(episode for episode in found if episode.interaction.ground_truth is None)
         newest: dict[tuple[str, ...], Episode] = {}
         for episode in (*_newest_first(answered), *_newest_first(unanswered)):
-            newest.setdefault(_gist(_content(episode)), episode)
+            newest.setdefault(_gist(content_of(episode.interaction)), episode)
         shown = {episode.interaction.interaction_id for episode in newest.values()}
         best = (episode for episode in (*answered, *unanswered) if episode.interaction.interaction_id in shown)
         return dspy.Prediction(episodes=tuple(best)[: self.k], answered=answered)
@@ -62,11 +54,6 @@ class Recall(dspy.Module):
 
 def _newest_first(episodes: Iterable[Episode]) -> list[Episode]:
     return sorted(episodes, key=lambda episode: episode.interaction.moment, reverse=True)
-
-
-def _content(episode: Episode) -> str:
-    [content] = contents_of([episode.interaction])
-    return content
 
 
 def _gist(text: str) -> tuple[str, ...]:
@@ -80,9 +67,6 @@ class RecallMemory(SpeakingModule):
     """Write the search that suits this user and this query, and return what memory finds.
 
     The query itself is always searched for too, so that a poor search can add nothing but cannot hide anything.
-
-    Args:
-        k: Number of episodes to return.
     """
 
     def __init__(self, k: int) -> None:
@@ -90,12 +74,7 @@ class RecallMemory(SpeakingModule):
         self.k = k
 
     def forward(self, *, query: str, memory: Memory) -> dspy.Prediction:
-        """Search for the query and as the persona would; return `episodes` (nearest first) and `search`.
-
-        Args:
-            query: What the user asks about, without the fixed words of the task.
-            memory: Where to look; masked during a simulation.
-        """
+        """Search for the query and as the persona would; return `episodes` (nearest first) and `search`."""
         found = memory.recall(query=query, k=self.k)
         try:
             search = ask(self.predict, query=query).search.strip()

@@ -170,18 +170,18 @@ def _refused_now(config: Config, error: dspy.LMError) -> _LeftOut | None:
         return None
     said = str(error.message)
     there = [
-        _LeftOut(feature, feature.names.search(said) is not None, less)
+        _LeftOut(feature, feature.names.search(said) is not None, without)
         for feature in _FEATURES
-        if (less := feature.without(config)) is not None
+        if (without := feature.without(config)) is not None
     ]
-    likely = [one for one in there if one.named] or [one for one in there if not one.feature.only_named]
+    likely = [less for less in there if less.named] or [less for less in there if not less.feature.only_named]
     return likely[0] if likely else None
 
 
 def _remember(lm: dspy.LM, refused: set[_Feature], left_out: list[_LeftOut]) -> None:
     """Remember what helped. What was only tried on the way to it may be taken: the next request finds out."""
     *before, last = left_out
-    refused.update(one.feature for one in before if one.named)
+    refused.update(less.feature for less in before if less.named)
     refused.add(last.feature)
     if last.feature.said:
         say_once(lm.model, last.feature.said)

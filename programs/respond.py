@@ -13,8 +13,7 @@ from ..data.task import Task
 from ..signatures import AnswerQuery
 from .context import NO_CONTEXT, Context
 from .decision_lm import DecisionLM
-from .module import ask
-from .speaking import SpeakingModule
+from .module import SpeakingModule, ask
 from .tools.toolbox import Action, Toolbox
 from .weighing import decided
 
@@ -33,11 +32,7 @@ class Answered(NamedTuple):
 class Respond(SpeakingModule):
     """Answer in the task's form: one of its labels, a whole number from 1 to 5, or text.
 
-    Args:
-        task: Decides the form.
-        base: The signature; its inputs are those of a call.
-        sections: As for `SpeakingModule`.
-        decides: Whether a label or a rating is a decision, with the probability of each answer; in the paper it is not.
+    A label or a rating is a decision, with the probability of each answer, if `decides`; in the paper it is not.
     """
 
     def __init__(
@@ -57,18 +52,10 @@ class Respond(SpeakingModule):
     ) -> dspy.Prediction:
         """Make the one call, and a second if the LM asks for a tool.
 
-        Args:
-            toolbox: Offered for an answer in text to an LM that can call functions.
-            context: What was said before, and a form that the answer must have.
-            **inputs: Those of the signature.
-
         Returns:
             A prediction with the `response` as a string and the `trajectory` of actions. Of a decision, the response is
             the answer that the task's metric rewards most; `lm_probabilities` are what the LM says, `probabilities`
             these times the multipliers. Else both are None.
-
-        Raises:
-            AnswerError: The LM did not answer in the task's form.
         """
         if not self.decides:
             answer, trajectory = self._written(toolbox, context, inputs)
@@ -123,9 +110,6 @@ def ask_with_tools(
     """Return a predictor's answer: one call, or two if the LM asks for a tool in the first.
 
     A server that refuses tools is asked without.
-
-    Raises:
-        AnswerError: The answer cannot be read.
     """
     offered = signature.append("tools", dspy.InputField(), list[dspy.Tool])
     offered = offered.append("tool_calls", dspy.OutputField(), dspy.ToolCalls)

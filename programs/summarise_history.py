@@ -41,15 +41,16 @@ class SummariseHistory(Module):
             written = ask(self.summarise, known=before, interactions=quoted_interactions(read, task))
         except AnswerError:
             return dspy.Prediction(statement=None)
-        sources = [task.content(one.query) for one in read]
+        sources = [task.content(interaction.query) for interaction in read]
         sentences = [" ".join(sentence.split()) for sentence in written.statements]
         text = " ".join(sentence for sentence in sentences if sentence and refusal_of(sentence, sources) is None)
-        evidence = dict.fromkeys([*(known.evidence if known else ()), *(one.interaction_id for one in read)])
+        newly = [interaction.interaction_id for interaction in read]
+        evidence = tuple(dict.fromkeys([*(known.evidence if known else ()), *newly]))
         if not text:
             return dspy.Prediction(statement=None)
         topic = summary_topic(task)
         statement = Statement(
-            statement_id=f"{topic}:{len(evidence)}", topic=topic, text=text, evidence=tuple(evidence), at=now
+            statement_id=f"{topic}:{len(evidence)}", topic=topic, text=text, evidence=evidence, at=now
         )
         return dspy.Prediction(statement=statement)
 

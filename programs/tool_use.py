@@ -7,8 +7,7 @@ import dspy
 
 from ..data.errors import AnswerError
 from ..signatures import ChooseAction
-from .module import ask
-from .speaking import SpeakingModule
+from .module import SpeakingModule, ask
 from .tools.toolbox import Action, Toolbox
 
 _UNUSABLE = "that was not a usable choice of a tool: name one of the tools with its arguments"
@@ -31,10 +30,7 @@ class ToolUse(SpeakingModule):
     def forward(self, *, query: str, known: str, toolbox: Toolbox) -> dspy.Prediction:
         """Choose and use tools; return a prediction with the `trajectory` of actions and its `observations`.
 
-        Args:
-            query: What the user asks about, without the fixed words of the task.
-            known: What recall has already found, quoted.
-            toolbox: The tools to use: they may be masked, their names are the same.
+        `known` is what recall has found, quoted. The tools may be masked; their names are those of the constructor.
         """
         trajectory: list[Action] = []
         for _ in range(self.max_steps):

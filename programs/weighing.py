@@ -36,13 +36,7 @@ class Weighed(NamedTuple):
 
 
 def decided(task: Task, lm: Distribution, multipliers: Mapping[str, float]) -> Weighed:
-    """Return the answer of an LM alone: the one that the task's metric rewards most.
-
-    Args:
-        task: What is asked.
-        lm: What the LM says of this question.
-        multipliers: What its probabilities are multiplied by; answers that are missing, by 1.
-    """
+    """Return the answer of an LM alone: the one that the task's metric rewards most."""
     probabilities = normalised({answer: share * multipliers.get(answer, 1.0) for answer, share in lm.items()})
     return Weighed(best_answer(probabilities, task.rewards), probabilities, None)
 

@@ -51,7 +51,6 @@ def labels_of(answers: Sequence[str]) -> tuple[str, ...]:
 
 
 def _in_order(labels: Collection[str]) -> tuple[str, ...]:
-    """Return labels in alphabetical order, numbers by their size."""
     return tuple(sorted(labels, key=float)) if _are_numbers(labels) else tuple(sorted(labels))
 
 

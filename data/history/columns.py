@@ -27,15 +27,7 @@ class Columns:
     """Whose row it is; None if all rows are one user's."""
 
     def found_in(self, names: Collection[str], source: str) -> "Found":
-        """Return where each is in a table.
-
-        Args:
-            names: The table's columns.
-            source: What an error calls the table.
-
-        Raises:
-            InputError: A column is not there, or nothing can be guessed.
-        """
+        """Return where each is in a table."""
         chosen = {role: self._column(role, names, source) for role in ("query", "ground_truth", "at")}
         if self.user is not None:
             _check(self.user, names, source)

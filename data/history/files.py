@@ -26,17 +26,7 @@ def name_of(source: Source) -> str:
 
 
 def rows_of(source: Source, split: str = "train") -> Iterator[Record]:
-    """Yield the rows of a source in their order.
-
-    Args:
-        source: See `Source`. Files are told by their suffix: JSON lines or an array (`.jsonl`, `.ndjson`, `.json`),
-            `.csv`, `.tsv`, `.parquet`.
-        split: Of a dataset on the hub.
-
-    Raises:
-        InputError: The source cannot be read.
-        RecordError: A row is no object.
-    """
+    """Yield the rows of a source in their order; `split` is one of a dataset on the hub."""
     if not isinstance(source, Path | str):
         yield from _in_memory(source)
     elif isinstance(source, str) and not Path(source).exists() and _HUB_NAME.fullmatch(source):

@@ -10,18 +10,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
 from ..errors import InputError, UnknownNameError
 from ..interaction import Interaction
-from ..record import Record
+from ..record import Record, date_of
 from ..store.log import check_id, written
 from ..task import OPEN, Task, task_named
+from ..texts import texts_in
 from .answers import task_of
 from .columns import Columns, Found
-from .dates import date_of
 from .exports import Fields, export_of
 from .files import JSON, Source, name_of, rows_of
 
@@ -110,7 +110,7 @@ def _told_by(by_user: Mapping[str, Sequence[tuple[Record, Fields]]], found: Foun
     """Return the task that the answers are of; `open` if some are not known, or rows name tasks."""
     if any("task" in fields for rows in by_user.values() for _, fields in rows):
         return OPEN
-    answers = [one.ground_truth for rows in by_user.values() for one in _interactions(rows, found, OPEN)]
+    answers = [each.ground_truth for rows in by_user.values() for each in _interactions(rows, found, OPEN)]
     known = [answer for answer in answers if answer is not None]
     return OPEN if len(known) < len(answers) else task_of(known, found.columns, words=labels)
 
@@ -121,7 +121,6 @@ def _told(task: Task) -> str:
 
 
 def _table(rows: Sequence[Record], name: str, task: Task, columns: Columns) -> _Table:
-    """Return rows as those of an export or of a table."""
     export = export_of(rows[0]) if columns == Columns() else None
     if export is not None:
         return _Table(tuple(export.read(rows, task)), _OF_EXPORT, f"{export.name}: {export.said}")
@@ -145,7 +144,6 @@ def _check_dates(rows: Sequence[tuple[Record, Fields]], found: Found) -> None:
 def _by_user(
     rows: Sequence[tuple[Record, Fields]], found: Found, user: str | None, name: str
 ) -> dict[str, list[tuple[Record, Fields]]]:
-    """Return the rows of each user, or of the one who is asked for."""
     by_user = defaultdict[str, list[tuple[Record, Fields]]](list)
     for row, fields in rows:
         whose = str(fields[found.user]) if found.user in fields else user
@@ -157,7 +155,6 @@ def _by_user(
 
 
 def _interactions(rows: Sequence[tuple[Record, Fields]], found: Found, task: Task) -> Iterator[Interaction]:
-    """Yield one user's interactions, oldest first."""
     copies, names = Counter[str](), dict[str, str]()
     read = [(row, _interaction(row, fields, found, copies, task)) for row, fields in rows]
     for position, (row, interaction) in enumerate(sorted(read, key=lambda pair: pair[1].moment)):
@@ -232,22 +229,9 @@ def _date(record: Record, field: str | None) -> datetime | None:
 def _metadata(record: Record, known: set[str | None]) -> dict[str, Any]:
     metadata = {field: value for field, value in record.fields.items() if field not in known}
     for field, value in metadata.items():
-        for text in _texts({field: value}):
+        for text in texts_in({field: value}, names=True):
             Record(record.file, record.name, {field: text}).text(field)
     return to_jsonable_python(metadata, fallback=str)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield every text in a JSON value, the names of its fields too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in cast("list[object]", value):
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        for name, item in cast("dict[str, object]", value).items():
-            yield name
-            yield from _texts(item)
 
 
 def _check_storable(record: Record, interaction: Interaction) -> None:

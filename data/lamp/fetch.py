@@ -75,11 +75,7 @@ def fetch(
 
 
 def official_urls(task: Task, split: str, *, time_based: bool = False) -> Sequence[str]:
-    """Return where LaMP publishes the files of a split, questions first.
-
-    Raises:
-        UnknownNameError: LaMP publishes no such split, or no such task.
-    """
+    """Return where LaMP publishes the files of a split, questions first."""
     if task.name not in _FOLDERS:
         raise UnknownNameError("LaMP task with a download", task.name, list(_FOLDERS))
     if split not in SPLITS:

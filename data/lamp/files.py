@@ -54,7 +54,6 @@ ITEM_FIELDS: dict[str, ItemFields] = {
     "LaMP-6": ItemFields("text", "title"),
     "LaMP-7": ItemFields("text"),
 }
-"""The fields of a profile item, by task."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,6 @@ def _check_labels(labels: Path, questions: set[str]) -> None:
 
 
 def _as_lamp(item: object) -> object:
-    """Return a profile item with its rating as LaMP writes it."""
     fields = cast("dict[str, object]", item) if isinstance(item, dict) else {}
     return {**fields, "score": _text(fields["score"])} if "score" in fields else cast("object", item)
 
@@ -182,12 +180,7 @@ def _files(folder: Path, split: str | None) -> tuple[Path, Path]:
 
 
 def read_questions(file: Path) -> dict[str, Record]:
-    """Return the questions of a question file by id; only that each has an id of its own has been checked.
-
-    Raises:
-        InputError: The file cannot be read.
-        RecordError: It is not a list of such questions.
-    """
+    """Return the questions of a question file by id; only that each has an id of its own has been checked."""
     rows = Record(file, "whole file", {"questions": read_json(file)}).items("questions")
     return _by_id("question", (Record(file, f"question number {number}", row) for number, row in enumerate(rows, 1)))
 

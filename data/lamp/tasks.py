@@ -7,38 +7,13 @@
 from ..task import Task
 
 MOVIE_TAGS = (
-    "sci-fi",
-    "based on a book",
-    "comedy",
-    "action",
-    "twist ending",
-    "dystopia",
-    "dark comedy",
-    "classic",
-    "psychology",
-    "fantasy",
-    "romance",
-    "thought-provoking",
-    "social commentary",
-    "violence",
-    "true story",
+    *("sci-fi", "based on a book", "comedy", "action", "twist ending", "dystopia", "dark comedy", "classic"),
+    *("psychology", "fantasy", "romance", "thought-provoking", "social commentary", "violence", "true story"),
 )
 NEWS_CATEGORIES = (
-    "women",
-    "religion",
-    "politics",
-    "style & beauty",
-    "entertainment",
-    "culture & arts",
-    "sports",
-    "science & technology",
-    "travel",
-    "business",
-    "crime",
-    "education",
-    "healthy living",
-    "parents",
-    "food & drink",
+    *("women", "religion", "politics", "style & beauty", "entertainment", "culture & arts", "sports"),
+    *("science & technology", "travel", "business", "crime", "education", "healthy living"),
+    *("parents", "food & drink"),
 )
 
 _TASKS = (

@@ -29,8 +29,7 @@ _ZEROS = bytes(1 << 20)
 def remove_leftovers(folder: Path) -> None:
     """Delete folders that no collection has any more, clear the unused space of others, write the database anew.
 
-    Args:
-        folder: Chroma's, which no process has open.
+    No process has Chroma's `folder` open.
 
     Raises:
         StorageError: It could not be done, or not of files in this form; the folder can still be used.

@@ -5,17 +5,18 @@ brings them back.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..errors import StorageError
 from ..interaction import Interaction
+from ..nouns import Handle
 from ..texts import letter_likeness
 from .embedder import Embedder, is_unknown
-from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows, Wanted
-from .rows import NO_MARK, Mark, Row, StoredInteractions, contents_of, hash_of, mark_of, row_id, row_of, user_of
+from .nearest import NO_ROWS, Comparison, Match, RowCache, UserRows
+from .rows import NO_MARK, Mark, Row, StoredInteractions, content_of, hash_of, mark_of, row_id, row_of, user_of
 from .shards import Shards
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ _Item = TypeVar("_Item")
 _log = logging.getLogger(__name__)
 
 
-class EpisodeIndex:
+class EpisodeIndex(Handle):
     """The vectors of many users' interactions. Each call names one user by key and touches only this user's rows.
 
     On opening, collections made by another embedder, layout or number of shards are dropped; `heal` then brings each
-    user's rows back from the store. Threads may share it; copies of it are itself.
+    user's rows back from the store. Threads may share it.
 
     Args:
         place: A `Path` is the folder where Chroma keeps its files: a home sees to it that one index has it open. A text
@@ -55,19 +56,14 @@ class EpisodeIndex:
         self._cache = RowCache()
         self._pending: dict[int, list[tuple[Row, list[float]]]] = {}
 
-    def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
-        """Write the rows of interactions that were just stored.
+    def add(self, user_key: str, interactions: Sequence[Interaction]) -> None:
+        """Write the rows of interactions that were just stored, with the positions that the store gave them.
 
         Those of a user whose rows are cached can be found at once, and are written together with others.
-
-        Args:
-            user_key: The user.
-            interactions: With the positions that the store gave them.
-            contents: What to embed of each.
         """
         number = self._shards.number_of(user_key)
         added = 0
-        for batch in _batches(self._rows_of(user_key, interactions, contents)):
+        for batch in _batches(self._rows_of(user_key, interactions)):
             added += len(batch)
             vectors = self._vectors(batch)
             with self._shards.locked(number):
@@ -84,11 +80,15 @@ class EpisodeIndex:
                 if more is not None:
                     self._cache.put(user_key, more)
 
-    def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
-        """Drop the rows of forgotten interactions. Their vectors stay in Chroma's files until `erase`."""
+    def remove(self, user_key: str, interaction_ids: Sequence[str] | None = None) -> None:
+        """Drop the rows of forgotten interactions, or all of the user's; the vectors stay in Chroma's files.
+
+        `erase` takes them out of the files, `heal` brings rows of what is stored back.
+        """
         with self._shard_of(user_key) as shard:
             self._cache.pop(user_key)
-            _delete(shard, [row_id(user_key, interaction_id) for interaction_id in interaction_ids])
+            rows = None if interaction_ids is None else [row_id(user_key, name) for name in interaction_ids]
+            _delete(shard, list(_rows_in(shard, user_key)) if rows is None else rows)
             self._marks.pop(user_key, None)
 
     def erase(self, user_key: str) -> int:
@@ -131,21 +131,15 @@ class EpisodeIndex:
             with self._shard_of(user_key) as shard:
                 # The rows first: another process stores before it writes, so none of its new ones looks extra.
                 found, interactions = _rows_in(shard, user_key), stored.all()
-                wanted = self._rows_of(user_key, interactions, contents_of(interactions))
-                _make_equal(shard, found, wanted, self._vectors)
+                rows = self._rows_of(user_key, interactions)
+                _delete(shard, list(found.keys() - {row.row_id for row in rows}))
+                for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
+                    write(shard, batch, self._vectors(batch))
             self._marks[user_key] = mark_of(interactions)
             if not interactions and not self._shards.are_shared:
                 self._cache.put(user_key, NO_ROWS)
         if interactions and stored.mark == NO_MARK:
             self.erase(user_key)  # The user was erased between the store and the index.
-
-    def sync(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
-        """Make the user's rows equal to these: write what is missing or differs, drop what is extra."""
-        with self._shard_of(user_key) as shard:
-            self._cache.pop(user_key)
-            wanted = self._rows_of(user_key, interactions, contents)
-            _make_equal(shard, _rows_in(shard, user_key), wanted, self._vectors)
-            self._marks[user_key] = mark_of(interactions)
 
     def search(
         self,
@@ -158,17 +152,13 @@ class EpisodeIndex:
     ) -> list[Match]:
         """Return at most `k` of the user's interactions, nearest in meaning first; what asks the same is the nearest.
 
-        Args:
-            user_key: The user.
-            text: What to look for.
-            k: How many, at least 1.
-            before: Masks (`rows.shows`).
-            otherwise: Finds what is returned where vectors do not tell these texts apart (`Comparison.is_blind`).
+        Masks (`before`, see `rows.shows`) hide some. `otherwise` finds what is returned where vectors do not tell these
+        texts apart (`Comparison.is_blind`).
         """
         vector = self._embedder.embed([text])[0].tolist()
-        wanted = Wanted(hash_of(text), vector, is_unknown(self._embedder, text))
+        unknown = is_unknown(self._embedder, text)
         with self._shards.locked(self._shards.number_of(user_key)):
-            comparison = Comparison(self._rows(user_key), wanted, before)
+            comparison = Comparison(self._rows(user_key), hash_of(text), vector, before, is_unknown=unknown)
         return otherwise() if otherwise and comparison.is_blind else comparison.best(k)
 
     def likeness(self, text: str, others: Sequence[str]) -> list[float]:
@@ -203,12 +193,6 @@ class EpisodeIndex:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
     def _is_known(self, user_key: str, mark: Mark) -> bool:
         """Return whether this process has compared the user's rows when the store was as it is."""
         if not self._shards.are_shared or user_key not in self._marks:
@@ -226,7 +210,8 @@ class EpisodeIndex:
             self._cache.put(user_key, rows)
         return rows
 
-    def _rows_of(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> list[Row]:
+    def _rows_of(self, user_key: str, interactions: Sequence[Interaction]) -> list[Row]:
+        contents = [content_of(interaction) for interaction in interactions]
         return [
             row_of(user_key, interaction, content, is_unknown=is_unknown(self._embedder, content))
             for interaction, content in zip(interactions, contents, strict=True)
@@ -271,34 +256,18 @@ class EpisodeIndex:
                 pass
 
     def _forget(self, user_key: str) -> None:
-        """Drop what this process remembers of the user's rows."""
         self._marks.pop(user_key, None)
         self._cache.pop(user_key)
 
 
 def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Yield the items in batches that Chroma takes."""
     for start in range(0, len(items), _BATCH):
         yield items[start : start + _BATCH]
 
 
 def _rows_in(shard: "Collection", user_key: str) -> dict[str, dict[str, object]]:
-    """Return the metadata of a user's rows, by the rows' ids."""
     found = shard.get(where={"user": user_key}, include=["metadatas"])
     return {row: dict(metadata) for row, metadata in zip(found["ids"], found["metadatas"], strict=True)}
-
-
-def _make_equal(
-    shard: "Collection",
-    found: Mapping[str, dict[str, object]],
-    rows: Sequence[Row],
-    vectors_of: Callable[[Sequence[Row]], list[list[float]]],
-) -> None:
-    """Write those of a user's `rows` that are missing or differ, and drop those that were `found` and are extra."""
-    wanted = {row.row_id for row in rows}
-    _delete(shard, [extra for extra in found if extra not in wanted])
-    for batch in _batches([row for row in rows if found.get(row.row_id) != row.metadata]):
-        write(shard, batch, vectors_of(batch))
 
 
 def write(shard: "Collection", rows: Sequence[Row], vectors: list[list[float]]) -> None:
@@ -315,6 +284,5 @@ def write_again(shard: "Collection", rows: "GetResult") -> None:
 
 
 def _delete(shard: "Collection", row_ids: Sequence[str]) -> None:
-    """Delete rows by their ids."""
     for batch in _batches(row_ids):
         shard.delete(ids=batch)

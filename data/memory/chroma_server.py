@@ -166,11 +166,7 @@ def _checked(url: str) -> str:
 
 
 class CircuitBreaker:
-    """Lets a few callers at once ask a service; after a slow failure, one after each pause. Threads may share it.
-
-    Args:
-        name: What errors call the service.
-    """
+    """Lets a few callers at once ask a service; after a slow failure, one after each pause. Threads may share it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -180,11 +176,7 @@ class CircuitBreaker:
 
     @contextmanager
     def closed(self) -> Generator[None]:
-        """Ask the service while the block runs.
-
-        Raises:
-            StorageError: It is left alone, or as many as may ask it already.
-        """
+        """Ask the service while the block runs."""
         self._check()
         if not self._slots.acquire(timeout=_LONGEST_QUEUE_SECONDS):
             raise StorageError(f"{self._name} is slow, and {_MOST_AT_ONCE} wait for it already: try again later")

@@ -22,10 +22,6 @@ def count_answers(interactions: Sequence[Interaction], now: datetime) -> tuple[S
     A ground truth counts if it is in the form of its task, so that no other text reaches a statement, and if it says
     something about the user, as "[1]" does not. Tasks come in the order of their first answer; so do answers that were
     given equally often.
-
-    Args:
-        interactions: Of one user, oldest first. Those without a ground truth are skipped.
-        now: When the statements are made.
     """
     answers: dict[str, dict[str, str]] = {}
     for interaction in interactions:

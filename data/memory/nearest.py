@@ -95,30 +95,35 @@ class RowCache:
             self._rows.clear()
 
 
-class Wanted(NamedTuple):
-    """What is looked for."""
-
-    asks: str
-    """See `rows.hash_of`."""
-    vector: Sequence[float]
-    is_unknown: bool
-    """Whether the embedder has no words for it."""
-
-
 class Comparison:
     """The rows of a user that may be seen (`rows.shows`), compared with what is looked for.
+
+    Args:
+        rows: The user's.
+        asks: The hash of what is looked for; see `rows.hash_of`.
+        vector: Its vector.
+        masks: Say which rows may be seen.
+        is_unknown: Whether the embedder has no words for it.
 
     Raises:
         StorageError: The vectors are not of the same length: the index is of another embedder.
     """
 
-    def __init__(self, rows: UserRows, wanted: Wanted, masks: Sequence[Interaction] = ()) -> None:
+    def __init__(
+        self,
+        rows: UserRows,
+        asks: str,
+        vector: Sequence[float],
+        masks: Sequence[Interaction] = (),
+        *,
+        is_unknown: bool = False,
+    ) -> None:
         shown = [place for place, metadata in enumerate(rows.metadatas) if shows_row(metadata, masks)]
-        self._wanted = wanted
+        self._asks, self._is_unknown = asks, is_unknown
         self._ids = [rows.ids[place] for place in shown]
         self._metadatas = [rows.metadatas[place] for place in shown]
         self._vectors = rows.vectors[shown]
-        self._cosines = _cosines(self._vectors, wanted.vector) if shown else np.zeros(0)
+        self._cosines = _cosines(self._vectors, vector) if shown else np.zeros(0)
 
     def best(self, k: int) -> list[Match]:
         """Return the `k` rows with the greatest cosine, those that ask the same first; of equal ones the newer."""
@@ -135,8 +140,8 @@ class Comparison:
         unknown = sum(metadata["unknown"] == 1 for metadata in self._metadatas)
         half = len(self._ids) / 2
         same = np.flatnonzero(self._cosines == 1)
-        is_mistaken = any(self._metadatas[place]["asks"] != self._wanted.asks for place in same)
-        return self._wanted.is_unknown or unknown > half or is_mistaken or len(self._twins()) > half
+        is_mistaken = any(self._metadatas[place]["asks"] != self._asks for place in same)
+        return self._is_unknown or unknown > half or is_mistaken or len(self._twins()) > half
 
     def _twins(self) -> set[int]:
         """Return the places of rows that ask different things and have the same vector."""
@@ -152,7 +157,7 @@ class Comparison:
 
     def _rank(self, place: int) -> tuple[bool, float, object, object]:
         metadata = self._metadatas[place]
-        return metadata["asks"] == self._wanted.asks, self._cosines[place], metadata["at"], metadata["position"]
+        return metadata["asks"] == self._asks, self._cosines[place], metadata["at"], metadata["position"]
 
 
 def _cosines(rows: NDArray[np.float32], vector: Sequence[float]) -> NDArray[np.float64]:

@@ -45,12 +45,12 @@ def mark_of(interactions: Sequence[Interaction]) -> Mark:
     return (len(interactions), interactions[-1].interaction_id) if interactions else NO_MARK
 
 
-def contents_of(interactions: Sequence[Interaction]) -> list[str]:
-    """Return what is embedded of each: what its query is about, without the fixed words of its task's template.
+def content_of(interaction: Interaction) -> str:
+    """Return what is embedded of it: what its query is about, without the fixed words of its task's template.
 
     The query of a task that is not known here is embedded whole. A ground truth is never embedded.
     """
-    return [task_or_open(interaction.task).content(interaction.query) for interaction in interactions]
+    return task_or_open(interaction.task).content(interaction.query)
 
 
 def row_of(user_key: str, interaction: Interaction, content: str, *, is_unknown: bool = False) -> Row:

@@ -31,11 +31,6 @@ _log = logging.getLogger(__name__)
 class Shards:
     """A fixed number of collections, of which any may not be there yet. Threads may share them.
 
-    Args:
-        place: As in `EpisodeIndex`.
-        embedder: What made the vectors; collections made from those of another are dropped on opening.
-        number: How many.
-
     Raises:
         SetupError: The URL cannot be used. Of methods: they are closed, or made by another embedder.
         StorageError: Of all methods: Chroma cannot read or write, or its server is slow or does not answer.
@@ -112,7 +107,6 @@ class Shards:
             self._remove(self._folder)
 
     def _remove(self, folder: Path) -> None:
-        """Delete the folder's files, whatever is in them."""
         with self._all_locked():
             client, self._client = self._client, None
             self._collections.clear()

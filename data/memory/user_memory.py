@@ -2,27 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..interaction import SAID, Interaction, normalised
+from ..nouns import Handle
 from ..statement import Episode, Statement
 from ..task import task_or_open
 from ..texts import letter_likeness
 from .chroma_index import EpisodeIndex
 from .counts import count_answers
 from .nearest import Match
-from .rows import contents_of, shows
+from .rows import content_of, shows
 
 if TYPE_CHECKING:
     from ..store import InteractionLog, StatementLog
 
 
-class UserMemory:
+class UserMemory(Handle):
     """The `Memory` of one stored user: read from the store, searched through the index.
 
-    What the user stated (task `said`) is not in it: that stands in the persona. It shows this user and no other. Copies
-    of it are itself.
+    What the user stated (task `said`) is not in it: that stands in the persona. It shows this user and no other.
 
     Raises:
         StorageError: Of all methods: the store or the index cannot be read or written.
@@ -37,13 +37,9 @@ class UserMemory:
         *,
         masks: tuple[Interaction, ...] = (),
     ) -> None:
-        self._interactions, self._statements, self._key, self._index = interactions, statements, key, index
-        self._masks = masks
-
-    @property
-    def user_key(self) -> str:
+        self._interactions, self._statements, self._index, self._masks = interactions, statements, index, masks
+        self.user_key = key
         """The user's key; see `store.user_key`."""
-        return self._key
 
     def history(self) -> tuple[Interaction, ...]:
         """Return the visible interactions, oldest first."""
@@ -65,7 +61,7 @@ class UserMemory:
         """
         if k < 0:
             raise InputError(f"cannot recall k={k}: k is 0 or more")
-        self._index.heal(self._key, self._interactions)
+        self._index.heal(self.user_key, self._interactions)
         return self._best_first(query, self._matches(query, k))[:k] if k else ()
 
     def statements(self) -> tuple[Statement, ...]:
@@ -102,35 +98,29 @@ class UserMemory:
         its id, and does not ask the same in other case or spacing. The interaction need not be stored.
         """
         masks = (*self._masks, interaction)
-        return UserMemory(self._interactions, self._statements, self._key, self._index, masks=masks)
+        return UserMemory(self._interactions, self._statements, self.user_key, self._index, masks=masks)
 
     def rebuild(self) -> None:
         """Embed the user's whole history anew, as after a change that the index cannot notice by itself."""
-        self._index.sync(self._key, (), ())
-        self._index.heal(self._key, self._interactions)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
+        self._index.remove(self.user_key)
+        self._index.heal(self.user_key, self._interactions)
 
     def _matches(self, query: str, k: int) -> list[Match]:
         def by_letters() -> list[Match]:
             visible = self.history()
-            similarities = letter_likeness(query, contents_of(visible))
+            similarities = letter_likeness(query, [content_of(interaction) for interaction in visible])
             return [
                 Match(interaction.interaction_id, similarity)
                 for interaction, similarity in zip(visible, similarities, strict=True)
             ]
 
-        return self._index.search(self._key, query, k, before=self._masks, otherwise=by_letters)
+        return self._index.search(self.user_key, query, k, before=self._masks, otherwise=by_letters)
 
     def _best_first(self, query: str, matches: Sequence[Match]) -> tuple[Episode, ...]:
         asked = normalised(query)
 
         def rank(episode: Episode) -> tuple[bool, float, tuple[datetime, int]]:
-            [content] = contents_of([episode.interaction])
+            content = content_of(episode.interaction)
             return normalised(content) == asked, episode.similarity, episode.interaction.moment
 
         return tuple(sorted(self._episodes(matches), key=rank, reverse=True))

@@ -3,12 +3,11 @@
 It is the truth: memory's index and MLflow are copies that can be made again from it.
 """
 
-from .alignments import AlignmentLog
 from .idempotency import IdempotencyLog
 from .interactions import InteractionLog
 from .keys import KeyRing, UsageLedger
 from .log import user_key
-from .personas import PersonaLog, Promotion
+from .personas import AlignmentLog, PersonaLog, Promotion
 from .statements import StatementLog
 from .store import Store, User
 

@@ -2,8 +2,11 @@
 
 import hashlib
 import logging
+import os
+import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -12,11 +15,11 @@ from typing import Any, Self
 from sqlalchemy import URL, Connection, Engine, Executable, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..errors import ErasedUserError, PersonaAgentError, SetupError, StorageError
+from ..errors import ErasedUserError, FullError, PersonaAgentError, SetupError, StorageError
 from ..files import close_to_others, private_file
-from .disk_space import DiskSpace
+from ..nouns import Handle
 from .engines import HOLD_NAME, SHARING, TRY_NAME, address_of, compact, engines_at, forget_erasures
-from .log import Handle, N, read
+from .log import N, read
 
 _NOTHING = "nothing of this call was stored"
 _UNKNOWN = "whether this call was stored is not known"
@@ -73,11 +76,9 @@ class Database(Handle):
         self._closed = False
         self.disk = DiskSpace(file, self.location)
 
-    @contextmanager
-    def read(self) -> Generator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Give a transaction that sees one state of the database, whatever others write meanwhile."""
-        with self._transaction(self._engines.reading) as connection:
-            yield connection
+        return self._transaction(self._engines.reading)
 
     @contextmanager
     def write(self) -> Generator[Connection]:
@@ -96,9 +97,6 @@ class Database(Handle):
             noting: Whether a power cut may undo it until another write that is no note has ended. SQLite does not wait
                 for the disk then, which takes twice as long as all the rest. What is noted is about to be paid for, so
                 there must be space for what comes of it.
-
-        Raises:
-            FullError: There is no space.
         """
         if noting:
             self.disk.check()
@@ -120,16 +118,9 @@ class Database(Handle):
         rows = self.fetch(statement, values)
         return read(kind, rows[0][0]) if rows else None
 
-    @contextmanager
-    def alone(self, name: str) -> Generator[None]:
-        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
-
-        Raises:
-            SetupError: The database is SQLite, which one machine has to itself.
-            StorageError: The server cannot be reached, or gave the name to another.
-        """
-        with self._holding(name):
-            yield
+    def alone(self, name: str) -> AbstractContextManager[object]:
+        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone."""
+        return self._holding(name)
 
     def kept(self, name: str) -> "Lease":
         """Return the right to a name, as `alone` gives it, that survives when the server is away for a while."""
@@ -146,9 +137,6 @@ class Database(Handle):
 
         SQLite's are the file and its write-ahead log. In PostgreSQL they are those of the tables, each of which is
         locked meanwhile; what the server's own write-ahead log and backups hold goes when its administrator lets it.
-
-        Raises:
-            StorageError: There is no space for a copy, or others have been reading or writing for too long.
         """
         self._maintain(compact)
 
@@ -272,3 +260,64 @@ def _file_of(address: URL) -> Path | None:
 
 def _number_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+
+
+_RESERVE_BYTES = 16 << 20
+_LEAST_BYTES = 8 << 20
+_FULL_SECONDS = 30.0
+"""How long a database that refused to write for lack of space counts as full."""
+
+
+class DiskSpace:
+    """The space that a database has.
+
+    Args:
+        file: Its file; None if it is in memory or on a server, which then alone knows.
+        name: What errors call it.
+    """
+
+    def __init__(self, file: Path | None, name: str) -> None:
+        self._folder = file and file.parent
+        self._reserve = file and file.with_suffix(".reserve")
+        self._name, self._full_since = name, -_FULL_SECONDS
+
+    def note_full(self) -> None:
+        """Note that the database refused to write for lack of space."""
+        self._full_since = time.monotonic()
+
+    def check(self) -> None:
+        """Return if there is space to write; raises `FullError` if there is hardly any."""
+        is_full = time.monotonic() - self._full_since < _FULL_SECONDS
+        if is_full or (self._folder is not None and not (self._is_enough(0) and self._is_reserved())):
+            raise FullError(f"{self._name}: the disk is full, or nearly: free some space and try again")
+
+    def use_reserve(self) -> None:
+        """Free the reserve if the disk is full; `check` makes a new one as soon as there is space again."""
+        if self._reserve is not None and not self._is_enough(0):
+            self._reserve.unlink(missing_ok=True)
+
+    def _is_enough(self, more: int) -> bool:
+        return self._folder is None or shutil.disk_usage(self._folder).free >= _LEAST_BYTES + more
+
+    def _is_reserved(self) -> bool:
+        if self._reserve is None or self._reserve.exists():
+            return True
+        if not self._is_enough(_RESERVE_BYTES):
+            return False
+        try:
+            _fill(self._reserve)
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            return False
+        return True
+
+
+def _fill(file: Path) -> None:
+    opened = os.open(file, os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(opened, 0, _RESERVE_BYTES)
+        else:
+            os.write(opened, bytes(_RESERVE_BYTES))
+    finally:
+        os.close(opened)

@@ -70,11 +70,7 @@ class Engines(NamedTuple):
 
 
 def address_of(url: str | Path) -> URL:
-    """Return where a database is, and by which driver it is reached.
-
-    Raises:
-        SetupError: The URL cannot be read, or is of something that cannot carry the store.
-    """
+    """Return where a database is, and by which driver it is reached."""
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url.absolute()))
     try:
@@ -88,11 +84,7 @@ def address_of(url: str | Path) -> URL:
 
 
 def engines_at(address: URL) -> Engines:
-    """Return the engines of a database, which is not asked for anything yet.
-
-    Raises:
-        SetupError: Its driver is not installed.
-    """
+    """Return the engines of a database, which is not asked for anything yet."""
     return _sqlite(address) if address.drivername == "sqlite" else _postgresql(address)
 
 
@@ -155,11 +147,7 @@ def _begin(connection: Connection) -> None:
 def compact(connection: Connection) -> bool:
     """Write the database's files anew without what was deleted: neither database does so by itself.
 
-    Args:
-        connection: Is in no transaction.
-
-    Returns:
-        Whether it could be done to the end.
+    The connection is in no transaction. Returns whether it could be done to the end.
     """
     if connection.dialect.name != "sqlite":
         return _vacuum(connection, ", ".join(table.name for table in metadata.sorted_tables))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from pydantic import JsonValue
@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, f
 
 from ..call import Attempt, Call, Failure, Run
 from ..interaction import Interaction
-from ..memory.rows import contents_of
+from ..memory.rows import content_of
+from ..texts import texts_in
 from . import tables
 from .journal import now, same_call
 from .log import Log, read, written
@@ -177,8 +178,7 @@ def _add(removed: dict[str, int], more: dict[str, int]) -> None:
 
 def calls_quoting(connection: Connection, user_key: str, interaction: Interaction) -> list[Call]:
     """Return the user's calls that were made for an interaction, or that have its words; without their requests."""
-    [content] = contents_of([interaction])
-    texts = (interaction.query, content, interaction.response, interaction.ground_truth)
+    texts = (interaction.query, content_of(interaction), interaction.response, interaction.ground_truth)
     wanted = {letters[:_BEGINNING] for letters in map(_letters, filter(None, texts)) if len(letters) >= _LEAST_LETTERS}
     rows = select(_calls.c.noun, _attempts.c.noun).select_from(_calls.outerjoin(_attempts, same_call()))
     found: list[Call] = []
@@ -204,18 +204,6 @@ def take_out_words(connection: Connection, wordless: Sequence[Call]) -> None:
 
 def _is(table: Table, call: Call) -> ColumnElement[bool]:
     return and_(table.c.run_id == call.run_id, table.c.key == call.key, table.c.number == call.number)
-
-
-def texts_in(value: JsonValue) -> Iterator[str]:
-    """Yield every text in a JSON document."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from texts_in(item)
 
 
 def _letters_in_json(text: str | None) -> str:

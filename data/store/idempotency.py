@@ -9,13 +9,12 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from ..nouns import Noun
+from ..texts import texts_in
 from . import tables
-from .erasure import texts_in
 from .journal import now
 from .log import Log, check_id, read, written
 
 KEPT = timedelta(hours=24)
-"""How long a write is known."""
 
 _table = tables.idempotency
 _GONE = 410
@@ -43,19 +42,10 @@ class IdempotencyLog(Log):
     ) -> tuple[Write, bool]:
         """Claim a write, and forget those of more than 24 hours ago. Of several who claim it at once, one gets it.
 
-        Args:
-            key_id: The API key that asks.
-            token: The client's name of the write.
-            request_hash: A hash of the request.
-            worker: The run of this process.
-            user_key: The user whom it is about, and with whom it is erased.
+        It is about the user `user_key`, with whom it is erased, and is done by the run `worker`.
 
         Returns:
             The write as it stands, and whether it was claimed just now.
-
-        Raises:
-            InputError: The token is empty, too long or unprintable.
-            ErasedUserError: The key is gone.
         """
         new = Write(request_hash=request_hash, write_id=secrets.token_hex(12), worker=worker)
         row = {"key_id": key_id, "token": _hashed(token), "user_key": user_key, "at": _moment(), "noun": written(new)}

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, delete,
 
 from ..errors import InputError, PersonaAgentError, QuotaError
 from ..interaction import Interaction
-from ..memory.rows import Mark, contents_of
+from ..memory.rows import Mark
 from . import tables
 from .database import Database
 from .erasure import calls_quoting, take_out_words
@@ -53,7 +53,6 @@ _log = logging.getLogger(__name__)
 
 
 def _counts(interaction: Interaction, noun: str) -> Mapping[str, object]:
-    """Return the columns by which an interaction is counted and ordered."""
     return {
         "moment": interaction.moment[0].isoformat(timespec="microseconds"),
         "known": int(interaction.ground_truth is not None),
@@ -74,12 +73,9 @@ INTERACTIONS = UserTable(
 class InteractionLog(UserLog):
     """One user's interactions. What was added is on disk, and never changes but that its ground truth becomes known.
 
-    Args:
-        database: The database.
-        user_key: The user.
-        index: Finds them by meaning.
-        most_bytes: What the user may store, persona versions included; None is no limit. A user who has reached it
-            adds nothing more.
+    Raises:
+        InputError: Of all methods: the user has no interaction of this id, or what was given cannot be stored.
+        QuotaError: Of what adds: the user has stored `most_bytes`, persona versions included.
     """
 
     def __init__(
@@ -131,11 +127,7 @@ class InteractionLog(UserLog):
         return max(1, sum(total <= most_bytes for total in sums))
 
     def check_quota(self) -> None:
-        """Return if the user may store more.
-
-        Raises:
-            QuotaError: The user may not.
-        """
+        """Return if the user may store more."""
         with self._database.read() as connection:
             self._check_quota(connection)
 
@@ -145,11 +137,7 @@ class InteractionLog(UserLog):
         return tuple(sorted(interactions, key=lambda interaction: interaction.moment))
 
     def get(self, interaction_id: str) -> Interaction:
-        """Return one interaction.
-
-        Raises:
-            InputError: The user has no interaction of this id.
-        """
+        """Return one interaction."""
         check_id("interaction id", interaction_id)
         found = self._database.noun(Interaction, select(_table.c.noun).where(self._is(interaction_id)))
         if found is None:
@@ -169,10 +157,6 @@ class InteractionLog(UserLog):
 
         Returns:
             How many were newly stored.
-
-        Raises:
-            InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
-            QuotaError: The user has stored as much as may be.
         """
         added = self.record(interactions)
         self.index_added(added)
@@ -185,11 +169,7 @@ class InteractionLog(UserLog):
             return add_interactions(connection, self._user_key, tuple(interactions))
 
     def learn(self, interaction_id: str, ground_truth: str) -> Interaction:
-        """Store what the user really did where it was not known, or known otherwise; return the interaction.
-
-        Raises:
-            InputError: The user has no interaction of this id, or the text cannot be stored.
-        """
+        """Store what the user really did where it was not known, or known otherwise; return the interaction."""
         learnt = self.get(interaction_id).model_copy(update={"ground_truth": ground_truth})
         _check_new([learnt])
         self.check_quota()
@@ -226,7 +206,7 @@ class InteractionLog(UserLog):
         if self._index is None or not interactions:
             return
         try:
-            self._index.add(self._user_key, interactions, contents_of(interactions))
+            self._index.add(self._user_key, interactions)
             if not self._database.fetch(_IS_STORED, {"user_key": self._user_key}):
                 self._index.erase(self._user_key)  # The user was erased between store and index.
         except PersonaAgentError as error:
@@ -248,11 +228,7 @@ class InteractionLog(UserLog):
 def add_interactions(
     connection: Connection, user_key: str, interactions: Sequence[Interaction]
 ) -> tuple[Interaction, ...]:
-    """Insert those interactions that are not stored yet, and return them with their positions.
-
-    Raises:
-        InputError: An id occurs twice, is stored with other content, or a text cannot be stored.
-    """
+    """Insert those interactions that are not stored yet, and return them with their positions."""
     _check_new(interactions)
     stored = _stored_among(connection, user_key, [interaction.interaction_id for interaction in interactions])
     start = next_number(connection, _table.c.position, _table.c.user_key == user_key)
@@ -263,7 +239,6 @@ def add_interactions(
 
 
 def _check_new(interactions: Sequence[Interaction]) -> None:
-    """Refuse interactions that cannot be stored."""
     seen: set[str] = set()
     latest = datetime.now(UTC) + _AHEAD
     for interaction in interactions:
@@ -279,7 +254,6 @@ def _check_new(interactions: Sequence[Interaction]) -> None:
 
 
 def _stored_among(connection: Connection, user_key: str, ids: Sequence[str]) -> dict[str, Interaction]:
-    """Return those of the user's interactions that have one of `ids`, by id."""
     found: list[Interaction] = []
     for start in range(0, len(ids), _AT_ONCE):
         named = {"user_key": user_key, "ids": list(ids[start : start + _AT_ONCE])}

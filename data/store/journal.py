@@ -1,7 +1,7 @@
 """The call journal: every paid call of every run, appended before its answer is used and never changed."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 
@@ -48,6 +48,11 @@ class Journal(Log):
     Args:
         database: The database.
         of_stored: Whether calls for a user who is not stored, or is being erased, are left out.
+
+    Raises:
+        InputError: Of what adds: a run of this id is recorded already, or an entry cannot be written as JSON.
+        UnknownNameError: No run of this id is recorded.
+        StorageError: The run was not begun.
     """
 
     def __init__(self, database: Database, *, of_stored: bool = False) -> None:
@@ -63,29 +68,17 @@ class Journal(Log):
         return Journal(self._database)
 
     def begin(self, run: Run) -> None:
-        """Record that a run begins.
-
-        Raises:
-            InputError: A run of this id is recorded already.
-        """
+        """Record that a run begins."""
         with self._database.write() as connection:
             _add_run(connection, run)
 
     def end(self, run_id: str, status: RunEnd) -> None:
-        """Record how a run, or this stretch of it, ended.
-
-        Raises:
-            StorageError: The run was not begun.
-        """
+        """Record how a run, or this stretch of it, ended."""
         with _of_runs(), self._database.write() as connection:
             _add_end(connection, run_id, status)
 
     def add_run(self, run: Run, ends: Sequence[RunEnd], entries: Sequence[Call | Attempt]) -> None:
-        """Record a whole run of another store, in one transaction.
-
-        Raises:
-            InputError: A run of this id is recorded already.
-        """
+        """Record a whole run of another store, in one transaction."""
         calls, attempts = _rows_of(entries)
         with _of_runs(), self._database.write() as connection:
             _add_run(connection, run)
@@ -95,11 +88,7 @@ class Journal(Log):
             _add(connection, _ADD_ATTEMPT, attempts)
 
     def run(self, run_id: str) -> Run:
-        """Return one run.
-
-        Raises:
-            UnknownNameError: None of this id is recorded.
-        """
+        """Return one run."""
         check_id("run id", run_id)
         if (found := self.find(run_id)) is None:
             raise UnknownNameError("run", run_id, [run.run_id for run in self.runs()])
@@ -131,9 +120,6 @@ class Journal(Log):
 
         Returns:
             The keys of users who are gone, whose calls were left out (see `of_stored`).
-
-        Raises:
-            InputError: One of them cannot be written, such as a failure's message with half of a Unicode pair.
         """
         calls, attempts = _rows_of(entries)
         noting = bool(calls) and not attempts
@@ -146,15 +132,9 @@ class Journal(Log):
             _add(connection, _locking(connection, _ADD_ATTEMPT_IF_CALLED), attempts)
         return gone
 
-    @contextmanager
-    def alone(self, run_id: str, part: Part) -> Generator[None]:
-        """Let one process at a time do a part of a run: others wait until it is done, or its process is gone.
-
-        Raises:
-            SetupError: The journal is in SQLite, which cannot be shared by machines.
-        """
-        with self._database.alone(f"{run_id} {part.to_json()}"):
-            yield
+    def alone(self, run_id: str, part: Part) -> AbstractContextManager[object]:
+        """Let one process at a time do a part of a run: others wait until it is done, or its process is gone."""
+        return self._database.alone(f"{run_id} {part.to_json()}")
 
     def attempts(self, run_id: str, *, user_key: str | None = None) -> dict[str, tuple[int, bool]]:
         """Return, by key of each call of a run (for one user), how many attempts were begun and if one was answered."""
@@ -264,7 +244,6 @@ def _with_lock(statement: str, lock: str) -> TextClause:
 
 
 def _rows_of(entries: Sequence[Call | Attempt]) -> tuple[_Rows, _Rows]:
-    """Return the rows of calls and of attempts."""
     # Appends may overlap: those with the same entries must come to them in the same order, or one waits for the other.
     in_order = sorted(entries, key=lambda entry: (entry.key, entry.number))
     calls = [_call_row(entry) for entry in in_order if isinstance(entry, Call)]

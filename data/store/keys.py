@@ -57,9 +57,6 @@ class KeyRing(Log):
 
         Returns:
             The key, and the token to be shown once: it cannot be found out again.
-
-        Raises:
-            InputError: The role does not go with the rest, or a name cannot be one.
         """
         _check_owner(role, tenant, user_id)
         token, key_id, secret = new_token()
@@ -93,12 +90,7 @@ class KeyRing(Log):
         return tuple(sorted(keys, key=lambda key: (key.created_at, key.key_id)))
 
     def revoke(self, key_id: str) -> None:
-        """Let a key open nothing from now on. Revoking twice does no harm.
-
-        Raises:
-            UnknownNameError: There is no key of this id.
-            InputError: This is no key's id.
-        """
+        """Let a key open nothing from now on. Revoking twice does no harm."""
         if not _ID.fullmatch(key_id):
             # It may be a token: what is in it must not be shown.
             raise InputError("a key is named by its id, the 12 hexadecimal digits after pa_, not by the whole of it")
@@ -148,12 +140,9 @@ class UsageLedger(Log):
     def reserve(
         self, key_id: str, day: date, dollars: float, most_calls: int | None, most_dollars: float | None
     ) -> bool:
-        """Add a call to what a key has used on a day, unless that would be more than it may use.
+        """Add a call to what a key has used on a day, unless that would be more than it may use; return whether it was.
 
         The sums are compared and added in one step: no two processes take the last of it. A limit of None is no limit.
-
-        Returns:
-            Whether it was added.
         """
         most = {
             "most_calls": _NO_LIMIT if most_calls is None else most_calls,

@@ -5,13 +5,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, insert, select
 
 from ..errors import InputError, SetupError
-from ..nouns import Noun
+from ..nouns import Handle, Noun
 
 if TYPE_CHECKING:
     from .database import Database
@@ -24,16 +24,6 @@ _READ_AT_ONCE = 5
 """Rows of a whole user that are in memory at once: one may have a megabyte."""
 
 N = TypeVar("N", bound=Noun)
-
-
-class Handle:
-    """Copies of it, deep ones too, are itself: a program that is copied keeps the same user and store."""
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
 
 
 class Log(Handle):
@@ -94,11 +84,7 @@ def written(noun: Noun) -> str:
 
 
 def read(kind: type[N], text: str) -> N:
-    """Return the noun that `written` wrote.
-
-    Raises:
-        SetupError: This release cannot read it.
-    """
+    """Return the noun that `written` wrote."""
     try:
         return kind.from_json(text)
     except ValidationError as error:
@@ -143,11 +129,7 @@ class UserTable(Generic[N]):
             yield from (read(self.kind, text) for text in texts)
 
     def append(self, connection: Connection, user_key: str, nouns: Sequence[N]) -> None:
-        """Insert nouns after those that the user has.
-
-        Raises:
-            InputError: An id cannot be one, or a noun cannot be written as JSON.
-        """
+        """Insert nouns after those that the user has."""
         if not nouns:
             return
         columns = self.table.c

@@ -12,12 +12,11 @@ from ..nouns import Noun
 from ..persona import PersonaVersion
 from ..statement import Statement
 from . import tables
-from .alignments import ALIGNMENTS
 from .database import Database
 from .erasure import Tombstone, Tombstones, erase_rows, is_leaving, strike
 from .interactions import INTERACTIONS
 from .log import Log, UserTable, check_id, next_number, user_key
-from .personas import PROMOTIONS, VERSIONS, Promotion
+from .personas import ALIGNMENTS, PROMOTIONS, VERSIONS, Promotion
 from .statements import STATEMENTS
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ class People(Log):
         Yields:
             Interactions, statements, alignments, persona versions and promotions, each in the order in which they were
             stored. A version has the status under which it was recorded: which is live is told by the promotions.
-
-        Raises:
-            UnknownUserError: No user of this id is stored.
         """
         check_id("user id", user_id)
         with self._database.read() as connection:
@@ -75,9 +71,6 @@ class People(Log):
         """Note that a user is to be erased, then delete every row that is the user's; see `erase_rows`.
 
         It is no error if no user of this id is stored. The tombstone stays until the other parts are done as well.
-
-        Returns:
-            How many rows were deleted, by table.
         """
         check_id("user id", user_id)
         return self.erase_rows(self.tombstones.add(user_key(user_id)))
@@ -85,7 +78,7 @@ class People(Log):
     def erase_rows(self, stone: Tombstone) -> dict[str, int]:
         """Delete every row of a user, those of the journal and of a server included; return their number by table.
 
-        What was deleted is out of reach then, but some of it may stand in the database's files until `compact`.
+        What was deleted is out of reach then, but may stand in the database's files until `Database.compact`.
         """
         with self._database.write() as connection:
             removed = erase_rows(connection, stone.user_key)
@@ -101,21 +94,9 @@ class People(Log):
         """Whether the files of the index are a server's, and out of reach."""
         return self._index is not None and self._index.is_elsewhere
 
-    def compact(self) -> None:
-        """Leave nothing of what was deleted in the database's files; see `Database.compact`."""
-        self._database.compact()
-
-    def forget_erasures(self) -> None:
-        """Leave nothing in the database's files of tombstones that went; see `Database.forget_erasures`."""
-        self._database.forget_erasures()
-
 
 def add_user(connection: Connection, user_id: str) -> None:
-    """Store a user, if new, in a transaction.
-
-    Raises:
-        ErasedUserError: Rows of an earlier user of this id are still to be erased.
-    """
+    """Store a user, if new, in a transaction; raises `ErasedUserError` while an earlier one is still to be erased."""
     if is_leaving(connection, user_key(user_id)):
         raise ErasedUserError(user_id)
     if connection.scalar(_OF_ID, {"user_id": user_id}) is None:

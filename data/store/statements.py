@@ -21,11 +21,7 @@ class StatementLog(UserLog):
         return self._database.nouns(Statement, STATEMENTS.select(self._user_key, _table.c.ordinal.in_(newest)))
 
     def history(self, topic: str) -> tuple[Statement, ...]:
-        """Return every statement on a topic, the current one last; empty if there never was one.
-
-        Raises:
-            InputError: The topic is empty, too long or unprintable.
-        """
+        """Return every statement on a topic, the current one last; empty if there never was one."""
         check_id("topic", topic)
         return self._database.nouns(Statement, STATEMENTS.select(self._user_key, _table.c.topic == topic))
 

@@ -1,27 +1,25 @@
 """The store: one database, and the handles of the users in it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import bindparam, delete, exists, insert, select
 
 from ..errors import SetupError, UnknownUserError
 from ..interaction import Interaction
+from ..nouns import Handle
 from ..task import OPEN, Task, register
 from . import tables
-from .alignments import AlignmentLog, JobLog
 from .database import Database
 from .idempotency import IdempotencyLog
 from .interactions import InteractionLog, add_interactions
 from .journal import Journal
 from .keys import KeyRing, UsageLedger
-from .log import Handle, check_id, user_key, written
+from .log import check_id, user_key, written
 from .people import People, add_user
-from .personas import PersonaLog
+from .personas import AlignmentLog, JobLog, PersonaLog
 from .statements import StatementLog
 
 if TYPE_CHECKING:
@@ -36,41 +34,28 @@ _OF_ID = select(_users.c.key).where(_users.c.user_id == bindparam("user_id"), ~_
 class User(Handle):
     """Everything that is stored of one user. Made by `Store.user` and `Store.add_user`."""
 
-    interactions: InteractionLog
-    """What was asked and what the user really did."""
-    statements: StatementLog
-    """What memory has abstracted from that."""
-    personas: PersonaLog
-    """The persona versions, and which one is live."""
-    alignments: AlignmentLog
-    """How the versions came about."""
-    jobs: JobLog
-    """Which alignments a server was asked for."""
-
     def __init__(
         self, user_id: str, database: Database, index: "EpisodeIndex | None", most_bytes: int | None = None
     ) -> None:
-        self._user_id, self._index = user_id, index
+        self._index = index
+        self.user_id = user_id
+        """The user's own id, for people who list users; names, prompts and logs use `key`."""
         self.key = user_key(user_id)
         """What the user is called wherever a name is needed: in indexes, MLflow, files and logs."""
         self.interactions = InteractionLog(database, self.key, index, most_bytes)
+        """What was asked and what the user really did."""
         self.statements = StatementLog(database, self.key)
+        """What memory has abstracted from that."""
         self.personas = PersonaLog(database, self.key)
+        """The persona versions, and which one is live."""
         self.alignments = AlignmentLog(database, self.key)
+        """How the versions came about."""
         self.jobs = JobLog(database, self.key)
-
-    @property
-    def user_id(self) -> str:
-        """The user's own id, for people who list users; names, prompts and logs use `key`."""
-        return self._user_id
+        """Which alignments a server was asked for."""
 
     @cached_property
     def memory(self) -> "UserMemory":
-        """What programs may see of the user: history, episodes recalled by meaning, statements.
-
-        Raises:
-            SetupError: The store was opened without an index.
-        """
+        """What programs may see of the user: history, episodes recalled by meaning, statements."""
         from ..memory.user_memory import UserMemory
 
         if self._index is None:
@@ -93,28 +78,26 @@ class Store:
 
     Raises:
         StorageError: Of all methods: the database cannot be read or written, or its disk is full.
+        SetupError: Of what needs the index of episodes: the store was opened without one.
+        UnknownUserError: No user of this id is stored, or (`ErasedUserError`) the user is still to be erased.
+        InputError: An id is empty, too long or unprintable.
     """
 
-    journal: Journal
-    """What was paid for, call by call."""
-    keys: KeyRing
-    """Who may ask a server."""
-    usage: UsageLedger
-    """What each API key has used, day by day."""
-    idempotency: IdempotencyLog
-    """What a server answered to writes."""
-    people: People
-    """Its users, each as a whole."""
-
     def __init__(self, database: Database, index: "EpisodeIndex | None" = None) -> None:
-        self._database, self._index = database, index
+        self.database, self._index = database, index
+        """Where it is stored: names that one process holds at a time, and the space on the disk."""
         self.most_bytes_of_user: int | None = None
         """What handles of users let each of them store from now on; None is no limit."""
         self.journal = Journal(database)
+        """What was paid for, call by call."""
         self.keys = KeyRing(database)
+        """Who may ask a server."""
         self.usage = UsageLedger(database)
+        """What each API key has used, day by day."""
         self.idempotency = IdempotencyLog(database)
+        """What a server answered to writes."""
         self.people = People(database, index)
+        """Its users, each as a whole."""
 
     @classmethod
     def open(cls, url: str | Path, *, index: "EpisodeIndex | None" = None) -> Self:
@@ -140,55 +123,36 @@ class Store:
         return store
 
     def user(self, user_id: str) -> User:
-        """Return the handle of a user.
-
-        Raises:
-            UnknownUserError: No user of this id is stored.
-        """
+        """Return the handle of a user who is stored."""
         check_id("user id", user_id)
-        if not self._database.fetch(_OF_ID, {"user_id": user_id}):
+        if not self.database.fetch(_OF_ID, {"user_id": user_id}):
             raise UnknownUserError(user_id)
         return self._handle(user_id)
 
     def former_user(self, user_id: str) -> User:
-        """Return the handle of a user who need not be stored any more.
-
-        Raises:
-            InputError: The id is empty, too long or unprintable.
-        """
+        """Return the handle of a user who need not be stored any more."""
         return self._handle(check_id("user id", user_id))
 
     def add_user(self, user_id: str) -> User:
-        """Return the handle of a user, who is stored if new.
-
-        Raises:
-            InputError: The id is empty, too long or unprintable.
-            ErasedUserError: Rows of an earlier user of this id are still to be erased.
-        """
+        """Return the handle of a user, who is stored if new."""
         check_id("user id", user_id)
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             add_user(connection, user_id)
         return self._handle(user_id)
 
     def users(self, newest: int | None = None) -> tuple[User, ...]:
         """Return the handles of all users, or of so many that were stored last, in the order of their storing."""
-        rows = self._database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal.desc()).limit(newest))
+        rows = self.database.fetch(select(_users.c.user_id).order_by(_users.c.ordinal.desc()).limit(newest))
         return tuple(self._handle(user_id) for (user_id,) in reversed(rows))
 
     def ingest(self, histories: Mapping[str, Sequence[Interaction]]) -> int:
         """Add to the interactions of several users, new ones included: everything, or on any error nothing at all.
 
-        Args:
-            histories: By user id, what `InteractionLog.add` takes.
-
         Returns:
             How many interactions were newly stored.
-
-        Raises:
-            InputError: As `add_user` and `InteractionLog.add`.
         """
         handles = {check_id("user id", user_id): self._handle(user_id) for user_id in histories}
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             for user_id in histories:
                 add_user(connection, user_id)
             added = {
@@ -209,7 +173,7 @@ class Store:
         """
         check_id("task name", task.name)
         stored = {known.name: known for known in self.tasks()}
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             connection.execute(delete(_tasks).where(_tasks.c.name == task.name))
             connection.execute(insert(_tasks).values(name=task.name, noun=written(task)))
             register(task)
@@ -218,14 +182,10 @@ class Store:
 
     def tasks(self) -> tuple[Task, ...]:
         """Return the tasks that were added, by name."""
-        return self._database.nouns(Task, select(_tasks.c.noun).order_by(_tasks.c.name))
+        return self.database.nouns(Task, select(_tasks.c.noun).order_by(_tasks.c.name))
 
     def rebuild_index(self) -> int:
-        """Make the index of episodes anew from what is stored, whatever state it is in; return the number of users.
-
-        Raises:
-            SetupError: The store was opened without an index.
-        """
+        """Make the index of episodes anew from what is stored, whatever state it is in; return the number of users."""
         users = self.users()
         if self._index is not None:
             self._index.rebuild()
@@ -233,54 +193,20 @@ class Store:
             user.memory.rebuild()
         return len(users)
 
-    def alone(self, name: str) -> AbstractContextManager[None]:
-        """Let one process at a time do what goes by a name: others wait until it is done, or its process is gone.
-
-        Raises:
-            SetupError: The store is in SQLite, which several machines cannot share.
-        """
-        return self._database.alone(name)
-
-    def kept(self, name: str) -> AbstractContextManager[object]:
-        """Hold a name while the block runs, as `alone` does, and take it again after the server was away."""
-        return self._database.kept(name)
-
-    def is_held(self, name: str) -> bool:
-        """Return whether some process does what goes by a name; raises what `alone` raises."""
-        return self._database.is_held(name)
-
-    def check_disk(self) -> None:
-        """Return if the disk has space.
-
-        Raises:
-            FullError: It is full, or nearly.
-        """
-        self._database.disk.check()
-
-    def use_reserve(self) -> None:
-        """Free the reserve for an erasure or a start if the disk is full; see `DiskSpace.use_reserve`."""
-        self._database.disk.use_reserve()
-
     def ping(self) -> None:
-        """Read something, and check that the disk has space.
-
-        Raises:
-            FullError: The disk is full, or nearly.
-        """
-        self.check_disk()
-        self._database.fetch(select(_users.c.ordinal).limit(1))
+        """Read something, and check that the disk has space; raises `FullError` if it has not."""
+        self.database.disk.check()
+        self.database.fetch(select(_users.c.ordinal).limit(1))
 
     def close(self) -> None:
         """Close the database. The index, which was passed in, stays open."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _handle(self, user_id: str) -> User:
-        return User(user_id, self._database, self._index, self.most_bytes_of_user)
+        return User(user_id, self.database, self._index, self.most_bytes_of_user)

@@ -154,12 +154,7 @@ migrations = _table("migrations", _text("name", key=True))
 
 
 def prepare(database: "Database") -> None:
-    """Make the tables in an empty database, and check that any other has this layout.
-
-    Raises:
-        SetupError: The database has another layout, or holds something else.
-        StorageError: It could not be read or written; it is as it was.
-    """
+    """Make the tables in an empty database, and check that any other has this layout."""
     with database.read() as connection:
         if _has_layout(connection, database.location):
             return

@@ -12,8 +12,7 @@ from ...data.errors import AnswerError
 from ...data.interaction import Interaction
 from ...data.persona import PersonaLine, refusal_of
 from ...data.task import Task
-from ...programs.lm_here import model_here
-from ...programs.module import Module, ask
+from ...programs.module import Module, ask, model_here
 from ...programs.quoting import quoted
 from ...programs.scope import within
 from ...signatures import ExplainMistake, Rule

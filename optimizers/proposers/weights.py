@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...data.answer_weights import AnswerWeights, uniform
 from ...data.change import Change
 from ...data.task import Task
-from ...programs.lm_here import model_here
+from ...programs.module import model_here
 from ..calibration import PRIOR_BELIEF, leaning_of
 from .proposing import Case
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ...data.extras import needing
+from ...data.errors import needing
 from ...data.interaction import Interaction
 from ...data.memory.embedder import Embedder
 from ...data.task import Task

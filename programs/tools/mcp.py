@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dspy
 
-from ...data.errors import InputError, SetupError, without_secrets
-from ...data.extras import needing
+from ...data.errors import InputError, SetupError, needing, without_secrets
 from .own import own_tools, tools_named
 from .toolbox import TOOL_TIMEOUT_SECONDS
 
@@ -58,12 +57,7 @@ def mcp_tools(server: str) -> Generator[tuple[dspy.Tool, ...]]:
 
 @contextmanager
 def tools_opened(functions: Iterable[str], servers: Iterable[str]) -> Generator[tuple[dspy.Tool, ...]]:
-    """Give functions by name and the tools of MCP servers while the block runs.
-
-    Raises:
-        InputError: One cannot be used, or two have one name.
-        SetupError: A server cannot be reached.
-    """
+    """Give functions by name and the tools of MCP servers while the block runs."""
     with ExitStack() as connected:
         named = tools_named(functions)
         of_servers = [tool for server in servers for tool in connected.enter_context(mcp_tools(server))]

@@ -29,7 +29,7 @@ def own_tools(given: Iterable[OwnTool]) -> tuple[dspy.Tool, ...]:
         >>> own_tools([opening_hours])[0].name
         'opening_hours'
     """
-    tools = tuple(one if isinstance(one, dspy.Tool) else _tool_of(one) for one in given)
+    tools = tuple(tool if isinstance(tool, dspy.Tool) else _tool_of(tool) for tool in given)
     if taken := OF_MEMORY.intersection(Toolbox(tools).names):
         raise InputError(f"tool {min(taken)!r}: the agent has a tool of this name, rename yours")
     return tools

@@ -105,11 +105,6 @@ class Toolbox:
         return _action(tool, arguments, outcome)
 
     def _arguments(self, name: str, argument: str) -> dict[str, Any]:
-        """Return the arguments by name.
-
-        Raises:
-            ToolFailure: They are not those that the tool takes.
-        """
         wanted = self._tools[name].args or {}
         if not wanted:
             return {}
@@ -147,20 +142,14 @@ def _failure(name: str, error: BaseException) -> str:
 
 
 def memory_tools(memory: Memory, task: Task, k: int, known: Sequence[Episode] = ()) -> list[dspy.Tool]:
-    """Return the tools `search_memory` and `look_up_profile` over one user's memory.
-
-    Args:
-        memory: What may be seen; masked during a simulation.
-        task: Tells the content of a query from the fixed words around it.
-        k: Number of interactions that a search returns.
-        known: Episodes that a search need not return again.
-    """
+    """Return the tools `search_memory` and `look_up_profile` over one user's memory."""
     seen = {episode.interaction.interaction_id for episode in known}
 
     def search_memory(search: str) -> str:
         """Find further past interactions of this user that are near in meaning to a few search words."""
         found = [episode.interaction for episode in memory.recall(search, k + len(seen))]
-        return quoted_interactions([one for one in found if one.interaction_id not in seen][:k], task)
+        new = [interaction for interaction in found if interaction.interaction_id not in seen]
+        return quoted_interactions(new[:k], task)
 
     def look_up_profile() -> str:
         """Read what is known about this user from all past interactions."""

@@ -17,15 +17,7 @@ _USER_AGENT = "personaagent/0.1 (https://pypi.org/project/personaagent)"
 
 
 def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
-    """Return the tool `search_wikipedia`.
-
-    Args:
-        client: The HTTP client to use; by default a shared one that follows no redirects and keeps to the time limits.
-
-    Example:
-        >>> wikipedia_tool()(search="Metropolis film 1927")
-        '1. "Metropolis (1927 film): Metropolis is a 1927 German ..."'
-    """
+    """Return the tool `search_wikipedia`."""
 
     def search_wikipedia(search: str) -> str:
         """Look up facts about the world (a film, a book, a person, a place) in Wikipedia; it does not know the user."""
@@ -36,15 +28,7 @@ def wikipedia_tool(client: httpx.Client | None = None) -> dspy.Tool:
 
 
 def wikipedia_page_tool(client: httpx.Client | None = None) -> dspy.Tool:
-    """Return the tool `read_wikipedia`: a whole page as plain text, its first 50,000 characters.
-
-    Args:
-        client: As in `wikipedia_tool`.
-
-    Example:
-        >>> wikipedia_page_tool()(title="Metropolis (1927 film)")[:29]
-        'Metropolis is a 1927 German ...'
-    """
+    """Return the tool `read_wikipedia`: a whole page as plain text, its first 50,000 characters."""
 
     def read_wikipedia(title: str) -> str:
         """Read the Wikipedia page of this title; if there is none, the titles of up to five similar pages."""
@@ -60,7 +44,6 @@ def _client() -> httpx.Client:
 
 
 def _introductions(search: str) -> dict[str, str | int]:
-    """Ask for the introductions of the three best pages."""
     return {
         "generator": "search",
         "gsrsearch": search[:300],
@@ -89,11 +72,6 @@ def _page_and_similar(title: str) -> dict[str, str | int]:
 
 
 def _get(http: httpx.Client, query: dict[str, str | int]) -> object:
-    """Ask the API a query.
-
-    Raises:
-        ToolFailure: Wikipedia could not be reached, refused, or sent something that is not its API's JSON.
-    """
     parameters = {"action": "query", "format": "json", "formatversion": 2, **query}
     try:
         with http.stream("GET", API, params=parameters) as response:

@@ -9,7 +9,7 @@ from .data.answer_weights import AnswerWeights
 from .data.call import as_written
 from .data.change import ChangeKind, Decision, Evidence
 from .data.interaction import Interaction
-from .data.memory.rows import contents_of
+from .data.memory.rows import content_of
 from .data.nouns import Noun
 from .data.persona import Kind, PersonaLine, PersonaVersion, Section
 from .data.store import User
@@ -143,6 +143,6 @@ def _evidence(decision: Decision) -> Evidence | None:
 def _cause(interaction_id: str, known: Mapping[str, Interaction]) -> Cause:
     if (interaction := known.get(interaction_id)) is None:
         return Cause(interaction_id=interaction_id)
-    words = contents_of([interaction])[0].split()
+    words = content_of(interaction).split()
     shown = " ".join(words[:_WORDS]) + (" ..." if len(words) > _WORDS else "")
     return Cause(interaction_id=interaction_id, at=interaction.at, words=shown)

@@ -46,7 +46,7 @@ def erase(home: "Home", user_id: str) -> Receipt:
     again. What evaluations keep of the people in their data stays.
     """
     check_id("user id", user_id)
-    home.store.use_reserve()
+    home.store.database.disk.use_reserve()
     stone = home.store.people.tombstones.add(user_key(user_id))
     if not home.is_guest:
         return _go_on(home, stone, PARTS)
@@ -58,7 +58,7 @@ def finish_erasures(home: "Home", *, elsewhere: bool = True) -> tuple[Receipt, .
     """Go on with every erasure that is not finished; `elsewhere` in services too, which may be slow to answer."""
     if not (stones := home.store.people.tombstones.all()):
         return ()
-    home.store.use_reserve()
+    home.store.database.disk.use_reserve()
     services = {"index": home.store.people.index_is_elsewhere, "tracking": home.tracker.is_elsewhere}
     parts: list[Part] = [part for part in PARTS if elsewhere or not services.get(part)]
     return tuple(_go_on(home, stone, parts) for stone in stones if set(stone.parts).intersection(parts))
@@ -85,7 +85,7 @@ def _go_on(home: "Home", stone: Tombstone, parts: Sequence[Part]) -> Receipt:
             left.append(_WORDS[part])
     with suppress(StorageError):  # Another process reads: the tombstone itself stands in the log for a while.
         if people.tombstones.find(stone.user_key) is None:
-            people.forget_erasures()
+            home.store.database.forget_erasures()
     return Receipt(user_key=stone.user_key, removed=removed, left=tuple(left), at=now())
 
 
@@ -101,7 +101,7 @@ def _remove(home: "Home", stone: Tombstone, part: Part, left: list[str]) -> dict
                 left.append("vectors in the Chroma server's folders that no collection uses: delete these there")
             return {"episodes": episodes}
         case "files":
-            people.compact()
+            home.store.database.compact()
             return {}
         case "tracking":
             erased = home.erase_mirrored(stone.user_key)

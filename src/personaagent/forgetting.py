@@ -12,7 +12,7 @@ from .data.change import Decision
 from .data.errors import UnknownNameError
 from .data.interaction import Interaction
 from .data.memory.counts import count_answers
-from .data.memory.rows import contents_of
+from .data.memory.rows import content_of
 from .data.memory.user_memory import UserMemory
 from .data.persona import Adopted, Persona, PersonaLine, PersonaVersion
 from .data.said import said_lines
@@ -171,7 +171,7 @@ def _undemonstrated(state: dict[str, JsonValue], gone: Interaction) -> dict[str,
 def _shows(demo: JsonValue, gone: Interaction) -> bool:
     """Whether a demo asks what an interaction asked, or quotes it among what is remembered."""
     texts = [text for text in demo.values() if isinstance(text, str)] if isinstance(demo, dict) else []
-    [content] = contents_of([gone])
+    content = content_of(gone)
     return any(text == gone.query or quoted(content) in text for text in texts)
 
 

@@ -93,7 +93,7 @@ class Home:
             index_folder = None if self.is_guest else self.folder / "chroma"
             self.store = opening.enter_context(open_store(self.folder, self.settings, embedder, index_folder))
             if not self.is_guest:
-                self.store.use_reserve()
+                self.store.database.disk.use_reserve()
                 finish_erasures(self, elsewhere=False)
             self._closing = opening.pop_all()
 
@@ -263,7 +263,7 @@ class Home:
         from filelock import FileLock
 
         name = f"mirror of {user_key}"
-        elsewhere = self.store.alone(name) if self._is_shared else FileLock(self.folder / "mirror.lock")
+        elsewhere = self.store.database.alone(name) if self._is_shared else FileLock(self.folder / "mirror.lock")
         with self._mirroring[int(user_key, 16) % _MIRRORED_AT_ONCE], elsewhere:
             yield
 

@@ -28,10 +28,8 @@ from .optimizers.acceptance import EProcess
 from .optimizers.evidence import default_proposers
 from .optimizers.simulation import LM_PROBABILITIES, SERVED_BY
 from .programs import AgentSettings, PersonaAgent
-from .programs.cancelling import cancellation_here
-from .programs.lm_here import model_here
-from .programs.module import in_thread
-from .programs.scope import within
+from .programs.module import in_thread, model_here
+from .programs.scope import cancellation_here, within
 from .programs.summarise_history import SummariseHistory, summary_topic
 from .programs.tools.wikipedia import wikipedia_tool
 from .progress import following

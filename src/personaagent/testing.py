@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from .data.memory.chroma_index import EpisodeIndex
 from .data.persona import estimated_tokens
 from .data.store import Store
-from .lms.engines import AsyncImmediateEngine, ImmediateEngine
+from .lms.engines import AsyncEngine, ImmediateEngine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,7 @@ class ScriptedLM(dspy.LM):
 
     def __init__(self, script: Script, *, model: str = "scripted/lm") -> None:
         self._engine = _Engine(_answering(script))
-        awaited = AsyncImmediateEngine(self._engine)
+        awaited = AsyncEngine(self._engine)
         super().__init__(model, engine=self._engine, async_engine=awaited, cache=False, num_retries=0)
 
     @property

@@ -49,7 +49,11 @@ def test_the_same_words_get_the_same_id_until_it_is_taken() -> None:
 
 def test_a_statement_holds_until_another_replaces_it_and_again_when_that_is_gone() -> None:
     log = [stated("s1", "I am vegetarian"), stated("s2", "I live in Oslo"), stated("s3", "I eat meat again", "s1")]
-    assert [(one.statement_id, one.replaced_by) for one in said(log)] == [("s1", "s3"), ("s2", None), ("s3", None)]
+    assert [(statement.statement_id, statement.replaced_by) for statement in said(log)] == [
+        ("s1", "s3"),
+        ("s2", None),
+        ("s3", None),
+    ]
     assert [line.text for line in said_lines(log)] == ["I live in Oslo", "I eat meat again"]
     assert [line.text for line in said_lines(log[:2])] == ["I am vegetarian", "I live in Oslo"]
 

@@ -18,7 +18,7 @@ from personaagent.evaluation import (
 from personaagent.evaluation.agent_methods import OptimizerMethod, score
 from personaagent.evaluation.run import LocalEngine
 from personaagent.programs import PersonaAgent
-from personaagent.programs.spend import measure
+from personaagent.programs.scope import measure
 from personaagent.testing import ScriptedLM, ScriptedRequest, in_memory_store
 
 from .conftest import TASK, InMemoryResources, made_up_user

@@ -181,7 +181,9 @@ async def test_whatever_an_lm_does_each_question_has_its_row_and_each_request_it
 
 
 def every_question_has_one_row(evaluation: Evaluation, data: LampData, outcomes: dict[str, Expected]) -> None:
-    assert sorted(row.question_id for row in evaluation.rows) == sorted(one.interaction_id for one in data.questions)
+    assert sorted(row.question_id for row in evaluation.rows) == sorted(
+        interaction.interaction_id for interaction in data.questions
+    )
     statuses = {row.question_id: row.status for row in evaluation.rows}
     assert statuses == {question: outcome.status for question, outcome in outcomes.items()}
     assert {*statuses.values()} == {"scored", "unparsed", "failed"}

@@ -86,7 +86,7 @@ def held(journal: Journal) -> tuple[object, ...]:
     """Return everything that a journal holds."""
     runs = journal.runs()
     of_each = [
-        (journal.ends(one.run_id), journal.calls(one.run_id), [*journal.all_attempts(one.run_id)]) for one in runs
+        (journal.ends(run.run_id), journal.calls(run.run_id), [*journal.all_attempts(run.run_id)]) for run in runs
     ]
     return runs, of_each, journal.ledger()
 
@@ -94,7 +94,7 @@ def held(journal: Journal) -> tuple[object, ...]:
 def test_runs_are_kept_in_the_order_in_which_they_began(journal: Journal) -> None:
     for run_id in ("z", "a"):
         journal.begin(run(run_id, arguments={"n": [1, None, "\0"]}))
-    assert [one.run_id for one in journal.runs()] == ["r", "z", "a"]
+    assert [each.run_id for each in journal.runs()] == ["r", "z", "a"]
     assert journal.run("a") == run("a", arguments={"n": [1, None, "\0"]})
 
 
@@ -146,8 +146,8 @@ def test_an_unknown_run_names_those_that_are_there(journal: Journal) -> None:
 def test_the_ends_of_a_run_are_kept_and_its_result_is_the_last_that_there_is(journal: Journal) -> None:
     assert journal.result("r") is None
     ends = (end("stopped"), end("finished", "first"), end("finished", "second"), end("failed"))
-    for one in ends:
-        journal.end("r", one)
+    for each in ends:
+        journal.end("r", each)
     assert journal.ends("r") == ends
     assert journal.result("r") == "second"
 
@@ -165,7 +165,7 @@ def test_attempts_are_counted_and_the_last_one_is_found(journal: Journal) -> Non
     assert journal.last_attempt("r", key_of(1)) == attempt(1, 2)
     assert journal.last_attempt("r", key_of(2)) == failed(2, 2)
     assert journal.last_attempt("r", key_of(3)) is None
-    assert {(one.key, one.number) for one in journal.all_attempts("r")} == {
+    assert {(each.key, each.number) for each in journal.all_attempts("r")} == {
         (key_of(number), attempt_number) for number in (1, 2) for attempt_number in (1, 2)
     }
 
@@ -182,7 +182,7 @@ def test_calls_come_in_the_order_of_their_times(journal: Journal) -> None:
     whole = [call(number) for number in range(3)]
     parts = [call(number + 10, at=NOON + timedelta(seconds=number, microseconds=number + 1)) for number in range(3)]
     journal.append([*reversed(whole), *reversed(parts)])
-    assert journal.calls("r") == tuple(one for pair in zip(whole, parts, strict=True) for one in pair)
+    assert journal.calls("r") == tuple(each for pair in zip(whole, parts, strict=True) for each in pair)
 
 
 def test_times_are_written_at_one_width_which_every_collation_orders_alike(url: str) -> None:
@@ -240,7 +240,7 @@ def test_an_attempt_at_a_call_that_was_erased_meanwhile_is_left_out_and_costs_th
 
 def test_a_whole_run_is_added_or_nothing_of_it(journal: Journal) -> None:
     before = held(journal)
-    entries: Sequence[Any] = [one.model_copy(update={"run_id": "other"}) for one in (call(1), attempt(1), attempt(2))]
+    entries: Sequence[Any] = [each.model_copy(update={"run_id": "other"}) for each in (call(1), attempt(1), attempt(2))]
     ends = [end("stopped"), end("finished", "hash")]
     with pytest.raises(StorageError):
         journal.add_run(run("other"), ends, entries)
@@ -257,14 +257,14 @@ def test_the_ledger_adds_up_each_users_calls_by_role_and_model(journal: Journal)
     journal.append([call(2, user_key="w"), attempt(2, charged=Cost(dollars=None))])
     journal.append([call(3, role="loss"), attempt(3), call(4), attempt(4), call(5)])
     journal.append([call(6, run_id="s"), attempt(6, run_id="s")])
-    assert [line(one) for one in journal.ledger()] == [
+    assert [line(each) for each in journal.ledger()] == [
         ("r", "u", "agent", 3, 1, 21, 0.75),
         ("r", "w", "agent", 1, 0, 7, None),
         ("r", "u", "loss", 1, 0, 7, 0.25),
         ("s", "u", "agent", 1, 0, 7, 0.25),
     ]
-    assert [line(one) for one in journal.ledger(run_id="s")] == [("s", "u", "agent", 1, 0, 7, 0.25)]
-    assert [one.user_key for one in journal.ledger(user_key="w")] == ["w"]
+    assert [line(item) for item in journal.ledger(run_id="s")] == [("s", "u", "agent", 1, 0, 7, 0.25)]
+    assert [item.user_key for item in journal.ledger(user_key="w")] == ["w"]
     assert journal.ledger(run_id="s", user_key="w") == ()
 
 

@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
     @property
     def kills(self) -> int:
-        return sum(one.killed for one in self.stretches)
+        return sum(each.killed for each in self.stretches)
 
     @property
     def asked_again(self) -> Counter[str]:
@@ -72,7 +72,7 @@ class Alignments:
             in_flight.update(unanswered(file))
             stretches.append(self._carry_out(Order(str(file), self.api_base, next(deaths, None))))
         assert stretches[-1].exit_code == 0
-        asked = Counter(one.said for one in received(self.log)[before:])
+        asked = Counter(each.said for each in received(self.log)[before:])
         return Outcome(personas(file), asked, tuple(stretches), in_flight)
 
     def _carry_out(self, order: Order) -> Ended:
@@ -117,7 +117,7 @@ def unanswered(file: Path) -> list[str]:
 def said(request: dict[str, Any]) -> str:
     """Return the hash under which the LM's log has a request of the journal."""
     parts = [message["parts"] for message in request["messages"]]
-    return hash_of([request["system"], *("".join(part["text"] for part in one) for one in parts)])
+    return hash_of([request["system"], *("".join(part["text"] for part in each) for each in parts)])
 
 
 def check(killed: Outcome, uninterrupted: Outcome) -> None:
@@ -144,13 +144,13 @@ def test_a_kill_at_a_write_changes_nothing(alignments: Alignments, uninterrupted
 @pytest.mark.soak
 def test_a_kill_at_any_write_changes_nothing(alignments: Alignments, uninterrupted: Outcome) -> None:
     boundaries = takewhile(lambda killed: killed.kills, (alignments.run(boundary) for boundary in count(1)))
-    killed = [check(one, uninterrupted) for one in boundaries]
+    killed = [check(each, uninterrupted) for each in boundaries]
     [whole] = uninterrupted.stretches
     assert len(killed) > whole.boundaries // 2
 
 
 @pytest.mark.parametrize(
-    "moment", [*range(SAMPLE), *(pytest.param(one, marks=pytest.mark.soak) for one in range(SAMPLE, ALL))]
+    "moment", [*range(SAMPLE), *(pytest.param(each, marks=pytest.mark.soak) for each in range(SAMPLE, ALL))]
 )
 def test_a_kill_at_a_random_moment_changes_nothing(alignments: Alignments, uninterrupted: Outcome, moment: int) -> None:
     [whole] = uninterrupted.stretches

@@ -38,7 +38,7 @@ def begin(recorder: Recorder, part: Part, question: str) -> Call:
     with within(*part.place.split("/"), "preparation", user_key=part.user_key):
         call = recorder.open(LM, json.dumps(question), NOTHING)
         call.begin()
-    [begun] = [one for one in recorder.journal.lost("r") if one.request == json.dumps(question)]
+    [begun] = [each for each in recorder.journal.lost("r") if each.request == json.dumps(question)]
     return begun
 
 
@@ -66,7 +66,7 @@ def test_who_takes_up_a_part_marks_its_own_calls_as_lost_and_nobody_elses(store:
     taken_up.close()
     assert {call.key for call in store.journal.lost("r")} == {call.key for call in others}
     failure = [attempt.failure for attempt in store.journal.all_attempts("r")]
-    assert [one and one.kind for one in failure] == [LOST]
+    assert [each and each.kind for each in failure] == [LOST]
     last = store.journal.last_attempt("r", mine.key)
     assert last is not None and last.response is None
 
@@ -77,7 +77,7 @@ def test_who_takes_up_a_part_marks_its_own_calls_as_lost_and_nobody_elses(store:
 def test_the_journal_tells_the_calls_of_one_user(store: Store) -> None:
     store.journal.begin(new_run("test", run_id="r"))
     recorder = Recorder(store.journal, "r")
-    maya, omar = (begin(recorder, Part(user_key=one, place="x"), one) for one in ("maya", "omar"))
+    maya, omar = (begin(recorder, Part(user_key=each, place="x"), each) for each in ("maya", "omar"))
     recorder.close()
     assert store.journal.lost("r", user_key="maya") == (maya,)
     assert store.journal.attempts("r", user_key="omar") == {omar.key: (1, False)}

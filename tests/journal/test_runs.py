@@ -12,8 +12,7 @@ from personaagent.journal import AGENT, LOSS, new_run, open_run
 from personaagent.journal.budget import Budget
 from personaagent.journal.tools import recorded_tool
 from personaagent.portable import export_run, import_run
-from personaagent.programs.scope import within
-from personaagent.programs.spend import measure
+from personaagent.programs.scope import measure, within
 from personaagent.programs.tools.toolbox import Toolbox
 from personaagent.testing import RefusingLM, ScriptedLM
 

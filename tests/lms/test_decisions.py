@@ -45,7 +45,7 @@ def logprobs(tokens: list[tuple[str, dict[str, float]]]) -> dict[str, Any]:
         return {"token": token, "logprob": math.log(share), "bytes": list(token.encode())}
 
     content = [
-        {**entry(token, top.get(token, 1.0)), "top_logprobs": [entry(*one) for one in top.items()]}
+        {**entry(token, top.get(token, 1.0)), "top_logprobs": [entry(*each) for each in top.items()]}
         for token, top in tokens
     ]
     return {"content": content}

@@ -19,10 +19,9 @@ from personaagent.lms import open_lm
 from personaagent.lms.embedded import LlamaEngine, default_threads, shared_engine, usable_cores
 from personaagent.lms.llama_requests import raise_as_dspy
 from personaagent.lms.models import MODELS
-from personaagent.programs.cancelling import Cancellation
-from personaagent.programs.lm_errors import lm_errors
+from personaagent.programs.module import lm_errors
 from personaagent.programs.respond import Respond
-from personaagent.programs.streaming import response_in, telling
+from personaagent.programs.scope import Cancellation, response_in, telling
 
 MODEL = MODELS["smollm2"]
 
@@ -78,7 +77,7 @@ def test_answers_that_begin_alike_have_probabilities_of_their_own_and_the_same_o
     task = Task(name="made up", kind="label", labels=("dark comedy", "dark drama", "dark", "classic"))
     with dspy.context(lm=lm):
         found = [Respond(task)(query="A ghost haunts a tax inspector.", interactions="", observations="") for _ in "12"]
-    first, again = (one.lm_probabilities for one in found)
+    first, again = (prediction.lm_probabilities for prediction in found)
     assert list(first) == list(task.labels)
     assert sum(first.values()) == pytest.approx(1)
     assert len(set(first.values())) == len(task.labels)

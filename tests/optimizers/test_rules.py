@@ -1,5 +1,7 @@
 """Rules: of which answers they are learnt, and which are refused."""
 
+from collections.abc import Mapping
+
 import dspy
 import pytest
 
@@ -31,7 +33,7 @@ def proposed(lm: ScriptedLM, answers: list[Seen], persona: Persona | None = None
         return list(ProposeRules().propose(Case(TASK, persona or Persona(), [], answers)))
 
 
-def writing(*rules: dict[str, object]) -> ScriptedLM:
+def writing(*rules: Mapping[str, object]) -> ScriptedLM:
     return ScriptedLM({"critique": "It is the sea.", "rules": list(rules)})
 
 

@@ -58,7 +58,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
 
 def prove(home: Home) -> Proof:
     erased, kept = live_through(home, ERASED, WORD), live_through(home, KEPT, PLAIN)
-    home.store.people.compact()  # into the file itself, out of its write-ahead log
+    home.store.database.compact()  # into the file itself, out of its write-ahead log
     share_a_run(home, erased, kept)
     before = found_in(home.folder)
     exported, recalled = list(export_user(home.store, KEPT)), recall(kept)

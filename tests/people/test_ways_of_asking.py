@@ -127,7 +127,7 @@ def without_words(home: Home) -> Iterator[User]:
     user = home.store.add_user(ERASED)
     user.interactions.add(interactions(WORD))
     yield user
-    home.store.people.compact()
+    home.store.database.compact()
     assert any(found_in(home.folder).values())
     calls = [call for run in home.store.journal.runs() for call in home.store.journal.calls(run.run_id)]
     assert calls

@@ -18,7 +18,7 @@ def main(folder: Path) -> None:
     lm = ScriptedLM(given["answers"])
     with in_memory_store() as store, dspy.context(lm=lm):
         user = store.add_user("maya")
-        user.interactions.add([Interaction.model_validate(one) for one in given["history"]])
+        user.interactions.add([Interaction.model_validate(each) for each in given["history"]])
         settings = AgentSettings.model_validate(given["settings"])
         agent = PersonaAgent(task, user.memory, tools=[], settings=settings)
         agent.load(folder / "program.json")

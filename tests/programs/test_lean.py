@@ -110,7 +110,7 @@ def test_weights_of_another_lm_are_left_out_and_the_log_says_so_once(
     persona = Persona(weights=WEIGHTS.model_copy(update={"lm": "made-up/of-this-test"}))
     with dspy.context(lm=ScriptedLM({"response": TORN})), caplog.at_level(logging.WARNING):
         answered = [agent_of(user, persona)(query=QUERY) for _ in range(2)]
-    assert [(one.response, one.experts) for one in answered] == [("comedy", None)] * 2
+    assert [(prediction.response, prediction.experts) for prediction in answered] == [("comedy", None)] * 2
     [said] = [message for message in caplog.messages if "answer weights" in message]
     assert "made-up/of-this-test" in said and "scripted/lm" in said
 

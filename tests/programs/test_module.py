@@ -8,8 +8,7 @@ import pytest
 from personaagent.data.errors import AnswerError, LMError
 from personaagent.programs import PersonaAgent
 from personaagent.programs.module import Module, ask, in_thread
-from personaagent.programs.scope import Scope, current_scope, within
-from personaagent.programs.spend import measure
+from personaagent.programs.scope import Scope, current_scope, measure, within
 from personaagent.testing import ScriptedLM
 
 CUT = '{"response": "half an ans'
@@ -42,9 +41,9 @@ def test_a_module_takes_its_own_named_arguments() -> None:
 async def test_a_module_knows_its_spend_and_so_does_the_meter_around_it() -> None:
     with dspy.context(lm=ScriptedLM({"response": "yes"})), measure() as outer:
         answered = [Ask()(query="one"), *await asyncio.gather(*(Ask().acall(query="more") for _ in range(4)))]
-    assert [one.spend.calls for one in answered] == [1] * 5
+    assert [prediction.spend.calls for prediction in answered] == [1] * 5
     assert outer.spend.calls == 5
-    assert outer.spend.prompt_tokens == sum(one.spend.prompt_tokens for one in answered) > 0
+    assert outer.spend.prompt_tokens == sum(prediction.spend.prompt_tokens for prediction in answered) > 0
 
 
 def test_a_modules_spend_includes_that_of_its_modules() -> None:
@@ -68,7 +67,7 @@ async def test_an_awaited_module_sends_the_same_prompts_in_the_same_order() -> N
     with dspy.context(lm=awaited):
         answered = await AskTwice().acall(query="rain")
     assert answered.response == "about about rain"
-    assert [one.text for one in here.requests] == [one.text for one in awaited.requests]
+    assert [each.text for each in here.requests] == [item.text for item in awaited.requests]
 
 
 def test_dspys_errors_become_ours() -> None:

@@ -118,7 +118,7 @@ def test_a_saved_program_answers_the_same_in_a_new_process(
         "task": TASK.model_dump(mode="json"),
         "settings": agent.settings.model_dump(mode="json"),
         "answers": answers,
-        "history": [one.model_dump(mode="json") for one in user.interactions.all()],
+        "history": [each.model_dump(mode="json") for each in user.interactions.all()],
         "query": QUERY,
     }
     (tmp_path / "given.json").write_text(json.dumps(given), encoding="utf-8")

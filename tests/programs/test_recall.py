@@ -32,7 +32,7 @@ def remember(user: User, *asked: tuple[str, str | None]) -> None:
 
 def shown(user: User, query: str, k: int = 4) -> list[tuple[str, str | None]]:
     episodes: tuple[Episode, ...] = Recall(k)(query=query, memory=user.memory).episodes
-    return [(one.interaction.query, one.interaction.ground_truth) for one in episodes]
+    return [(episode.interaction.query, episode.interaction.ground_truth) for episode in episodes]
 
 
 def test_known_answers_come_before_exchanges_without_one(maya: User) -> None:
@@ -82,7 +82,7 @@ def test_what_asks_the_same_is_the_best(maya: User) -> None:
 def test_every_known_answer_votes_with_its_similarity(maya: User) -> None:
     remember(maya, ("tea at dawn", "green"), ("soup", "leek"), ("tea at dawn", "black"), ("tea at dawn", None))
     answered: tuple[Episode, ...] = Recall(1)(query="tea at dawn", memory=maya.memory).answered
-    assert [(one.interaction.ground_truth, one.similarity) for one in answered] == [
+    assert [(episode.interaction.ground_truth, episode.similarity) for episode in answered] == [
         ("black", 1.0),
         ("green", 1.0),
         ("leek", 0.0),
@@ -93,7 +93,7 @@ def test_a_mask_hides_from_what_is_shown_and_from_what_votes(maya: User) -> None
     remember(maya, ("tea at noon", "white"), ("tea at dawn", "green"), ("tea by the sea", "black"))
     masked = maya.memory.before(maya.interactions.get("2"))
     found = Recall(4)(query="tea at dawn", memory=masked)
-    assert [one.interaction.interaction_id for one in (*found.episodes, *found.answered)] == ["1", "1"]
+    assert [episode.interaction.interaction_id for episode in (*found.episodes, *found.answered)] == ["1", "1"]
 
 
 def test_an_empty_memory_has_nothing_to_show(maya: User) -> None:
@@ -104,4 +104,4 @@ def test_an_empty_memory_has_nothing_to_show(maya: User) -> None:
 def test_a_task_is_recalled_by_what_its_questions_are_about(maya: User) -> None:
     asked = Interaction(interaction_id="m", query=task_named("LaMP-4").query("tea"), ground_truth="Tea!", task="LaMP-4")
     maya.interactions.add([asked])
-    assert [one.similarity for one in Recall(1)(query="tea", memory=maya.memory).answered] == [1.0]
+    assert [episode.similarity for episode in Recall(1)(query="tea", memory=maya.memory).answered] == [1.0]

@@ -9,7 +9,7 @@ import pytest
 
 from personaagent.data.errors import FullError, StorageError
 from personaagent.data.interaction import Interaction
-from personaagent.data.store import Store, disk_space
+from personaagent.data.store import Store, database
 
 from .conftest import serving_home
 
@@ -59,7 +59,7 @@ def test_ready_says_that_the_disk_is_nearly_full_nothing_is_paid_for_and_an_eras
         assert up.client.get("/readyz").status_code == 200
         assert up.chat(key).status_code == 200
         paid = len(up.lm.requests)
-        monkeypatch.setattr(disk_space, "_LEAST_BYTES", 1 << 62)
+        monkeypatch.setattr(database, "_LEAST_BYTES", 1 << 62)
         assert up.client.get("/readyz").status_code == 503
         assert up.chat(key).status_code == 503
         assert "disk is full" in up.client.post("/v1/interactions", json={"query": "q"}, headers=key).json()["detail"]
@@ -129,7 +129,7 @@ def test_a_database_that_refused_to_write_for_want_of_room_is_not_ready_for_a_wh
     with Store.open("sqlite://") as store:
         user = store.add_user("maya")
         store.ping()
-        with store._database.write() as connection:
+        with store.database.write() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StorageError, match="free some space"):
@@ -137,5 +137,5 @@ def test_a_database_that_refused_to_write_for_want_of_room_is_not_ready_for_a_wh
         with pytest.raises(FullError):
             store.ping()
         assert store.people.erase("maya")["users"] == 1
-        monkeypatch.setattr(disk_space, "_FULL_SECONDS", 0.0)
+        monkeypatch.setattr(database, "_FULL_SECONDS", 0.0)
         store.ping()

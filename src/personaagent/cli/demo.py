@@ -207,7 +207,7 @@ def answer_all(
     agent: "PersonaAgent", questions: "Sequence[Interaction]", answered: Callable[[], None] = lambda: None
 ) -> Answers:
     """Let `agent` answer every question; `answered` is called after each."""
-    from ..programs.spend import measure
+    from ..programs.scope import measure
 
     answers: list[Answer] = []
     with measure() as meter:

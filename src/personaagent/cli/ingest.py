@@ -136,10 +136,10 @@ def _hint_at_labels(file: str, read: "History") -> None:
 def _advise(embedder: str, histories: "Iterable[Sequence[Interaction]]") -> None:
     """Say which embedder to choose if this one has no words for most of what was stored."""
     from ..data.memory.embedder import is_unknown
-    from ..data.memory.rows import contents_of
+    from ..data.memory.rows import content_of
     from ..lms import open_embedder
 
-    contents = [content for history in histories for content in contents_of(history)]
+    contents = [content_of(interaction) for history in histories for interaction in history]
     if all(content.isascii() for content in contents):
         return
     opened = open_embedder(embedder)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..data.errors import SetupError
-from ..data.extras import needing
+from ..data.errors import SetupError, needing
 from ..data.files import private_folder
 from .context import AskingCertified, Equipment, Limits, echo, freeze_garbage, grouped, settings, warn_of_unused
 

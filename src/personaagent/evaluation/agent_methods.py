@@ -26,7 +26,7 @@ from ..personas import Certified, equipped, first_persona, program
 from ..programs import AgentSettings, PersonaAgent
 from ..programs.decision_lm import sharing_decisions
 from ..programs.module import in_thread
-from ..programs.spend import measure
+from ..programs.scope import measure
 from ..programs.tools.own import tools_named
 from .methods import ListedMethod, WeighedMethod
 from .metrics import official_metrics

@@ -22,8 +22,7 @@ from ..data.lamp import LampUser
 from ..data.metric import OwnMetric, score_of
 from ..data.store import user_key
 from ..data.task import Task
-from ..programs.scope import within
-from ..programs.spend import measure
+from ..programs.scope import measure, within
 from .methods import Method
 from .record import PersonaRecord, Row, Status, persona_of
 from .resources import Resources

@@ -29,7 +29,7 @@ from ..optimizers.changes import with_change
 from ..optimizers.proposers import Case, ProposeRules, Seen, asks_rules
 from ..optimizers.scoring import score_of
 from ..programs.baselines.weighed import Past
-from ..programs.lm_here import model_here
+from ..programs.module import model_here
 from ..programs.scope import within
 from ..programs.weighing import decided, experts_of, softened, weighed
 from .agent_methods import PersonaAgentMethod

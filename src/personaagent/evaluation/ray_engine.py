@@ -19,8 +19,7 @@ from pathlib import Path
 import dspy
 
 from ..data.call import Part, Run
-from ..data.errors import InputError, PersonaAgentError, ServiceError, SetupError
-from ..data.extras import needing
+from ..data.errors import InputError, PersonaAgentError, ServiceError, SetupError, needing
 from ..data.lamp import LampUser
 from ..data.store import Store, user_key
 from ..data.store.engines import SHARING, address_of

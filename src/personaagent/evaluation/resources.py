@@ -18,7 +18,7 @@ from ..data.lamp import LampUser
 from ..data.memory.embedder import Embedder, is_unknown
 from ..data.store import Store, User
 from ..data.task import Task, is_built_in, register
-from ..programs.lm_here import model_here
+from ..programs.module import model_here
 from ..settings import Settings
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 import threading
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -34,11 +33,7 @@ FREE = Price(0.0, 0.0)
 
 
 def price_of(lm: "dspy.LM", setting: str | None = None) -> Price | None:
-    """Return the price of an LM's tokens, as set or in DSPy's copy of LiteLLM's table; None if it is not known.
-
-    Raises:
-        InputError: The setting is not like `2.5,10`: dollars for a million tokens of prompts and of answers.
-    """
+    """Return the price of an LM's tokens, as set or in DSPy's copy of LiteLLM's table; None if it is not known."""
     from dspy.clients.model_metadata import model_info, rate
 
     if not isinstance(lm.engine, str):
@@ -72,11 +67,7 @@ class Budget(Noun):
     """No call is begun after it."""
 
     def refusal(self, total: Cost, now: datetime) -> str | None:
-        """Return why a run that came to `total` would be over one of the caps; None if it would not.
-
-        Raises:
-            BudgetError: There is a cap in dollars, and no price is known.
-        """
+        """Return why a run that came to `total` would be over one of the caps; None if it would not."""
         if self.deadline is not None and now >= self.deadline:
             return f"the deadline of {self.deadline:%Y-%m-%d %H:%M:%S %Z} has passed"
         if self.max_calls is not None and total.calls > self.max_calls:
@@ -84,18 +75,14 @@ class Budget(Noun):
         if self.max_tokens is not None and total.tokens > self.max_tokens:
             return f"the next call may need more tokens than are left (at most {self.max_tokens:,} in all)"
         if self.max_usd is not None and total.dollars is None:
-            raise BudgetError("this LM's price is not known: name it with PERSONAAGENT_PRICE, or leave out the dollars")
+            return "this LM's price is not known: name it with PERSONAAGENT_PRICE, or leave out the dollars"
         if self.max_usd is not None and (total.dollars or 0.0) > self.max_usd:
             return f"the next call may cost more dollars than are left (at most {self.max_usd:g} in all)"
         return None
 
 
 def deadline(written: str) -> datetime:
-    """Return the time that `90s`, `15m` or `2h` from now is, or that is written in ISO form.
-
-    Raises:
-        InputError: It is neither.
-    """
+    """Return the time that `90s`, `15m` or `2h` from now is, or that is written in ISO form."""
     units = {"s": 1, "m": 60, "h": 3600}
     try:
         if written[-1:] in units:
@@ -107,21 +94,18 @@ def deadline(written: str) -> datetime:
 
 
 class Purse:
-    """Sees that a run never spends more than its budget, however many calls are under way.
+    """Sees that a run never spends more than its budget, however many calls are under way. Threads share it.
 
-    A call that fits only if calls under way turn out cheaper than their worst case waits for them. The first call that
-    does not fit at all closes the purse: from then on every call is refused, and the run comes to its end.
-
-    Args:
-        budget: The caps.
-        spent: What the run has spent before.
+    Calls are decided on in the order in which they come. One that fits only if calls under way turn out cheaper than
+    their worst case waits for them. The first that does not fit at all closes the purse: from then on every call is
+    refused, and the run comes to its end.
     """
 
     def __init__(self, budget: Budget, spent: Cost = NOTHING) -> None:
         self._budget = budget
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._spent, self._reserved = spent, NOTHING
-        self._waiting: deque[tuple[Cost, Future[None]]] = deque()
+        self._waiting: deque[object] = deque()
         self._closed: str | None = None
 
     @property
@@ -129,54 +113,36 @@ class Purse:
         """What has been spent until now; calls under way are not in it."""
         return self._spent
 
-    def reserve(self, worst: Cost) -> "Future[None]":
-        """Set aside what a call may cost at most. The call is made when the future is done.
-
-        The future raises `BudgetError` if the call may not be made.
-        """
-        reserved: Future[None] = Future()
-        reserved.set_running_or_notify_cancel()  # It cannot be cancelled, so that no reservation is lost on the way.
-        with self._lock:
-            self._waiting.append((worst, reserved))
-            decided = self._decide()
-        _announce(decided)
-        return reserved
+    def reserve(self, worst: Cost) -> None:
+        """Set aside what a call may cost at most, once it fits; raises `BudgetError` if the call may not be made."""
+        place = object()
+        with self._changed:
+            self._waiting.append(place)
+            try:
+                self._changed.wait_for(lambda: self._waiting[0] is place and self._is_decided(worst))
+                self._closed = self._closed or self._refusal(worst)
+                if self._closed is not None:
+                    raise BudgetError(f"stopped: {self._closed}")
+                self._reserved = self._reserved + worst
+            finally:
+                self._waiting.remove(place)
+                self._changed.notify_all()
 
     def settle(self, worst: Cost, actual: Cost) -> None:
         """Put back what was set aside for a call, and take what it cost."""
-        with self._lock:
+        with self._changed:
             self._reserved = _without(self._reserved, worst)
             self._spent = self._spent + actual
-            decided = self._decide()
-        _announce(decided)
+            self._changed.notify_all()
 
-    def _decide(self) -> "list[tuple[Future[None], Exception | None]]":
-        """Return the waiting calls that are decided on now, each with its error if it is refused."""
-        decided: list[tuple[Future[None], Exception | None]] = []
-        while self._waiting:
-            worst, reserved = self._waiting[0]
-            try:
-                refusal = self._closed or self._refusal(worst)
-            except BudgetError as unknown_price:
-                refusal = str(unknown_price)
-            if refusal is not None and self._closed is None and self._may_come_to_fit(worst):
-                break
-            self._waiting.popleft()
-            if refusal is None:
-                self._reserved = self._reserved + worst
-            else:
-                self._closed = refusal
-            decided.append((reserved, None if refusal is None else BudgetError(f"stopped: {refusal}")))
-        return decided
+    def _is_decided(self, worst: Cost) -> bool:
+        """Whether a call fits, or calls under way do not stand between it and the caps."""
+        if self._closed is not None or self._reserved.calls == 0 or self._refusal(worst) is None:
+            return True
+        return self._budget.refusal(self._spent + worst, datetime.now(UTC)) is not None
 
     def _refusal(self, worst: Cost) -> str | None:
         return self._budget.refusal(self._spent + self._reserved + worst, datetime.now(UTC))
-
-    def _may_come_to_fit(self, worst: Cost) -> bool:
-        """Whether calls under way stand between this one and the caps."""
-        if self._reserved.calls == 0 or (self._spent + worst).dollars is None:
-            return False
-        return self._budget.refusal(self._spent + worst, datetime.now(UTC)) is None
 
 
 def _without(whole: Cost, part: Cost) -> Cost:
@@ -185,14 +151,6 @@ def _without(whole: Cost, part: Cost) -> Cost:
     known = whole.dollars is not None and part.dollars is not None
     dollars = (whole.dollars or 0.0) - (part.dollars or 0.0) if known else None
     return Cost(calls=whole.calls - part.calls, tokens=whole.tokens - part.tokens, dollars=dollars)
-
-
-def _announce(decided: "list[tuple[Future[None], Exception | None]]") -> None:
-    for reserved, refused in decided:
-        if refused is None:
-            reserved.set_result(None)
-        else:
-            reserved.set_exception(refused)
 
 
 class Reservation(Protocol):

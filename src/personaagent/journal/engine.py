@@ -9,7 +9,6 @@ import json
 import math
 import random
 import time
-from typing import Any
 
 import dspy
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
@@ -20,12 +19,11 @@ from dspy.utils import exceptions
 from ..data.call import AskedLM, Attempt, Cost, Failure, as_written
 from ..data.errors import DivergenceError, without_secrets
 from ..data.texts import clean
-from ..lms.engines import AsyncEngine, Engine
+from ..lms.engines import Engine, lm_of
 from ..lms.opening import endpoint_of, key_of, with_its_key
 from ..lms.plain_lm import PlainLM
 from ..programs.adapter import heard
-from ..programs.cancelling import cancellation_here
-from ..programs.spend import Meter
+from ..programs.scope import Meter, cancellation_here
 from .budget import Price, price_of
 from .recorder import LOST, Callee, OpenCall, Recorder
 
@@ -34,7 +32,6 @@ LONGEST_ANSWER = 128_000
 MOST_ATTEMPTS = 4
 """Attempts at one call: 429, 5xx, timeouts, cut connections and replies that are no JSON are tried again."""
 LONGEST_WAIT_SECONDS = 60.0
-"""Between two attempts."""
 
 _NOTED_BY_NAME = CLIENT_KEYS | {"temperature", "max_tokens", "max_completion_tokens"}
 """Settings of an LM that say how it is reached, or that a run notes by name."""
@@ -43,11 +40,7 @@ _UNBILLED = (exceptions.LMRateLimitError, exceptions.LMAuthError, exceptions.LMI
 
 
 def asked_lm(lm: dspy.LM, run_id: str) -> AskedLM:
-    """Return what a run notes of an LM.
-
-    Raises:
-        InputError: Its URL holds a password.
-    """
+    """Return what a run notes of an LM."""
     key = key_of(lm)
     return AskedLM(
         model=lm.model,
@@ -64,28 +57,11 @@ def asked_lm(lm: dspy.LM, run_id: str) -> AskedLM:
 
 
 def journalled(asked: AskedLM, recorder: Recorder, role: str, lm: dspy.LM | None, price: str | None = None) -> dspy.LM:
-    """Return an LM whose every call is recorded as one of `role`.
-
-    Args:
-        asked: What the run notes of the LM.
-        recorder: The run that pays.
-        role: `agent`, `loss` or `revision`.
-        lm: The LM itself; a replay needs none.
-        price: Its price, if the table does not have it; see `price_of`.
-    """
+    """Return an LM whose every call is recorded as one of `role`."""
     callee = Callee(role, asked.endpoint, asked.model, asked.account, price_of(lm, price) if lm else None)
     engine = JournalEngine(asked, recorder, callee, lm)
-    settings: dict[str, Any] = {**asked.settings}
-    return dspy.LM(
-        asked.model,
-        temperature=asked.temperature,
-        max_tokens=asked.max_tokens,
-        **settings,
-        engine=engine,
-        async_engine=AsyncEngine(engine),
-        cache=False,
-        num_retries=0,
-    )
+    limits = {"temperature": asked.temperature, "max_tokens": asked.max_tokens}
+    return lm_of(engine, asked.model, **limits, **asked.settings, num_retries=0)
 
 
 class JournalEngine(Engine):
@@ -156,11 +132,7 @@ class JournalEngine(Engine):
 
 
 class Retries:
-    """The attempts at one call. None begins later than four timeouts after the first.
-
-    Args:
-        timeout: Seconds that one attempt may take; None where it cannot be cut off.
-    """
+    """The attempts at one call. None begins later than four timeouts after the first."""
 
     def __init__(self, timeout: float | None) -> None:
         self._longest = math.inf if timeout is None else MOST_ATTEMPTS * timeout

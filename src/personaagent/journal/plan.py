@@ -9,10 +9,10 @@ import dspy
 from dspy.lm15 import Request, Usage
 
 from ..data.call import NOTHING, Cost
-from ..lms.engines import AsyncImmediateEngine, ImmediateEngine
+from ..lms.engines import ImmediateEngine, lm_of
 from .budget import Price, price_of
 from .engine import most_tokens, request_json, worst_case
-from .run import AGENT, LOSS, REVISION
+from .run import AGENT, by_role
 
 _WORDS = "an answer of about this length, which stands for the one that the model would give here " * 3
 
@@ -30,7 +30,8 @@ class Plan:
         self.stopped: str | None = None
         self.result: str | None = None
         self.lms = {
-            role: _planning_lm(self, role, lms.get(role, lms[AGENT]), price) for role in (AGENT, LOSS, REVISION)
+            role: lm_of(_PlanningEngine(self, role, price_of(lm, price)), lm.model, max_tokens=most_tokens(lm))
+            for role, lm in by_role(lms).items()
         }
 
     @property
@@ -53,14 +54,6 @@ def planned(lms: "Mapping[str, dspy.LM]", price: str | None = None) -> Generator
     plan = Plan(lms, price)
     with dspy.context(lm=plan.lm(AGENT), trace=None, disable_history=True):
         yield plan
-
-
-def _planning_lm(plan: Plan, role: str, lm: dspy.LM, price: str | None) -> dspy.LM:
-    engine = _PlanningEngine(plan, role, price_of(lm, price))
-    limit = most_tokens(lm)
-    return dspy.LM(
-        lm.model, max_tokens=limit, engine=engine, async_engine=AsyncImmediateEngine(engine), cache=False, num_retries=0
-    )
 
 
 class _PlanningEngine(ImmediateEngine):

@@ -1,23 +1,26 @@
 """The recorder: gives each call of a run its key, finds what is recorded of it already, and writes down the rest."""
 
+import difflib
 import hashlib
 import json
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part
-from ..data.errors import ErasedUserError, PersonaAgentError, SetupError
+from ..data.call import NOTHING, Attempt, Call, Cost, Failure, Part, as_written
+from ..data.errors import DivergenceError, ErasedUserError, PersonaAgentError, SetupError
 from ..data.store.journal import now
 from ..programs.scope import current_scope
 from .budget import FREE, Budget, Price, Purse, Reservation, payer_here
-from .divergence import divergence
 
 if TYPE_CHECKING:
     from ..data.store.journal import Journal
 
+_MOST_LINES = 60
+"""Of a prompt that differs from the recorded one."""
 LOST = "lost"
 """The kind of a failure that was not seen: the process was killed, or its work cancelled, before the answer came."""
 
@@ -66,7 +69,7 @@ class Recorder:
         """Calls that were answered from the journal."""
         self.needs_payer = False
         """Whether a call without a payer is refused; see `paid_by`."""
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._writer, self._writer_of_files = JournalWriter(journal), JournalWriter(journal.of_anyone())
         before = journal.all_attempts(run_id) if part is None else ()
         spent = sum((attempt.charged for attempt in before), start=NOTHING)
@@ -78,7 +81,7 @@ class Recorder:
         place = "/".join(scope.place)
         identity = [self.run_id, scope.user_key, callee.role, place, callee.endpoint, callee.account]
         alike = hashlib.sha256(json.dumps([*identity, callee.model, request]).encode()).hexdigest()
-        with self._lock:
+        with self.lock:
             self._ordinals[alike] += 1
             ordinal = self._ordinals[alike]
         call = Call(
@@ -96,11 +99,6 @@ class Recorder:
         )
         writer = self._writer if scope.is_stored else self._writer_of_files
         return OpenCall(self, writer, call, *self._before.get(call.key, (0, False)))
-
-    def count_repeated(self) -> None:
-        """Count a call that was answered from the journal."""
-        with self._lock:
-            self.repeated += 1
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
@@ -133,10 +131,11 @@ class OpenCall:
         if self._answered or (self._attempts and (failed_too or replay)):
             last = self._recorder.journal.last_attempt(self._call.run_id, self._call.key)
             if last is not None and (last.failure is None or last.failure.kind != LOST):
-                self._recorder.count_repeated()
+                with self._recorder.lock:
+                    self._recorder.repeated += 1
                 return last
         if replay:
-            raise divergence(self._recorder.journal, self._call)
+            raise _divergence(self._recorder.journal, self._call)
         return None
 
     def reserve(self) -> None:
@@ -153,17 +152,13 @@ class OpenCall:
         elif self._recorder.needs_payer:
             raise SetupError("a call to the LM would be made that no API key pays for")
         try:
-            self._recorder.purse.reserve(self.worst).result()
+            self._recorder.purse.reserve(self.worst)
         except BaseException:
             self._settle(NOTHING)
             raise
 
     def begin(self) -> None:
-        """Write down that another attempt is made.
-
-        Raises:
-            ErasedUserError: The user for whom it is made has been erased.
-        """
+        """Write down that another attempt is made."""
         self._attempts += 1
         self._call = self._call.model_copy(update={"number": self._attempts})
         batch = self._writer.put(self._call)
@@ -202,9 +197,9 @@ def _lost(call: Call, why: str) -> Attempt:
 
 
 def _attempt(call: Call, charged: Cost, seconds: float, **outcome: Any) -> Attempt:
-    made: dict[str, Any] = {"response": None, **outcome}
     identity = {"run_id": call.run_id, "key": call.key, "number": call.number}
-    return Attempt.model_validate({**identity, "charged": charged, "seconds": seconds, "at": now(), **made})
+    made = {"charged": charged, "seconds": seconds, "at": now(), "response": None, **outcome}
+    return Attempt.model_validate({**identity, **made})
 
 
 recorder_here: ContextVar[Recorder | None] = ContextVar("personaagent_recorder", default=None)
@@ -217,50 +212,45 @@ class JournalWriter:
     While one batch is written, what comes is collected in the next. The first thread that waits for a batch writes it
     for all: a thread that does nothing but write would cost each call two changes of thread at each of its two writes,
     more than the writes themselves.
-
-    Args:
-        journal: Where to append.
     """
 
     def __init__(self, journal: "Journal") -> None:
         self._journal = journal
-        self._collecting = threading.Lock()
-        self._writing = threading.Lock()
+        self._changed = threading.Condition()
         self._next = Batch(self)
-        self._closed = False
+        self._is_writing = self._is_closed = False
 
     def put(self, entry: Call | Attempt) -> "Batch":
-        """Have an entry written: in the batch that is returned, when a thread waits for it, or at the end.
-
-        Raises:
-            SetupError: The writer is closed.
-        """
-        with self._collecting:
-            if self._closed:
+        """Have an entry written: in the batch that is returned, when a thread waits for it, or at the end."""
+        with self._changed:
+            if self._is_closed:
                 raise SetupError("this run is closed: begin another, or take it up again")
             self._next.entries.append(entry)
             return self._next
 
     def write(self, batch: "Batch") -> None:
-        """Write a batch, unless another thread did while this one waited for it."""
-        with batch.lock:
+        """Write a batch, unless another thread did while this one waited for its turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: batch.is_over or not self._is_writing)
             if batch.is_over:
                 return
-            with self._writing:
-                with self._collecting:
-                    if self._next is batch:
-                        self._next = Batch(self)
-                try:
-                    batch.erased = self._journal.append(batch.entries)
-                except PersonaAgentError as error:
-                    batch.error = error
-                batch.is_over = True
+            self._is_writing = True
+            if self._next is batch:
+                self._next = Batch(self)
+        try:
+            batch.erased = self._journal.append(batch.entries)
+            batch.is_over = True
+        except PersonaAgentError as error:
+            batch.error, batch.is_over = error, True
+        finally:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
-        with self._collecting:
-            self._closed = True
-            last = self._next
+        with self._changed:
+            self._is_closed, last = True, self._next
         if last.entries:
             self.write(last)
 
@@ -271,19 +261,59 @@ class Batch:
     def __init__(self, writer: JournalWriter) -> None:
         self._writer = writer
         self.entries: list[Call | Attempt] = []
-        self.lock = threading.Lock()
-        """Held by the thread that writes it. Those that wait for it do not wait for the next batch too."""
         self.is_over = False
         self.error: PersonaAgentError | None = None
         self.erased = frozenset[str]()
         """The keys of users who have been erased: their calls were left out."""
 
     def wait(self) -> None:
-        """Return when it is on disk.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
+        """Return when it is on disk."""
         self._writer.write(self)
         if self.error is not None:
             raise self.error
+
+
+def _divergence(journal: "Journal", call: Call) -> DivergenceError:
+    """Return the error that shows how `call` differs from the most similar call that its run made in that place."""
+    where = f"run {call.run_id}, {call.place or 'outside any place'}, {call.role}"
+    same_place = [recorded for recorded in journal.calls(call.run_id) if _place(recorded) == _place(call)]
+    if not same_place:
+        prompt = "\n".join(_lines(call)[:_MOST_LINES])
+        return DivergenceError(f"{where}: the replay makes a call that the run never made here; it asks:\n{prompt}")
+    now = _lines(call)
+    nearest = max(same_place, key=lambda recorded: difflib.SequenceMatcher(None, _lines(recorded), now).ratio())
+    difference = _difference(nearest, call)
+    return DivergenceError(f"{where}: the replay diverges here; recorded (-) and now (+):\n{difference}")
+
+
+def _place(call: Call) -> tuple[str, str, str]:
+    return call.user_key, call.role, call.place
+
+
+def _difference(recorded: Call, replayed: Call) -> str:
+    lines = list(difflib.unified_diff(_lines(recorded), _lines(replayed), "recorded", "now", lineterm="", n=1))
+    if not lines:
+        return f"the prompt is the same, but not who is asked: {_asked(recorded)}, now {_asked(replayed)}"
+    return "\n".join(lines[:_MOST_LINES])
+
+
+def _asked(call: Call) -> str:
+    return f"{as_written(call.model)} at {call.endpoint} (call {call.ordinal})"
+
+
+def _lines(call: Call) -> Sequence[str]:
+    return [line for text in _texts(json.loads(call.request)) for line in text.splitlines()]
+
+
+def _texts(value: Any) -> list[str]:
+    """Return every text in a request, in order; a line of its own for anything else that it sets."""
+    if isinstance(value, list):
+        return [text for item in cast("list[Any]", value) for text in _texts(item)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value).items()
+        return [text for name, item in fields for text in ([f"{name}: {item}"] if _is_plain(item) else _texts(item))]
+    return [str(value)]
+
+
+def _is_plain(value: object) -> bool:
+    return not isinstance(value, str | list | dict)

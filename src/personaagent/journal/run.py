@@ -108,12 +108,12 @@ def open_run(
     """
     from .recorder import Recorder
 
-    by_role = _by_role(lms)
-    run = run.model_copy(update={"lms": _asked(by_role, run) or run.lms})
+    roles = by_role(lms)
+    run = run.model_copy(update={"lms": _asked(roles, run) or run.lms})
     if not replay:
         _begin(journal, run)
     recorder = Recorder(journal, run.run_id, budget, replay=replay)
-    with _recording(recorder, run, by_role, price) as opened, nullcontext() if replay else _ending(journal, opened):
+    with _recording(recorder, run, roles, price) as opened, nullcontext() if replay else _ending(journal, opened):
         yield opened
 
 
@@ -123,24 +123,17 @@ def join_run(
 ) -> Generator[OpenRun]:
     """Do a part of a run that another process began and will end; otherwise as `open_run`, and without a budget.
 
-    If a third process has this part, of which it may only seem that it is gone, its end is waited for.
-
-    Args:
-        journal: Where the run is recorded; in PostgreSQL.
-        run: The run as its opener has it.
-        lms: The LMs by role, the same as the opener's.
-        part: What is done here.
-        price: As for `open_run`.
+    The journal is in PostgreSQL. If a third process has this part, and only seems to be gone, its end is waited for.
 
     Raises:
         SetupError: The run is not recorded here, or these are not its LMs.
     """
     from .recorder import Recorder
 
-    by_role = _by_role(lms)
+    roles = by_role(lms)
     if journal.find(run.run_id) is None:
         raise SetupError(f"run {run.run_id!r} is not recorded here: set PERSONAAGENT_DATABASE as where it began")
-    for role, asked in _asked(by_role, run).items():
+    for role, asked in _asked(roles, run).items():
         if asked != run.lms[role]:
             raise SetupError(
                 f"{as_written(asked.model)} ({role}) is not the LM of run {run.run_id!r}, or not on its key: "
@@ -148,7 +141,7 @@ def join_run(
             )
     with (
         journal.alone(run.run_id, part),
-        _recording(Recorder(journal, run.run_id, part=part), run, by_role, price) as opened,
+        _recording(Recorder(journal, run.run_id, part=part), run, roles, price) as opened,
     ):
         yield opened
 
@@ -179,26 +172,24 @@ def note_names(run: Run) -> None:
             note_name(asked.model, asked.written)
 
 
-def _by_role(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
+def by_role(lms: "Mapping[str, dspy.LM]") -> "dict[str, dspy.LM]":
+    """Return the LM of each role; one that is not there is played by `agent`."""
     return {role: lms.get(role, lms[AGENT]) for role in (AGENT, LOSS, REVISION)} if lms else {}
 
 
-def _asked(by_role: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
+def _asked(roles: "Mapping[str, dspy.LM]", run: Run) -> dict[str, AskedLM]:
     from .engine import asked_lm
 
-    return {role: asked_lm(lm, run.run_id) for role, lm in by_role.items()}
+    return {role: asked_lm(lm, run.run_id) for role, lm in roles.items()}
 
 
 @contextmanager
-def _recording(
-    recorder: "Recorder", run: Run, by_role: "Mapping[str, dspy.LM]", price: str | None
-) -> Generator[OpenRun]:
-    """Let the block ask the LMs of a run through its recorder."""
+def _recording(recorder: "Recorder", run: Run, roles: "Mapping[str, dspy.LM]", price: str | None) -> Generator[OpenRun]:
     from .engine import journalled
 
     note_names(run)
     try:
-        lms = {role: journalled(asked, recorder, role, by_role.get(role), price) for role, asked in run.lms.items()}
+        lms = {role: journalled(asked, recorder, role, roles.get(role), price) for role, asked in run.lms.items()}
         opened = OpenRun(run, recorder, lms)
         with opened.inside():
             yield opened
@@ -224,7 +215,6 @@ def _identity(run: Run) -> str:
 
 @contextmanager
 def _ending(journal: "Journal", opened: OpenRun) -> Generator[None]:
-    """Record how the run ends."""
     status: Literal["finished", "stopped", "failed"] = "failed"
     reason = ""
     try:

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dspy.lm15 import ConfigurationError, InvalidRequestError, Request, Response, ServerError
 
-from ..data.errors import ModelFileError, SetupError
-from ..data.extras import needing
-from ..programs.cancelling import cancellation_here
+from ..data.errors import ModelFileError, SetupError, needing
 from ..programs.decision_lm import answer_probabilities
-from ..programs.streaming import stream_here
+from ..programs.scope import cancellation_here, stream_here
 from .engines import Engine
 from .llama_requests import (
     body_of,
@@ -96,7 +94,7 @@ class LlamaEngine(Engine):
         if self._server is None:
             raise ConfigurationError("the embedded LM is closed: open it again with open_lm")
         try:
-            answer = self._server.handle_chat_completions(body, *is_enough) or {}
+            answer: dict[str, Any] = self._server.handle_chat_completions(body, *is_enough) or {}
         except ValueError as error:
             raise InvalidRequestError(f"llama.cpp cannot read the request: {error}") from error
         except RuntimeError as error:
@@ -135,11 +133,7 @@ _opening = threading.Lock()
 
 
 def shared_engine(path: Path, *, threads: int | None = None) -> LlamaEngine:
-    """Return this process's one engine of a model file, loaded at the first call and closed at exit.
-
-    Raises:
-        ModelFileError: llama.cpp cannot load the file.
-    """
+    """Return this process's one engine of a model file, loaded at the first call and closed at exit."""
     path = path.resolve()
     with _opening:
         if path not in _engines:
@@ -152,11 +146,7 @@ def shared_engine(path: Path, *, threads: int | None = None) -> LlamaEngine:
 
 
 def default_threads() -> int:
-    """Return `PERSONAAGENT_THREADS`, else the number of cores that this process may use.
-
-    Raises:
-        SetupError: The variable is not a whole number of at least 1.
-    """
+    """Return `PERSONAAGENT_THREADS`, else the number of cores that this process may use."""
     chosen = os.environ.get(THREADS_VARIABLE)
     if not chosen:
         return usable_cores()

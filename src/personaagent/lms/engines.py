@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
-from typing import Self
+from typing import Any
 
+import dspy
 from dspy.lm15 import DataPart, Message, Request, Response, TextPart, Usage, response_to_events
 
+from ..data.nouns import Handle
 from ..programs.module import in_thread
 
 
-class Engine(ABC):
+class Engine(Handle, ABC):
     """An engine that can be held to a JSON schema and calls no tools. Copies of an LM share it."""
 
     supports_function_calling = False
@@ -24,25 +26,19 @@ class Engine(ABC):
             dspy.lm15.LM15Error: As DSPy expects of an engine, which makes a `dspy.LMError` of it.
         """
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
     def stream(self, request: Request) -> Iterator[object]:
         """Yield the whole answer as one piece."""
         return response_to_events(self.complete(request))
 
-    def close(self) -> None:  # noqa: B027 - most engines have nothing open
+    def close(self) -> None:
         """Do nothing."""
 
 
-class AsyncEngine:
+class AsyncEngine(Handle):
     """An engine, awaited: it answers in a thread, with the context of the caller."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
 
     async def complete(self, request: Request) -> Response:
         """Return the answer; raises as the engine does."""
@@ -57,6 +53,11 @@ class AsyncEngine:
         """Do nothing: the engine itself is closed where it was opened."""
 
 
+def lm_of(engine: Engine, model: str, **settings: Any) -> dspy.LM:
+    """Return an LM that asks an engine, without DSPy's cache."""
+    return dspy.LM(model, engine=engine, async_engine=AsyncEngine(engine), cache=False, **settings)
+
+
 class ImmediateEngine(Engine):
     """An engine that has its answers at once: a script or a plan, no model and no network."""
 
@@ -69,11 +70,3 @@ class ImmediateEngine(Engine):
         answer, usage = self.answer(request)
         message = Message.assistant([TextPart(answer) if isinstance(answer, str) else answer])
         return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
-
-
-class AsyncImmediateEngine(AsyncEngine):
-    """An engine that has its answers at once, awaited: no thread is needed."""
-
-    async def complete(self, request: Request) -> Response:
-        """Return the answer."""
-        return self._engine.complete(request)

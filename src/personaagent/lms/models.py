@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from ..data.errors import ModelFileError, UnknownNameError
 
 MODELS_VARIABLE = "PERSONAAGENT_MODELS"
-"""The environment variable that names another folder for model files."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,7 @@ class Model:
         return all(location.is_file() for location in self.locations)
 
     def paths(self) -> tuple[Path, ...]:
-        """Return where its files are, in order, after checking size and hash.
-
-        Raises:
-            ModelFileError: A file is missing, or is not the file that its hash names.
-        """
+        """Return where its files are, in order, after checking size and hash."""
         self.bring()
         for file, path in zip(self.files, self.locations, strict=True):
             if problem := file.problem(path):
@@ -128,15 +123,10 @@ EMBEDDED_LMS = ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2")
 """Language models that run in process, the best first: the first one on disk is the embedded LM."""
 
 EMBEDDER = "minilm"
-"""The embedder that runs in process."""
 
 
 def model_named(name: str) -> Model:
-    """Return the model of this name.
-
-    Raises:
-        UnknownNameError: There is none.
-    """
+    """Return the model of this name."""
     if name not in MODELS:
         raise UnknownNameError("model", name, list(MODELS))
     return MODELS[name]

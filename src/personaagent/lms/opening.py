@@ -80,9 +80,6 @@ def open_embedder(name: str = EMBEDDER) -> "Embedder":
     Args:
         name: `minilm` runs in this process (English); `openai/text-embedding-3-small` and the like are asked through
             DSPy, with the key of the provider's usual variable.
-
-    Raises:
-        UnknownNameError: It is neither.
     """
     if "/" in name:
         _use_bundled_prices()
@@ -95,11 +92,7 @@ def open_embedder(name: str = EMBEDDER) -> "Embedder":
 
 
 def as_embedder(embedder: "Embedder | dspy.Embedder") -> "Embedder":
-    """Return an embedder of one's own, which may be DSPy's, as an index takes it. A function is tried once.
-
-    Raises:
-        InputError: It is none, or makes no vectors.
-    """
+    """Return an embedder of one's own, which may be DSPy's, as an index takes it. A function is tried once."""
     import dspy
 
     if isinstance(embedder, dspy.Embedder):
@@ -181,11 +174,7 @@ class DspyEmbedder:
 
 
 def endpoint_of(lm: "dspy.LM") -> str:
-    """Return where an LM is asked: a URL, else its provider; the kind of its engine if it runs in this process.
-
-    Raises:
-        InputError: The URL holds a password.
-    """
+    """Return where an LM is asked: a URL, else its provider; the kind of its engine if it runs in this process."""
     if not isinstance(lm.engine, str):
         return type(lm.engine).__qualname__
     endpoint = str(lm.kwargs.get("api_base") or lm.kwargs.get("base_url") or lm.model.partition("/")[0])
@@ -208,7 +197,6 @@ def with_its_key(lm: "dspy.LM") -> "dspy.LM":
 
 
 def _key_variable(model: str) -> str:
-    """Return the environment variable that holds the key for a model."""
     provider = model.partition("/")[0]
     return _key_variables.get(provider) or re.sub(r"\W", "_", provider.upper()) + "_API_KEY"
 
@@ -222,21 +210,12 @@ def _use_bundled_prices() -> None:
 
 
 def _embedded(model: Model, temperature: float, max_tokens: int, threads: int | None) -> "dspy.LM":
-    import dspy
-
     from .embedded import shared_engine
-    from .engines import AsyncEngine
+    from .engines import lm_of
 
     [path] = model.paths()
     engine = shared_engine(path, threads=threads)
-    return dspy.LM(
-        f"embedded/{model.name}",
-        engine=engine,
-        async_engine=AsyncEngine(engine),
-        temperature=temperature,
-        max_tokens=max_tokens,
-        cache=False,
-    )
+    return lm_of(engine, f"embedded/{model.name}", temperature=temperature, max_tokens=max_tokens)
 
 
 def _embedded_model(name: str) -> Model:

@@ -21,9 +21,8 @@ from dspy.lm15 import Request, Response, TextPart, ThinkingPart
 from ..data.call import ANSWER_SECONDS
 from ..data.errors import StoppedError
 from ..data.texts import clean
-from ..programs.cancelling import cancellation_here
 from ..programs.refusals import awithout_refused, without_refused
-from ..programs.streaming import Stream, stream_here
+from ..programs.scope import Stream, cancellation_here, stream_here
 
 Result = TypeVar("Result")
 
@@ -33,11 +32,7 @@ os.register_at_fork(after_in_child=_loops.clear)
 
 
 class PlainLM:
-    """Asks an LM without its cache and its retries; a replay does not see what the LM's server refuses.
-
-    Args:
-        lm: The LM. It is copied.
-    """
+    """Asks an LM without its cache and its retries; a replay does not see what the LM's server refuses."""
 
     def __init__(self, lm: dspy.LM) -> None:
         self._lm = lm.copy()
@@ -47,11 +42,7 @@ class PlainLM:
         """Seconds that one attempt may take; None for an engine in this process, which cannot be cut off."""
 
     def __call__(self, request: Request) -> Response:
-        """Return the response, with clean text, and without what the LM's server refuses.
-
-        Raises:
-            dspy.LMError: There is none, or not in time.
-        """
+        """Return the response, with clean text, and without what the LM's server refuses."""
         if self.timeout is not None:
             return _cleaned(awaited(self._by_the_deadline(request)))
         with _unobserved():

@@ -28,13 +28,7 @@ _AS_MOST_SERVERS_DO = OpenAIChatCompat(
 
 
 def declare_server(name: str, url: str, key_variables: tuple[str, ...]) -> None:
-    """Declare a server to DSPy.
-
-    Args:
-        name: The provider that stands before the model's name.
-        url: The API base.
-        key_variables: Environment variables that hold its key; without any, none is sent.
-    """
+    """Declare a server to DSPy."""
     access = AccessPolicy(provider=name, base_url=url, env_keys=key_variables)
     definition = ProviderDefinition.chat(
         access, compat=_AS_MOST_SERVERS_DO, placeholder_key=None if key_variables else "none"

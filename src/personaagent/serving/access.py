@@ -55,7 +55,7 @@ def caller_of(request: Request, deployment: DeploymentDep, key: KeyDep, named: U
     """Return the caller; a tenant's or an admin's POST adds a user who is not stored yet."""
     is_write = request.method == "POST"
     if is_write:
-        deployment.store.check_disk()
+        deployment.store.database.disk.check()
     user_id = user_id_of(key, named)
     try:
         return Caller(key, deployment.store.user(user_id))

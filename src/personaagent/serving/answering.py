@@ -18,8 +18,8 @@ from ..data.errors import ErasedUserError, LateError, LimitError, PersonaAgentEr
 from ..data.interaction import Interaction
 from ..data.store import User
 from ..data.task import Task
-from ..programs.cancelling import Cancellation
 from ..programs.context import NO_CONTEXT, Context
+from ..programs.scope import Cancellation
 from .claims import Claim, current_claim, new_id
 
 _AT_ONCE = 256

@@ -22,10 +22,7 @@ from ..erasure import Receipt, erase, finish_erasures, unfinished
 from ..journal import AGENT, OpenRun
 from ..journal.budget import paid_by
 from ..personas import exchange_of, live_persona, program
-from ..programs.cancelling import cancellation_here
-from ..programs.scope import within
-from ..programs.spend import measure
-from ..programs.streaming import telling
+from ..programs.scope import cancellation_here, measure, telling, within
 from .answering import Answer, AnswerPool, Caller, FairSemaphore, Question, retrieve_exception
 from .claims import was_begun_before
 from .learning import Learner

@@ -28,21 +28,21 @@ class Workers:
         """Let one thread of all workers at a time into blocks of this name."""
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
-        with lock, nullcontext() if self._alone else self._store.alone(name):
+        with lock, nullcontext() if self._alone else self._store.database.alone(name):
             yield
 
     def registered(self, run_id: str) -> AbstractContextManager[object]:
         """Show the others that the worker of this run is alive, as long as the block runs."""
-        return nullcontext() if self._alone else self._store.kept(_name_of(run_id))
+        return nullcontext() if self._alone else self._store.database.kept(_name_of(run_id))
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether another worker is alive. One that is not found is looked for again 2 s later."""
         if self._alone:
             return False
-        if self._store.is_held(_name_of(run_id)):
+        if self._store.database.is_held(_name_of(run_id)):
             return True
         time.sleep(_RETRY_SECONDS)
-        return self._store.is_held(_name_of(run_id))
+        return self._store.database.is_held(_name_of(run_id))
 
 
 def _name_of(run_id: str) -> str:

@@ -65,7 +65,7 @@ def test_what_was_told_is_said_and_every_interaction_is_of_that_task(tmp_path: P
     (tmp_path / "stars.json").write_text(json.dumps(STARS))
     history = read_history(tmp_path / "stars.json", user="maya")
     assert history.read_as == "the answers are ratings from 1 to 5 (task 'ratings')"
-    assert {one.task for one in history.by_user["maya"]} == {"ratings"}
+    assert {interaction.task for interaction in history.by_user["maya"]} == {"ratings"}
 
 
 def test_a_task_that_is_named_is_not_told(tmp_path: Path) -> None:

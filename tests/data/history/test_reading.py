@@ -50,7 +50,10 @@ def test_a_line_becomes_an_interaction(lines: Lines) -> None:
 
 def test_lines_keep_their_order_and_blank_ones_do_not_count(lines: Lines) -> None:
     file = lines(GOOD | {"id": "b"}, b"", b"  \r", GOOD | {"id": "a"}, b"")
-    assert [(one.interaction_id, one.position) for one in read_jsonl(file)] == [("b", 0), ("a", 1)]
+    assert [(interaction.interaction_id, interaction.position) for interaction in read_jsonl(file)] == [
+        ("b", 0),
+        ("a", 1),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -202,4 +205,6 @@ def test_whatever_is_in_a_file_it_is_stored_whole_or_refused(lines: Lines, conte
         except InputError:
             return
         assert user.interactions.add(history) == len(history) > 0
-        assert [one.query for one in user.interactions.all()] == [one.query for one in history]
+        assert [interaction.query for interaction in user.interactions.all()] == [
+            interaction.query for interaction in history
+        ]

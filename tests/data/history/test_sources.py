@@ -13,8 +13,8 @@ import pytest
 from personaagent.data.errors import InputError, RecordError
 from personaagent.data.history import History, read_history
 from personaagent.data.history.columns import Columns
-from personaagent.data.history.dates import date_of
 from personaagent.data.lamp import task_named
+from personaagent.data.record import date_of
 from personaagent.data.task import Task
 
 Write = Callable[[str, str], Path]
@@ -33,7 +33,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def pairs(history: History, user: str = "maya") -> list[tuple[str, str | None]]:
-    return [(one.query, one.ground_truth) for one in history.by_user[user]]
+    return [(interaction.query, interaction.ground_truth) for interaction in history.by_user[user]]
 
 
 def test_a_table_is_read_by_the_names_of_its_columns(write: Write) -> None:
@@ -103,7 +103,7 @@ def test_an_array_and_another_encoding_are_read(write: Write, tmp_path: Path) ->
 def test_rows_without_dates_keep_the_order_of_the_file(write: Write) -> None:
     rows = "\n".join(json.dumps({"query": f"{n}?", "ground_truth": "yes"}) for n in (2, 1, 3))
     history = read_history(write("own.jsonl", rows), user="maya")
-    assert [(one.query, one.at, one.position) for one in history.by_user["maya"]] == [
+    assert [(interaction.query, interaction.at, interaction.position) for interaction in history.by_user["maya"]] == [
         ("2?", None, 0),
         ("1?", None, 1),
         ("3?", None, 2),
@@ -113,7 +113,7 @@ def test_rows_without_dates_keep_the_order_of_the_file(write: Write) -> None:
 def test_the_newest_may_stand_first(write: Write) -> None:
     rows = [{"query": f"{day}?", "ground_truth": "yes", "at": f"2024-05-0{day}"} for day in (3, 2, 1)]
     history = read_history(write("own.json", json.dumps(rows)), user="maya")
-    assert [one.query for one in history.by_user["maya"]] == ["1?", "2?", "3?"]
+    assert [interaction.query for interaction in history.by_user["maya"]] == ["1?", "2?", "3?"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_dated_items_come_oldest_first_and_those_of_one_date_in_the_order_of_the
 
 def test_questions_come_in_time_order_after_the_whole_history(movies: LampData) -> None:
     for user in movies.users:
-        moments = [one.moment for one in (*user.history, *user.questions)]
+        moments = [interaction.moment for interaction in (*user.history, *user.questions)]
         assert moments == sorted(set(moments))
 
 
@@ -93,7 +93,7 @@ def test_a_history_is_what_all_questions_of_the_user_know(files: Files, movie_qu
 def test_an_item_with_the_id_of_a_question_gets_another(files: Files, movie_questions: Questions) -> None:
     movie_questions[2]["profile"][0]["id"] = "3"
     omar = load(files(movie_questions), MOVIES).users[1]
-    assert [one.interaction_id for one in (*omar.history, *omar.questions)] == ["3-item", "3"]
+    assert [interaction.interaction_id for interaction in (*omar.history, *omar.questions)] == ["3-item", "3"]
 
 
 def only_user(files: Files, item: dict[str, str], task: str) -> LampUser:
@@ -161,6 +161,10 @@ SPOILS: dict[str, tuple[Spoil, str]] = {
     "no description": (
         lambda q: q[2]["profile"][0].pop("description"),
         r"question 3, profile item 1, field 'description': is missing; the record has 'id', 'tag', 'date'",
+    ),
+    "a date before the year 1 in UTC": (
+        lambda q: q[2].update(date="0001-01-01T00:00+02:00"),
+        r"question 3, field 'date': .*out of range",
     ),
     "a number for a text": (lambda q: q[2].update(input=3), r"field 'input': expected a text, found int '3'"),
     "a NUL": (lambda q: q[2].update(input="a\0b"), r"field 'input': has the unprintable character '\\x00' at pos"),

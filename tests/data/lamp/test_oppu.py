@@ -29,7 +29,7 @@ def test_a_user_has_one_history_and_all_the_questions(tmp_path: Path) -> None:
     data = load(written(tmp_path, [movie_user(7), movie_user(8, questions=1)]), MOVIES)
     assert [(user.user_id, len(user.history), len(user.questions)) for user in data.users] == [("7", 3, 2), ("8", 3, 1)]
     assert {question.ground_truth for question in data.questions} == {"classic"}
-    assert [one.position for one in data.users[0].history] == [0, 1, 2]
+    assert [interaction.position for interaction in data.users[0].history] == [0, 1, 2]
     assert "order of a profile" in data.notes[0]
 
 

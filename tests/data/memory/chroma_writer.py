@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.data.memory.rows import contents_of
 
 _USERS = ("00000000000000a0", "00000000000000b0")
 
@@ -31,7 +30,7 @@ def main(url: str, name: str, count: int) -> None:
         for number in range(count):
             query = f"film {number} of {name}"
             one = Interaction(interaction_id=f"{name}{number}", query=query, position=number)
-            index.add(user_key := _USERS[number % 2], [one], contents_of([one]))
+            index.add(user_key := _USERS[number % 2], [one])
             written.append((user_key, one.interaction_id, query))
     sys.stdout.write(json.dumps(written))
 

@@ -12,8 +12,9 @@ from personaagent.data.errors import StorageError
 from personaagent.data.interaction import Interaction
 from personaagent.data.memory.chroma_files import DATABASE, remove_leftovers
 from personaagent.data.memory.chroma_index import EpisodeIndex
-from personaagent.data.memory.rows import Mark, contents_of, mark_of
 from personaagent.testing import HashEmbedder
+
+from .stored import Stored
 
 Ask = Callable[..., Interaction]
 MAYA, OMAR, ELSEWHERE = "00000000000000a0", "00000000000000b0", "00000000000000a1"
@@ -25,10 +26,6 @@ FLUSHED = 1_200
 def index(tmp_path: Path) -> Iterator[EpisodeIndex]:
     with EpisodeIndex(tmp_path, HashEmbedder(), shards=2) as index:
         yield index
-
-
-def add(index: EpisodeIndex, user_key: str, interactions: list[Interaction]) -> None:
-    index.add(user_key, interactions, contents_of(interactions))
 
 
 def found(index: EpisodeIndex, user_key: str, text: str = "film") -> list[str]:
@@ -47,8 +44,8 @@ def holding(folder: Path, *traces: bytes) -> set[str]:
 
 def test_neither_vectors_nor_ids_stay_in_any_file(index: EpisodeIndex, ask: Ask, tmp_path: Path) -> None:
     words = [f"word{place}" for place in range(FLUSHED)]  # one alone has a vector that Chroma need not round
-    add(index, MAYA, [ask(f"maya-{place}", word) for place, word in enumerate(words)])
-    add(index, OMAR, [ask("omar-1", "quiet film")])
+    index.add(MAYA, [ask(f"maya-{place}", word) for place, word in enumerate(words)])
+    index.add(OMAR, [ask("omar-1", "quiet film")])
     index.remove(MAYA, ["maya-0"])
     traces = (vector(words[0]), vector(words[7]), b"maya-", MAYA.encode())
     assert holding(tmp_path, *traces) >= {DATABASE, "data_level0.bin", "index_metadata.pickle"}
@@ -63,8 +60,8 @@ def test_neither_vectors_nor_ids_stay_in_any_file(index: EpisodeIndex, ask: Ask,
 def test_the_others_of_the_shard_are_not_embedded_again(
     index: EpisodeIndex, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add(index, MAYA, [ask("1", "a film")])
-    add(index, OMAR, [ask("1", "a film"), ask("2", "a quiet film", position=1)])
+    index.add(MAYA, [ask("1", "a film")])
+    index.add(OMAR, [ask("1", "a film"), ask("2", "a quiet film", position=1)])
     [before, _] = index.search(OMAR, "a film", 2)
     with monkeypatch.context() as patch:
         patch.setattr(HashEmbedder, "embed", cut_off)
@@ -75,8 +72,8 @@ def test_the_others_of_the_shard_are_not_embedded_again(
 
 def test_other_shards_keep_their_files(index: EpisodeIndex, ask: Ask, tmp_path: Path) -> None:
     many = [ask(f"kept-{place}", f"film {place}") for place in range(FLUSHED)]
-    add(index, ELSEWHERE, many)
-    add(index, MAYA, [ask("1", "a film")])
+    index.add(ELSEWHERE, many)
+    index.add(MAYA, [ask("1", "a film")])
     before, matches = set(tmp_path.glob("*/data_level0.bin")), index.search(ELSEWHERE, "film 7", FLUSHED)
     index.erase(MAYA)
     after = set(tmp_path.glob("*/data_level0.bin"))
@@ -87,8 +84,8 @@ def test_other_shards_keep_their_files(index: EpisodeIndex, ask: Ask, tmp_path: 
 
 
 def test_files_of_another_form_are_left_as_they_are(index: EpisodeIndex, ask: Ask, tmp_path: Path) -> None:
-    add(index, MAYA, [ask("1", "a film")])
-    add(index, ELSEWHERE, [ask("1", "a film")])
+    index.add(MAYA, [ask("1", "a film")])
+    index.add(ELSEWHERE, [ask("1", "a film")])
     for header in tmp_path.glob("*/header.bin"):
         header.write_bytes(b"\2" + header.read_bytes()[1:])
     before = {file: file.read_bytes() for file in tmp_path.glob("*/data_level0.bin")}
@@ -99,9 +96,9 @@ def test_files_of_another_form_are_left_as_they_are(index: EpisodeIndex, ask: As
 
 def test_an_erased_user_can_come_back(index: EpisodeIndex, ask: Ask) -> None:
     stored = [ask("1", "a film")]
-    index.heal(MAYA, Stored(stored))
+    index.heal(MAYA, Stored(*stored))
     index.erase(MAYA)
-    index.heal(MAYA, Stored(stored))
+    index.heal(MAYA, Stored(*stored))
     assert found(index, MAYA) == ["1"]
 
 
@@ -109,12 +106,12 @@ def test_another_user_whose_rows_are_lost_is_healed(
     index: EpisodeIndex, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = [ask("1", "a film")]
-    index.heal(OMAR, Stored(stored))
+    index.heal(OMAR, Stored(*stored))
     monkeypatch.setattr("personaagent.data.memory.chroma_index.write_again", cut_off)
     with pytest.raises(StorageError):
         index.erase(MAYA)
     assert found(index, OMAR) == []
-    index.heal(OMAR, Stored(stored))
+    index.heal(OMAR, Stored(*stored))
     assert found(index, OMAR) == ["1"]
 
 
@@ -122,24 +119,10 @@ def cut_off(*_: object) -> None:
     raise RuntimeError("cut off")
 
 
-class Stored:
-    """What the store has of one user."""
-
-    def __init__(self, interactions: list[Interaction]) -> None:
-        self._interactions = interactions
-
-    @property
-    def mark(self) -> Mark:
-        return mark_of(self._interactions)
-
-    def all(self) -> tuple[Interaction, ...]:
-        return tuple(self._interactions)
-
-
 def test_an_index_in_memory_forgets_too(ask: Ask) -> None:
     with EpisodeIndex(None, HashEmbedder(), shards=1) as index:
-        add(index, MAYA, [ask("1", "a film")])
-        add(index, OMAR, [ask("1", "a film")])
+        index.add(MAYA, [ask("1", "a film")])
+        index.add(OMAR, [ask("1", "a film")])
         assert index.erase(MAYA) == 1
         assert (found(index, MAYA), found(index, OMAR)) == ([], ["1"])
 
@@ -151,7 +134,7 @@ def test_where_nothing_was_ever_indexed_nothing_is_made(index: EpisodeIndex, tmp
 
 def test_searches_and_erasures_at_once_do_not_wait_for_each_other_for_ever(index: EpisodeIndex, ask: Ask) -> None:
     for key in (MAYA, OMAR, ELSEWHERE):
-        add(index, key, [ask("1", "a film")])
+        index.add(key, [ask("1", "a film")])
     seen: list[list[str]] = []
 
     def search() -> None:
@@ -168,7 +151,7 @@ def test_searches_and_erasures_at_once_do_not_wait_for_each_other_for_ever(index
 
 
 def test_folders_of_others_are_left_alone(index: EpisodeIndex, ask: Ask, tmp_path: Path) -> None:
-    add(index, MAYA, [ask("1", "a film")])
+    index.add(MAYA, [ask("1", "a film")])
     (tmp_path / "strangers-own").mkdir()
     index.erase(MAYA)
     assert (tmp_path / "strangers-own").exists()
@@ -185,8 +168,8 @@ def test_what_others_wait_to_have_written_is_written_before_the_files_are_cleane
     index: EpisodeIndex, ask: Ask, tmp_path: Path
 ) -> None:
     assert found(index, OMAR) == []
-    add(index, OMAR, [ask("omar-1", "quiet film")])
-    add(index, ELSEWHERE, [ask("1", "loud film")])
+    index.add(OMAR, [ask("omar-1", "quiet film")])
+    index.add(ELSEWHERE, [ask("1", "loud film")])
     assert DATABASE not in holding(tmp_path, b"omar-1"), "Chroma's own files may hold what its memory held"
     index.erase(ELSEWHERE)
     assert DATABASE in holding(tmp_path, b"omar-1")
@@ -194,8 +177,8 @@ def test_what_others_wait_to_have_written_is_written_before_the_files_are_cleane
 
 
 def test_the_files_are_cleaned_again_on_closing(index: EpisodeIndex, ask: Ask, tmp_path: Path) -> None:
-    add(index, MAYA, [ask("1", "loud film")])
-    add(index, OMAR, [ask("omar-1", "quiet film")])
+    index.add(MAYA, [ask("1", "loud film")])
+    index.add(OMAR, [ask("omar-1", "quiet film")])
     index.erase(MAYA)
     found(index, OMAR)
     vectors = next(tmp_path.rglob("data_level0.bin"))

@@ -27,13 +27,13 @@ from personaagent.data.interaction import Interaction
 from personaagent.data.memory import chroma_server
 from personaagent.data.memory.chroma_index import EpisodeIndex
 from personaagent.data.memory.chroma_server import ChromaServer
-from personaagent.data.memory.rows import Mark, contents_of, mark_of
 from personaagent.data.store import Store
 from personaagent.testing import HashEmbedder
 
 from ...chroma import free_port, running_chroma
 from ...loopback import Reply, loopback
 from .chroma_writer import AnyDirection
+from .stored import Stored
 
 Ask = Callable[..., Interaction]
 MAYA, OMAR = "00000000000000a0", "00000000000000b0"
@@ -50,21 +50,6 @@ class Recorder(HashEmbedder):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += len(texts)
         return super().embed(texts)
-
-
-class Stored:
-    """What the store has of one user, and how often it was read."""
-
-    def __init__(self, *interactions: Interaction) -> None:
-        self.interactions, self.reads = list(interactions), 0
-
-    @property
-    def mark(self) -> Mark:
-        return mark_of(self.interactions)
-
-    def all(self) -> tuple[Interaction, ...]:
-        self.reads += 1
-        return tuple(self.interactions)
 
 
 @pytest.fixture
@@ -85,7 +70,7 @@ def found(index: EpisodeIndex, user_key: str = MAYA) -> list[str]:
 
 
 def add(index: EpisodeIndex, *interactions: Interaction, user_key: str = MAYA) -> None:
-    index.add(user_key, interactions, contents_of(interactions))
+    index.add(user_key, interactions)
 
 
 def test_what_another_process_did_is_seen_without_a_second_look_at_the_store(
@@ -142,7 +127,7 @@ def test_healed_rows_are_what_is_stored_whatever_either_process_did(
     here.rebuild()
     for who, what, name in steps:
         index = here if who == "here" else there
-        known = {one.interaction_id for one in stored.interactions}
+        known = {interaction.interaction_id for interaction in stored.interactions}
         if what.startswith("add") and str(name) not in known:
             position += 1
             stored.interactions.append(one := ask(str(name), f"film {position}", position=position))
@@ -151,16 +136,18 @@ def test_healed_rows_are_what_is_stored_whatever_either_process_did(
         elif what.startswith("forget") and str(name) in known:
             index.remove(MAYA, [str(name)])
             if what == "forget":
-                stored.interactions = [one for one in stored.interactions if one.interaction_id != str(name)]
+                stored.interactions = [
+                    interaction for interaction in stored.interactions if interaction.interaction_id != str(name)
+                ]
         elif what == "heal":
             index.heal(MAYA, stored)
-            assert found(index) == sorted(one.interaction_id for one in stored.interactions)
+            assert found(index) == sorted(interaction.interaction_id for interaction in stored.interactions)
         elif what == "rebuild":
             index.rebuild()
     for index in (here, there):
         index.heal(MAYA, stored)
-        assert [index.search(MAYA, one.query, 1)[0].interaction_id for one in stored.interactions] == [
-            one.interaction_id for one in stored.interactions
+        assert [index.search(MAYA, interaction.query, 1)[0].interaction_id for interaction in stored.interactions] == [
+            interaction.interaction_id for interaction in stored.interactions
         ]
         assert len(found(index)) == len(stored.interactions)
 
@@ -189,7 +176,7 @@ def test_a_server_that_is_down_is_named_and_what_it_missed_is_caught_up(
         maya = store.add_user("maya")
         with running_chroma(tmp_path, port):
             maya.interactions.add([ask("1", "a film")])
-            assert [one.interaction.interaction_id for one in maya.memory.recall("film", 9)] == ["1"]
+            assert [episode.interaction.interaction_id for episode in maya.memory.recall("film", 9)] == ["1"]
         assert maya.interactions.add([ask("2", "a new film")]) == 1
         assert "not indexed yet" in caplog.text and url in caplog.text
         with pytest.raises(StorageError, match=f"Chroma at {url} failed"):
@@ -197,7 +184,7 @@ def test_a_server_that_is_down_is_named_and_what_it_missed_is_caught_up(
         with pytest.raises(StorageError, match=url):
             maya.interactions.forget("1")
         with running_chroma(tmp_path, port):
-            assert {one.interaction.interaction_id for one in maya.memory.recall("film", 9)} == {"1", "2"}
+            assert {episode.interaction.interaction_id for episode in maya.memory.recall("film", 9)} == {"1", "2"}
 
 
 def test_a_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +265,7 @@ def test_a_strangers_collection_is_left_alone(chroma_url: str, here: EpisodeInde
         client.get_or_create_collection("strangers", configuration={}, metadata={"of": "them"}, embedding_function=None)
         add(here, ask("1", "a film"))
         here.rebuild()
-        assert [one.name for one in client.list_collections()] == ["strangers"]
+        assert [collection.name for collection in client.list_collections()] == ["strangers"]
 
 
 def test_a_collection_that_another_process_deleted_is_deleted(chroma_url: str) -> None:

@@ -77,7 +77,7 @@ def test_each_task_has_its_own_statement_and_texts_have_none() -> None:
         *answered("yes", task="open"),
         *answered("yes", task="a task of somebody's own"),
     ]
-    assert [one.topic for one in count_answers(mixed, NOW)] == ["answers to LaMP-3", "answers to LaMP-2M"]
+    assert [statement.topic for statement in count_answers(mixed, NOW)] == ["answers to LaMP-3", "answers to LaMP-2M"]
 
 
 def test_labels_that_name_a_place_in_the_question_say_nothing_about_the_user() -> None:

@@ -48,7 +48,7 @@ def remember(user: User, ask: Ask, queries: Sequence[str]) -> None:
 
 
 def found(user: User, query: str, k: int = 6) -> list[tuple[str, float]]:
-    return [(one.interaction.query, one.similarity) for one in user.memory.recall(query, k)]
+    return [(episode.interaction.query, episode.similarity) for episode in user.memory.recall(query, k)]
 
 
 @scripts
@@ -85,7 +85,7 @@ def test_a_mask_hides_what_is_found_by_letters_too(maya: User, ask: Ask) -> None
     remember(maya, ask, SCRIPTS["Thai"])
     third = maya.interactions.get("3")
     memory = maya.memory.before(third)
-    assert {one.interaction.interaction_id for one in memory.recall(third.query, 6)} == {"1", "2"}
+    assert {episode.interaction.interaction_id for episode in memory.recall(third.query, 6)} == {"1", "2"}
 
 
 def test_one_vector_for_unequal_texts_is_noticed_though_the_embedder_says_nothing(ask: Ask) -> None:

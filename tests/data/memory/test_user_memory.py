@@ -70,8 +70,12 @@ def test_a_masked_memory_shows_what_had_happened_and_nothing_that_gives_it_away(
     memory: UserMemory = user.memory
     for count, mask in enumerate(masks, start=1):
         memory = memory.before(mask)
-        visible = {one.interaction_id for one in stored if all(shown(one, earlier) for earlier in masks[:count])}
-        assert {one.interaction_id for one in memory.history()} == visible
+        visible = {
+            interaction.interaction_id
+            for interaction in stored
+            if all(shown(interaction, earlier) for earlier in masks[:count])
+        }
+        assert {interaction.interaction_id for interaction in memory.history()} == visible
         assert set(ids(memory, mask.query)) == visible
         assert all(visible.issuperset(statement.evidence) for statement in memory.statements())
 
@@ -93,7 +97,7 @@ def test_a_seeded_answer_never_reaches_the_simulation_of_its_question(maya: User
     )
     j = maya.interactions.get("j")
     assert ids(maya.memory.before(j), j.query) == ["earlier"]
-    assert [one.interaction_id for one in maya.memory.before(j).history()] == ["earlier"]
+    assert [interaction.interaction_id for interaction in maya.memory.before(j).history()] == ["earlier"]
 
 
 def test_a_question_that_is_not_stored_can_be_a_mask(maya: User, ask: Ask) -> None:
@@ -116,7 +120,7 @@ def test_a_mask_leaves_the_memory_it_was_made_from_whole(maya: User, ask: Ask) -
 
 def test_a_masked_recall_still_finds_k(maya: User, ask: Ask) -> None:
     maya.interactions.add([ask(str(place), f"film {place}", day=1 + place % 28) for place in range(56)])
-    last = max(maya.interactions.all(), key=lambda one: one.moment)
+    last = max(maya.interactions.all(), key=lambda interaction: interaction.moment)
     memory = maya.memory.before(maya.interactions.get("5"))
     assert len(ids(memory, last.query, k=4)) == 4
 
@@ -162,7 +166,7 @@ def test_users_see_nothing_of_each_other(store: Store, maya: User, ask: Ask) -> 
     maya.interactions.add([ask("1", "a film", ground_truth="comedy", task="LaMP-2M")])
     omar.interactions.add([ask("1", "a private film")])
     assert [episode.interaction.query for episode in maya.memory.recall("private film", 10)] == ["a film"]
-    assert [one.query for one in omar.memory.history()] == ["a private film"]
+    assert [interaction.query for interaction in omar.memory.history()] == ["a private film"]
     assert omar.memory.statements() == ()
 
 
@@ -213,7 +217,7 @@ def test_statements_are_the_newest_of_each_topic(maya: User, ask: Ask) -> None:
     maya.interactions.add([ask("1", "a film"), ask("2", "bread")])
     for statement in (told("s1", "food", "1"), told("s2", "taste", "1"), told("s3", "food", "1", "2")):
         maya.statements.add(statement)
-    assert {one.statement_id for one in maya.memory.statements()} == {"s2", "s3"}
+    assert {each.statement_id for each in maya.memory.statements()} == {"s2", "s3"}
 
 
 def test_counts_are_there_before_anybody_stored_them(maya: User, ask: Ask) -> None:
@@ -237,14 +241,14 @@ def test_a_masked_memory_shows_a_topics_newest_statement_from_before(maya: User,
     for statement in (told("s1", "food", "a"), told("s2", "food", "a", "b"), told("s3", "food", "b", "d")):
         maya.statements.add(statement)
     masked = maya.memory.before(maya.interactions.get("c"))
-    assert [one.statement_id for one in masked.statements()] == ["s2"]
+    assert [each.statement_id for each in masked.statements()] == ["s2"]
     assert maya.memory.before(maya.interactions.get("a")).statements() == ()
 
 
 def test_a_statement_without_evidence_is_hidden_by_any_mask(maya: User, ask: Ask) -> None:
     maya.interactions.add([ask("1", "a film"), ask("2", "bread")])
     maya.statements.add(told("s1", "food"))
-    assert [one.statement_id for one in maya.memory.statements()] == ["s1"]
+    assert [statement.statement_id for statement in maya.memory.statements()] == ["s1"]
     assert maya.memory.before(maya.interactions.get("2")).statements() == ()
 
 

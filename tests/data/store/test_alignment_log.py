@@ -16,17 +16,17 @@ def test_each_candidate_becomes_a_version_with_its_parent(user: User) -> None:
     base = base_of(user)
     done = alignment("first", ("b", False), (None, False), ("c", True), ("d", True), ("e", False), base_version=base)
     made = user.alignments.add(done)
-    assert [(one.number, one.parent, one.status, one.reason) for one in made] == [
+    assert [(version.number, version.parent, version.status, version.reason) for version in made] == [
         (2, 1, "rejected", "try 0"),
         (3, 1, "retired", "try 2"),
         (4, 3, "live", "try 3"),
         (5, 4, "rejected", "try 4"),
     ]
-    assert {one.alignment_id for one in made} == {"first"}
+    assert {each.alignment_id for each in made} == {"first"}
     assert user.personas.live == made[2]
     assert made[2].persona == done.persona
     assert user.personas.versions()[1:] == made
-    assert [one.number for one in user.personas.promotions()] == [1, 3, 4]
+    assert [promotion.number for promotion in user.personas.promotions()] == [1, 3, 4]
 
 
 def test_an_alignment_may_start_from_an_unrecorded_base(user: User) -> None:

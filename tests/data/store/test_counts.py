@@ -23,14 +23,14 @@ def test_counts_pages_and_steps_tell_what_the_whole_history_tells(
     everything = log.all()
     assert tuple(log.each()) == everything
     assert log.newest(most, skipped) == everything[::-1][skipped : skipped + most]
-    assert log.known == sum(one.ground_truth is not None for one in everything)
+    assert log.known == sum(interaction.ground_truth is not None for interaction in everything)
 
 
 def test_a_page_holds_no_more_bytes_than_it_may_and_always_something(store: Store) -> None:
     log = store.add_user("large").interactions
     log.add([Interaction(interaction_id=str(number), query="q" * 1_000) for number in range(5)])
-    assert [one.interaction_id for one in log.newest(5, most_bytes=3_000)] == ["4", "3"]
-    assert [one.interaction_id for one in log.newest(5, 2, most_bytes=10)] == ["2"]
+    assert [interaction.interaction_id for interaction in log.newest(5, most_bytes=3_000)] == ["4", "3"]
+    assert [interaction.interaction_id for interaction in log.newest(5, 2, most_bytes=10)] == ["2"]
 
 
 def test_what_becomes_known_and_what_is_forgotten_is_counted_so(store: Store) -> None:
@@ -39,4 +39,4 @@ def test_what_becomes_known_and_what_is_forgotten_is_counted_so(store: Store) ->
     log.learn("2", "noir")
     assert log.known == 1
     log.forget("2")
-    assert (log.known, [one.interaction_id for one in log.each()]) == (0, ["1", "3"])
+    assert (log.known, [interaction.interaction_id for interaction in log.each()]) == (0, ["1", "3"])

@@ -42,10 +42,10 @@ def test_a_full_disk_during_ingest_stores_nothing(file: Path) -> None:
             user.interactions.add([interaction(number, query=LONG) for number in range(1, 9)])
         with pytest.raises(StorageError):
             store.ingest({"ben": [interaction(1)], "zoe": [interaction(2, query=LONG * 9)]})
-        assert [one.user_id for one in store.users()] == ["maya"]
+        assert [each.user_id for each in store.users()] == ["maya"]
         assert user.interactions.add([interaction(9)]) == 1
     with Store.open(file) as store:
-        assert [one.interaction_id for one in store.user("maya").interactions.all()] == ["i0", "i9"]
+        assert [item.interaction_id for item in store.user("maya").interactions.all()] == ["i0", "i9"]
 
 
 def test_a_disk_that_refuses_to_write_stores_nothing(file: Path) -> None:
@@ -78,8 +78,8 @@ def test_an_error_in_the_middle_of_an_alignment_leaves_nothing(url: str) -> None
         with pytest.raises(StorageError, match="fails"):
             user.alignments.add(alignment("first", ("b", True), ("c", True), base_version=1))
         assert user.alignments.all() == ()
-        assert [one.number for one in user.personas.versions()] == [1]
-        assert [one.number for one in user.personas.promotions()] == [1]
+        assert [version.number for version in user.personas.versions()] == [1]
+        assert [promotion.number for promotion in user.personas.promotions()] == [1]
 
 
 def test_a_file_that_may_not_be_written_can_be_read(file: Path) -> None:
@@ -160,7 +160,7 @@ def test_what_was_forgotten_is_in_no_file(file: Path) -> None:
         user = store.add_user("maya")
         user.interactions.add([interaction(1, query="canary words"), interaction(2)])
         user.interactions.forget("i1")
-    assert not [one for one in file.parent.iterdir() if b"canary words" in one.read_bytes()]
+    assert not [path for path in file.parent.iterdir() if b"canary words" in path.read_bytes()]
 
 
 def test_a_reader_sees_one_state_whatever_others_write_meanwhile(url: str) -> None:
@@ -194,8 +194,10 @@ def add_at_once(store: Store) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(write, range(8)))
-    assert {one.interaction_id for one in user.interactions.all()} == {f"{t}-{n}" for t in range(8) for n in range(10)}
-    assert sorted(one.position for one in user.interactions.all()) == list(range(80))
+    assert {each.interaction_id for each in user.interactions.all()} == {
+        f"{t}-{n}" for t in range(8) for n in range(10)
+    }
+    assert sorted(item.position for item in user.interactions.all()) == list(range(80))
 
 
 def intrude(url: str, statement: str) -> None:

@@ -35,8 +35,8 @@ def record(store: Store, user: User, key: str, request: object, response: object
 
 def words(store: Store) -> set[str]:
     """Return the keys of calls that still have words."""
-    answered = {one.key for one in store.journal.all_attempts("r") if one.response is not None}
-    asked = {one.key for one in store.journal.calls("r") if one.request != "{}"}
+    answered = {entry.key for entry in store.journal.all_attempts("r") if entry.response is not None}
+    asked = {entry.key for entry in store.journal.calls("r") if entry.request != "{}"}
     assert answered == asked
     return asked
 

@@ -51,7 +51,7 @@ def shared(url: str) -> Iterator[Store]:
 def test_calls_of_users_who_are_gone_are_left_out_and_those_of_others_are_not(shared: Store) -> None:
     journal, omar = shared.journal.of_stored(), shared.add_user("omar")
     assert journal.append([call(1), call(2, omar.key), call(3, "")]) == {MAYA}
-    assert {one.key for one in shared.journal.calls("r")} == {"2", "3"}
+    assert {entry.key for entry in shared.journal.calls("r")} == {"2", "3"}
     assert journal.append([call(2, omar.key)]) == frozenset(), "what is there already is nobody's end"
     assert shared.journal.append([call(4, "f" * 16)]) == frozenset(), "an evaluation's users are not of the store"
 
@@ -82,10 +82,10 @@ def test_however_an_erasure_and_the_journal_overlap_nothing_is_left(shared: Stor
             writing = [writers.submit(write) for _ in range(4)]
             shared.people.erase("maya")
             stop.set()
-            for one in writing:
-                one.result()
+            for future in writing:
+                future.result()
         assert shared.journal.ledger(user_key=MAYA) == ()
-        assert [one.key for one in shared.journal.calls("r") if one.user_key] == []
+        assert [each.key for each in shared.journal.calls("r") if each.user_key] == []
 
 
 def test_an_append_that_waits_for_an_erasure_finds_the_user_gone(shared: Store, url: str) -> None:
@@ -94,12 +94,12 @@ def test_an_append_that_waits_for_an_erasure_finds_the_user_gone(shared: Store, 
     journal, _ = shared.journal.of_stored(), shared.add_user("maya")
     journal.append([call(1)])
     with ThreadPoolExecutor() as writers:
-        with shared._database.write() as connection:
+        with shared.database.write() as connection:
             erase_rows(connection, MAYA)
-            late = [writers.submit(journal.append, [one]) for one in (call(2), attempt(1))]
+            late = [writers.submit(journal.append, [each]) for each in (call(2), attempt(1))]
             while connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) < 2:
                 pass
-        assert [one.result() for one in late] == [{MAYA}, frozenset()]
+        assert [future.result() for future in late] == [{MAYA}, frozenset()]
     assert shared.journal.calls("r") == ()
 
 

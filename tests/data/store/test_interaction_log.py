@@ -14,7 +14,7 @@ from .conftest import interaction, statement
 
 
 def ids(user: User) -> list[str]:
-    return [one.interaction_id for one in user.interactions.all()]
+    return [interaction.interaction_id for interaction in user.interactions.all()]
 
 
 def test_a_new_user_has_no_interactions(user: User) -> None:
@@ -25,7 +25,7 @@ def test_a_new_user_has_no_interactions(user: User) -> None:
 def test_positions_continue_after_the_last_whatever_the_caller_gave(user: User) -> None:
     user.interactions.add([interaction(1, position=7), interaction(2)])
     user.interactions.add([interaction(3)])
-    assert [one.position for one in user.interactions.all()] == [0, 1, 2]
+    assert [each.position for each in user.interactions.all()] == [0, 1, 2]
 
 
 def test_interactions_are_ordered_by_date_and_undated_ones_come_first(user: User) -> None:
@@ -122,14 +122,14 @@ def test_forgetting_deletes_the_interaction_and_the_statements_that_rest_on_it(u
     user.statements.add(statement("s3", "food", ("i2",)))
     user.interactions.forget("i2")
     assert ids(user) == ["i1"]
-    assert [one.statement_id for one in user.statements.current()] == ["s1"]
+    assert [each.statement_id for each in user.statements.current()] == ["s1"]
 
 
 def test_forgetting_touches_no_other_user(store: Store, user: User) -> None:
     other = store.add_user("Maya")
-    for one in (user, other):
-        one.interactions.add([interaction(1)])
-        one.statements.add(statement("s1", "taste", ("i1",)))
+    for each in (user, other):
+        each.interactions.add([interaction(1)])
+        each.statements.add(statement("s1", "taste", ("i1",)))
     user.interactions.forget("i1")
     assert ids(other) == ["i1"]
     assert len(other.statements.current()) == 1
@@ -142,11 +142,11 @@ class RecordingIndex:
         self.error = error
         self.rows: dict[str, list[str]] = {}
 
-    def add(self, user_key: str, interactions: Sequence[Interaction], contents: Sequence[str]) -> None:
+    def add(self, user_key: str, interactions: Sequence[Interaction]) -> None:
         if self.error:
             raise self.error
-        self.rows.setdefault(user_key, []).extend(contents)
-        assert [one.position for one in interactions] == list(range(len(interactions)))
+        self.rows.setdefault(user_key, []).extend(interaction.query for interaction in interactions)
+        assert [interaction.position for interaction in interactions] == list(range(len(interactions)))
 
     def remove(self, user_key: str, interaction_ids: Sequence[str]) -> None:
         if self.error:

@@ -56,7 +56,7 @@ def test_rollback_promotes_an_older_version_and_keeps_the_whole_story(user: User
     assert back == user.personas.live
     assert (back.number, back.status) == (1, "live")
     assert statuses(user) == ["live", "retired"]
-    assert [(one.number, one.reason) for one in user.personas.promotions()] == [
+    assert [(promotion.number, promotion.reason) for promotion in user.personas.promotions()] == [
         (1, "made for a"),
         (2, "made for b"),
         (1, "the user liked the old one better"),

@@ -49,8 +49,10 @@ def test_processes_that_open_a_new_database_and_write_at_once_lose_nothing(url: 
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 3
     with Store.open(url) as store:
         interactions = store.user("maya").interactions.all()
-    assert {one.interaction_id for one in interactions} == {f"{name}-{n}" for name in "abc" for n in range(20)}
-    assert [one.position for one in interactions] == list(range(60))
+    assert {interaction.interaction_id for interaction in interactions} == {
+        f"{name}-{n}" for name in "abc" for n in range(20)
+    }
+    assert [interaction.position for interaction in interactions] == list(range(60))
 
 
 def test_what_was_acknowledged_survives_a_kill(url: str) -> None:
@@ -70,5 +72,7 @@ def test_a_kill_while_an_alignment_is_recorded_leaves_nothing_of_it(url: str) ->
     with Store.open(url) as store:
         user = store.user("maya")
         assert user.alignments.all() == ()
-        assert [one.status for one in user.personas.versions()] == ["live"]
-        assert [one.number for one in user.alignments.add(alignment("first", ("b", True), base_version=1))] == [2]
+        assert [version.status for version in user.personas.versions()] == ["live"]
+        assert [version.number for version in user.alignments.add(alignment("first", ("b", True), base_version=1))] == [
+            2
+        ]

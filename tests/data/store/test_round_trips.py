@@ -43,7 +43,7 @@ interactions = st.builds(
     source=st.sampled_from(["user", "import", "tool"]),
     metadata=json_objects,
 )
-histories = st.lists(interactions, max_size=5, unique_by=lambda one: one.interaction_id)
+histories = st.lists(interactions, max_size=5, unique_by=lambda interaction: interaction.interaction_id)
 words = texts.filter(lambda text: bool(text.split()))
 personas = st.builds(
     Persona,
@@ -89,9 +89,9 @@ def new_user(store: Store) -> User:
 def test_interactions_come_back_as_they_were(store: Store, history: list[Interaction]) -> None:
     user = new_user(store)
     assert user.interactions.add(history) == len(history)
-    back = {one.interaction_id: one for one in user.interactions.all()}
-    assert [back[one.interaction_id].model_copy(update={"position": 0}) for one in history] == history
-    assert [back[one.interaction_id].position for one in history] == list(range(len(history)))
+    back = {interaction.interaction_id: interaction for interaction in user.interactions.all()}
+    assert [back[interaction.interaction_id].model_copy(update={"position": 0}) for interaction in history] == history
+    assert [back[interaction.interaction_id].position for interaction in history] == list(range(len(history)))
 
 
 @few
@@ -99,8 +99,8 @@ def test_interactions_come_back_as_they_were(store: Store, history: list[Interac
 def test_adding_in_two_parts_is_adding_at_once(
     store: Store, first: list[Interaction], second: list[Interaction]
 ) -> None:
-    taken = {one.interaction_id for one in first}
-    second = [one for one in second if one.interaction_id not in taken]
+    taken = {interaction.interaction_id for interaction in first}
+    second = [interaction for interaction in second if interaction.interaction_id not in taken]
     parts, whole = new_user(store), new_user(store)
     parts.interactions.add(first)
     parts.interactions.add([*first, *second])
@@ -116,8 +116,8 @@ def test_statements_come_back_as_they_were(store: Store, written: list[tuple[str
         for place, (name, text) in enumerate(written)
     ]
     user = new_user(store)
-    for one in statements:
-        user.statements.add(one)
+    for each in statements:
+        user.statements.add(each)
     assert [*user.statements.history("topic 0"), *user.statements.history("topic 1")] == [
         *statements[::2],
         *statements[1::2],
@@ -141,8 +141,8 @@ Act = Callable[[User, int], Any]
 
 
 def _forget(user: User, number: int) -> None:
-    for one in user.interactions.all()[:1]:
-        user.interactions.forget(one.interaction_id)
+    for interaction in user.interactions.all()[:1]:
+        user.interactions.forget(interaction.interaction_id)
 
 
 ACTS: list[Act] = [
@@ -160,7 +160,7 @@ ACTS: list[Act] = [
 
 
 def _seen(user: User) -> tuple[object, ...]:
-    versions = [(one.number, one.status, one.persona) for one in user.personas.versions()]
+    versions = [(version.number, version.status, version.persona) for version in user.personas.versions()]
     return user.interactions.all(), user.statements.current(), versions, len(user.alignments.all())
 
 

@@ -19,8 +19,8 @@ def test_a_newer_statement_supersedes_the_one_of_its_topic_only(user: User) -> N
         statement("s2", "food", ("i1",)),
         statement("s3", "taste", ("i1", "i2")),
     )
-    for one in (taste, food, changed):
-        user.statements.add(one)
+    for each in (taste, food, changed):
+        user.statements.add(each)
     assert user.statements.current() == (food, changed)
     assert user.statements.history("taste") == (taste, changed)
     assert user.statements.history("Taste") == ()
@@ -28,8 +28,8 @@ def test_a_newer_statement_supersedes_the_one_of_its_topic_only(user: User) -> N
 
 def test_adding_an_equal_statement_again_does_nothing(user: User) -> None:
     first, second = statement("s1", "taste", ("i1",)), statement("s2", "taste", ("i2",))
-    for one in (first, second, first):
-        user.statements.add(one)
+    for each in (first, second, first):
+        user.statements.add(each)
     assert user.statements.current() == (second,)
 
 

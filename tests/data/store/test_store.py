@@ -59,9 +59,9 @@ def test_users_with_similar_ids_see_only_their_own_rows(store: Store) -> None:
         user.alignments.add(alignment("first", (user.user_id, False)))
     for user in users:
         again = store.user(user.user_id)
-        assert [one.ground_truth for one in again.interactions.all()] == [user.user_id]
+        assert [each.ground_truth for each in again.interactions.all()] == [user.user_id]
         assert len(again.statements.current()) == len(again.alignments.all()) == 1
-        assert [one.number for one in again.personas.versions()] == [1, 2]
+        assert [version.number for version in again.personas.versions()] == [1, 2]
         assert again.personas.live is not None
         assert user.key in again.personas.live.persona.text
     assert len({user.key for user in users}) == len(ODD_IDS)

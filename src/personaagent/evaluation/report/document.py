@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from ...data.extras import needing
+from ...data.errors import needing
 
 _ON_ANY_PAPER = "svg { color: #222 } @media (prefers-color-scheme: dark) { svg { color: #ddd } }"
 _SPECIAL = re.compile(r"([\\`*|#~]|\](?=[(\[:]))")  # a bracket is special only where it could end a link

@@ -9,7 +9,7 @@ from html import escape
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from ...data.extras import needing
+from ...data.errors import needing
 from ..metrics import ERRORS
 from ..names import Series, ablations
 from .analysis import TaskAnalysis, is_better

@@ -9,8 +9,7 @@ from statistics import mean, median
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.errors import LMError, ModelFileError
-from ...data.extras import needing
+from ...data.errors import LMError, ModelFileError, needing
 from ...data.memory.embedder import Embedder
 from ...data.persona import SECTIONS, Persona
 from ..names import WHOLE

@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from personaagent.data.errors import SetupError
-from personaagent.data.extras import needing
+from personaagent.data.errors import SetupError, needing
 from personaagent.data.task import OPEN
 from personaagent.programs.baselines.retrievers import Bm25Retriever
 
