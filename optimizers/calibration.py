@@ -61,13 +61,13 @@ def fitted(weights: AnswerWeights, observations: Sequence[Observation]) -> Answe
 
     if not observations:
         return weights.model_copy(update=dict(zip("abc", PRIOR_BELIEF, strict=True)))
-    features = np.stack([_features(one.experts, weights) for one in observations])
-    truths = np.array([list(weights.base_rate).index(one.truth) for one in observations])
+    features = np.stack([_features(observation.experts, weights) for observation in observations])
+    truths = np.array([list(weights.base_rate).index(observation.truth) for observation in observations])
     bounds = [(LEAST_BELIEF, MOST_BELIEF), (0, MOST_BELIEF), (0, MOST_BELIEF)]
     optimize: Any = scipy_optimize
     found = optimize.minimize(_loss, PRIOR_BELIEF, (features, truths), jac=True, method="L-BFGS-B", bounds=bounds)
     a, b, c = (round(float(belief), 4) for belief in found.x)
-    users = len({one.user_key for one in observations})
+    users = len({observation.user_key for observation in observations})
     return weights.model_copy(update={"a": a, "b": b, "c": c, "users": users, "interactions": len(observations)})
 
 
@@ -95,4 +95,6 @@ def _loss(beliefs: _Array, features: _Array, truths: NDArray[np.intp]) -> tuple[
 
 
 def _mean(distributions: Sequence[Distribution], answers: Sequence[str]) -> Distribution:
-    return normalised({answer: sum(one.get(answer, 0.0) for one in distributions) for answer in answers})
+    return normalised(
+        {answer: sum(distribution.get(answer, 0.0) for distribution in distributions) for answer in answers}
+    )

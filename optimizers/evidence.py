@@ -93,8 +93,7 @@ class EvidenceRound:
     """One alignment of one user.
 
     Args:
-        proposers: Who proposes changes.
-        mode: How these are scored and accepted.
+        mode: Who proposes changes, and how they are scored and accepted.
         program: Speaks under the live persona; it is not changed.
         known: What was decided of changes in earlier alignments.
         tell: Is told of each simulation.
@@ -102,13 +101,13 @@ class EvidenceRound:
 
     def __init__(
         self,
-        proposers: Sequence[Proposer],
         mode: EvidenceMode,
         program: PersonaAgent,
         known: Sequence[Decision],
         tell: Callable[[AlignmentEvent], None],
     ) -> None:
-        self._proposers, self._mode, self._program, self._known, self._tell = proposers, mode, program, known, tell
+        self._mode, self._program, self._known, self._tell = mode, program, known, tell
+        self._proposers = mode.proposers or ()
         self._simulate = Simulate(reuse_served=True)
         self._simulated: dict[str, Seen] = {}
 
@@ -122,18 +121,18 @@ class EvidenceRound:
             batch: Those that are answered again, as far as a proposer or the score of a change needs it.
             held_out: Further ones that only score: no change is made from them.
         """
-        eager = any(one.simulates and one.applies(self._program.task) for one in self._proposers)
-        seen = [self._seen(one) for one in batch if eager or was_served(self._program, one)]
+        eager = any(proposer.simulates and proposer.applies(self._program.task) for proposer in self._proposers)
+        seen = [self._seen(interaction) for interaction in batch if eager or was_served(self._program, interaction)]
         changes = self._proposed(history, batch, seen)
-        moments = {one.interaction_id: one for one in history}
+        moments = {interaction.interaction_id: interaction for interaction in history}
         decisions = tuple(self._decided(change, batch, held_out, moments) for change in changes)
         simulations = tuple(
             Simulation(
-                interaction_id=one.interaction.interaction_id,
-                response=one.response,
-                lm_probabilities=one.lm_probabilities,
+                interaction_id=seen.interaction.interaction_id,
+                response=seen.response,
+                lm_probabilities=seen.lm_probabilities,
             )
-            for one in self._simulated.values()
+            for seen in self._simulated.values()
         )
         return Learnt(simulations, decisions, decided_persona(self._program.persona, decisions))
 
@@ -152,14 +151,20 @@ class EvidenceRound:
         self, history: Sequence[Interaction], batch: Sequence[Interaction], seen: Sequence[Seen]
     ) -> list[Change]:
         """Return the changes that are still open, then the new ones."""
-        again = {one.interaction_id for one in batch}
-        before = [one for one in history if one.interaction_id not in again]
-        served = [Seen(one, one.response, None) for one in before if one.response is not None]
+        again = {interaction.interaction_id for interaction in batch}
+        before = [interaction for interaction in history if interaction.interaction_id not in again]
+        served = [
+            Seen(interaction, interaction.response, None) for interaction in before if interaction.response is not None
+        ]
         case = Case(self._program.task, self._program.persona, before, [*served, *seen])
         proposed = (change for proposer in self._proposers for change in proposer.propose(case))
         known = {decision.change.change_id: decision.change for decision in self._known}
         waiting = {decision.change.change_id for decision in self._known if decision.outcome == "shadow"}
-        new = {one.change_id: one for one in proposed if one.change_id not in known or one.change_id in waiting}
+        new = {
+            change.change_id: change
+            for change in proposed
+            if change.change_id not in known or change.change_id in waiting
+        }
         return list({**known, **new}.values())
 
     def _decided(
@@ -169,14 +174,16 @@ class EvidenceRound:
         held_out: Sequence[Interaction],
         moments: dict[str, Interaction],
     ) -> Decision:
-        before = next((one for one in self._known if one.change.change_id == change.change_id), None)
+        before = next((decision for decision in self._known if decision.change.change_id == change.change_id), None)
         if before is not None and before.outcome in {"rejected", "retired"}:
             return before
         scored = {} if before is None else before.differences
-        later = [one for one in batch if _is_due(change, one, moments)]
-        new = [one for one in (*later, *held_out) if one.interaction_id not in scored]
+        later = [interaction for interaction in batch if _is_due(change, interaction, moments)]
+        new = [interaction for interaction in (*later, *held_out) if interaction.interaction_id not in scored]
         try:
-            found = {one.interaction_id: self._difference(change, self._seen(one)) for one in new}
+            found = {
+                interaction.interaction_id: self._difference(change, self._seen(interaction)) for interaction in new
+            }
         except ValidationError as error:
             return self._refused(change, error.errors()[0]["msg"])
         differences = {**scored, **found}
@@ -187,7 +194,7 @@ class EvidenceRound:
             outcome = "retired" if was_live else "rejected"
         else:
             outcome = "live" if verdict.action == "accept" else "shadow"
-        evidence = evidence_of([[one] for one in differences.values()])
+        evidence = evidence_of([[difference] for difference in differences.values()])
         return Decision(
             change=change, outcome=outcome, evidence=evidence, reason=verdict.reason, differences=differences
         )

@@ -145,20 +145,20 @@ class PersonaAlignment(Teleprompter):
         self, program: PersonaAgent, history: Sequence[Interaction], held_out: Sequence[Interaction]
     ) -> dict[str, Any]:
         batch = _batch(program, history, self.n)
-        known = [one for one in history if teaches(one) and one.task == program.task.name]
-        mode = self.mode if isinstance(self.mode, EvidenceMode) else EvidenceMode()
-        if self.metric is not None:
-            mode = replace(mode, metric=self.metric)
-        proposers = mode.proposers
-        if proposers is None:
-            proposers = default_proposers(program, None, self.loss_lm, self.revision_lm)
-        learning = EvidenceRound(proposers, mode, program, program.decisions, self._tell)
+        known = [
+            interaction for interaction in history if teaches(interaction) and interaction.task == program.task.name
+        ]
+        learning = EvidenceRound(self._evidence(program), program, program.decisions, self._tell)
         try:
             learnt = learning.run(known, batch, held_out)
         except BudgetError as spent:
             return {"iterations": (), "decisions": program.decisions, "stopped": str(spent)}
         changed = learnt.persona != program.persona
-        reasons = [f"{one.change.kind}: {one.reason}" for one in learnt.decisions if one not in program.decisions]
+        reasons = [
+            f"{decision.change.kind}: {decision.reason}"
+            for decision in learnt.decisions
+            if decision not in program.decisions
+        ]
         iteration = Iteration(
             losses=(),
             candidate=learnt.persona if changed else None,
@@ -169,6 +169,13 @@ class PersonaAlignment(Teleprompter):
         program.decisions = learnt.decisions
         self._tell(IterationEnded(1, iteration))
         return {"iterations": (iteration,), "simulations": learnt.simulations, "decisions": learnt.decisions}
+
+    def _evidence(self, program: PersonaAgent) -> EvidenceMode:
+        mode = self.mode if isinstance(self.mode, EvidenceMode) else EvidenceMode()
+        proposers = mode.proposers
+        if proposers is None:
+            proposers = default_proposers(program, None, self.loss_lm, self.revision_lm)
+        return replace(mode, proposers=proposers, metric=self.metric or mode.metric)
 
     def _settings(self, student: PersonaAgent, seen: int) -> dict[str, Any]:
         return {
@@ -188,18 +195,20 @@ class PersonaAlignment(Teleprompter):
 def examples(history: Sequence[Interaction]) -> list[dspy.Example]:
     """Return interactions as a DSPy trainset: input `query`, label `ground_truth`."""
     return [
-        dspy.Example(query=one.query, ground_truth=one.ground_truth, interaction=one).with_inputs("query")
-        for one in history
+        dspy.Example(
+            query=interaction.query, ground_truth=interaction.ground_truth, interaction=interaction
+        ).with_inputs("query")
+        for interaction in history
     ]
 
 
 def _batch(program: PersonaAgent, history: Sequence[Interaction], n: int) -> list[Interaction]:
     """Return the latest `n` interactions, and all whose served answers are simulations that cost nothing."""
-    wanted = {one.interaction_id for one in latest(history, n)}
+    wanted = {interaction.interaction_id for interaction in latest(history, n)}
     return [
-        one
-        for one in sorted(history, key=lambda one: one.moment)
-        if one.interaction_id in wanted or (teaches(one) and was_served(program, one))
+        interaction
+        for interaction in sorted(history, key=lambda interaction: interaction.moment)
+        if interaction.interaction_id in wanted or (teaches(interaction) and was_served(program, interaction))
     ]
 
 
@@ -208,7 +217,7 @@ def _interactions(trainset: Sequence[dspy.Example], student: PersonaAgent) -> li
     if not trainset or all("interaction" in example for example in trainset):
         return [example.interaction for example in trainset]
     history = student.memory.history()
-    stored = {(normalised(one.query), one.ground_truth): one for one in history}
+    stored = {(normalised(interaction.query), interaction.ground_truth): interaction for interaction in history}
     newest = history[-1].moment if history else None
     found: list[Interaction] = []
     for number, example in enumerate(trainset, 1):

@@ -105,10 +105,10 @@ class PersonaTracker(Tracker):
             client = self.client()
             experiment_id = self.experiment_id(client)
             versions = user.personas.versions()
-            missing = [one for one in versions if one.number not in _registered(client, user.key)]
+            missing = [version for version in versions if version.number not in _registered(client, user.key)]
             for version in missing:
                 _register(client, user, version, experiment_id)
-            last_of = {one.alignment_id: one for one in versions if one.alignment_id is not None}
+            last_of = {version.alignment_id: version for version in versions if version.alignment_id is not None}
             for alignment_id in last_of.keys() - _logged(client, user, experiment_id):
                 version = last_of[alignment_id]
                 _log_run(client, experiment_id, user, version, program_of(version))
@@ -155,7 +155,7 @@ def _registered(client: "MlflowClient", user_key: str) -> dict[int, int]:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
         raise
-    return {int(one.tags[_NUMBER]): int(one.version) for one in mirrored}
+    return {int(mirror.tags[_NUMBER]): int(mirror.version) for mirror in mirrored}
 
 
 def _logged(client: "MlflowClient", user: User, experiment_id: str) -> set[str]:

@@ -113,7 +113,7 @@ def _checked(rule: Rule, wrong: Sequence[Seen], case: Case) -> Change | None:
     if refusal:
         _log.info("a proposed rule was refused: %s", refusal)
         return None
-    causes = tuple(one.interaction_id for one in interactions)
+    causes = tuple(interaction.interaction_id for interaction in interactions)
     line = PersonaLine(section="preferences", text=text, causes=causes, kind="rule")
     return Change(kind="rule", action="add", line=line, causes=causes)
 
@@ -123,7 +123,7 @@ def _refusal(
 ) -> str | None:
     if len(interactions) < len(numbers) or len(numbers) < LEAST_CAUSES:
         return "it names unknown cases, or fewer than two"
-    questions = [case.task.content(one.query) for one in interactions]
+    questions = [case.task.content(interaction.query) for interaction in interactions]
     if refusal := refusal_of(text, (*questions, *_form())):
         return refusal
     if not any(_words(when) & _words(question) for question in questions):

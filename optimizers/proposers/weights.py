@@ -57,7 +57,7 @@ class ProposeUnfittedWeights:
 
     def propose(self, case: Case) -> Sequence[Change]:
         """Return the weights, if the LM said how probable its answers are."""
-        said = [one.lm_probabilities for one in case.seen if one.lm_probabilities]
+        said = [seen.lm_probabilities for seen in case.seen if seen.lm_probabilities]
         if not said or not self.applies(case.task):
             return ()
         a, b, c = PRIOR_BELIEF
