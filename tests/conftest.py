@@ -15,6 +15,7 @@ os.environ |= {
 import pytest
 
 from .chroma import chroma_server, chroma_url  # noqa: F401
+from .mlflow_tables import copy_tables_from_now_on
 from .postgres import new_url, postgres, url  # noqa: F401
 
 _LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
@@ -22,6 +23,10 @@ _LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
 
 class NetworkBlockedError(AssertionError):
     """A test reached for the network. Not an `OSError`, so that no code takes it for being offline and carries on."""
+
+
+def pytest_runtest_setup() -> None:
+    copy_tables_from_now_on()
 
 
 def _block_network(event: str, args: tuple[object, ...]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 60
 _USER = "tester"
+_UNSAFE = ("-c", "fsync=off", "-c", "full_page_writes=off")
+"""The tests kill processes, not the machine: nothing has to be on the disk itself."""
 
 
 class CannotStartError(Exception):
@@ -95,7 +97,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         made = subprocess.run([*initdb, "--no-sync"], check=False, capture_output=True, cwd=folder, **as_user)
         if made.returncode:
             raise CannotStartError(f"initdb failed: {made.stderr.decode()}")
-        serve = [*tied_to_us(), programs / "postgres", "-D", folder / "data", "-k", folder, "-h", ""]
+        serve = [*tied_to_us(), programs / "postgres", "-D", folder / "data", "-k", folder, "-h", "", *_UNSAFE]
         with (folder / "log").open("wb") as log:
             # In a session of its own: Ctrl-C ends the tests first.
             process = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, start_new_session=True, **as_user)
@@ -150,7 +152,7 @@ def _once_ready(server: PostgresServer, process: "subprocess.Popen[Any]", log: P
 
 
 def _stop(process: "subprocess.Popen[Any]") -> None:
-    process.send_signal(signal.SIGINT)  # its "fast shutdown": open transactions are rolled back
+    process.send_signal(signal.SIGQUIT)  # At once: what is in it goes too.
     try:
         process.wait(30)
     except subprocess.TimeoutExpired:

@@ -9,7 +9,7 @@ from personaagent.data.errors import LMError
 from personaagent.journal import engine
 from personaagent.journal.engine import MOST_ATTEMPTS, Retries
 from personaagent.lms import open_lm
-from personaagent.programs.module import lm_errors
+from personaagent.programs.lm_errors import lm_errors
 from personaagent.testing import ScriptedLM
 
 from ..loopback import Loopback, Reply

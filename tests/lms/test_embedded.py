@@ -19,9 +19,10 @@ from personaagent.lms import open_lm
 from personaagent.lms.embedded import LlamaEngine, default_threads, shared_engine, usable_cores
 from personaagent.lms.llama_requests import raise_as_dspy
 from personaagent.lms.models import MODELS
-from personaagent.programs.module import lm_errors
+from personaagent.programs.lm_errors import lm_errors
 from personaagent.programs.respond import Respond
-from personaagent.programs.scope import Cancellation, response_in, telling
+from personaagent.programs.scope import Cancellation
+from personaagent.programs.streaming import response_in, telling
 
 MODEL = MODELS["smollm2"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from personaagent.data.errors import InputError, LMError, ModelFileError, UnknownNameError
 from personaagent.lms import open_lm, opening
-from personaagent.programs.module import lm_errors
+from personaagent.programs.lm_errors import lm_errors
 
 from ..loopback import HANG, Answering, Loopback, Reply, loopback
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from personaagent.programs.scope import Pieces, response_in
+from personaagent.programs.streaming import Pieces, response_in
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from personaagent.data.store.keys import Usage
 from personaagent.journal import AGENT, new_run, open_run
 from personaagent.lms import open_lm
 from personaagent.programs import AgentSettings
-from personaagent.programs.module import lm_errors
+from personaagent.programs.lm_errors import lm_errors
 from personaagent.serving.app import create_app
 from personaagent.serving.configuration import Serving
 from personaagent.serving.deployment import Deployment

@@ -50,7 +50,8 @@ def _answered(home: "Home", user: "User", query: str, turns: Sequence[Turn], lm:
     from ..data.task import OPEN
     from ..personas import exchange_of
     from ..programs.context import Context, conversation_of
-    from ..programs.scope import telling, within
+    from ..programs.scope import within
+    from ..programs.streaming import telling
     from .terminal import out
 
     interaction_id, begun = token_hex(12), ""

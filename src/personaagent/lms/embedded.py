@@ -14,7 +14,8 @@ from dspy.lm15 import ConfigurationError, InvalidRequestError, Request, Response
 
 from ..data.errors import ModelFileError, SetupError, needing
 from ..programs.decision_lm import answer_probabilities
-from ..programs.scope import cancellation_here, stream_here
+from ..programs.scope import cancellation_here
+from ..programs.streaming import stream_here
 from .engines import Engine
 from .llama_requests import (
     body_of,

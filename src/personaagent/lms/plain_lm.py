@@ -22,7 +22,8 @@ from ..data.call import ANSWER_SECONDS
 from ..data.errors import StoppedError
 from ..data.texts import clean
 from ..programs.refusals import awithout_refused, without_refused
-from ..programs.scope import Stream, cancellation_here, stream_here
+from ..programs.scope import cancellation_here
+from ..programs.streaming import Stream, stream_here
 
 Result = TypeVar("Result")
 

@@ -22,7 +22,8 @@ from ..erasure import Receipt, erase, finish_erasures, unfinished
 from ..journal import AGENT, OpenRun
 from ..journal.budget import paid_by
 from ..personas import exchange_of, live_persona, program
-from ..programs.scope import cancellation_here, measure, telling, within
+from ..programs.scope import cancellation_here, measure, within
+from ..programs.streaming import telling
 from .answering import Answer, AnswerPool, Caller, FairSemaphore, Question, retrieve_exception
 from .claims import was_begun_before
 from .learning import Learner
