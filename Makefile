@@ -14,7 +14,7 @@ demo: $(READY)  ## Watch a history become a persona, and the persona learn
 	$(BIN)/personaagent models fetch
 	$(BIN)/personaagent demo
 
-test: $(READY)  ## Run every test but those that take more than five seconds each
+test: $(READY)  ## Run the quick tests: all but those that kill processes, drive a browser or take seconds
 	$(BIN)/personaagent models fetch minilm
 	$(BIN)/pytest -m "not soak and not slow"
 

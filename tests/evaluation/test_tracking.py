@@ -17,6 +17,8 @@ from personaagent.settings import Settings
 
 from .report import made_up
 
+pytestmark = pytest.mark.slow
+
 
 def analysis(of: Task = made_up.FILMS, baseline: str = "rag", run_id: str = "one") -> TaskAnalysis:
     protocol = made_up.protocol(of).model_copy(update={"run_id": run_id})
@@ -47,7 +49,6 @@ def table(of: list[Run], name: str) -> list[dict[str, Any]]:
     return json.loads(str(joined.to_json(orient="records")))
 
 
-@pytest.mark.slow
 def test_log_loss_and_calibration_error_are_mirrored(
     tracker: EvaluationTracker, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

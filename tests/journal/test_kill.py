@@ -20,6 +20,8 @@ from . import killed_alignment
 from .deterministic_lm import deterministic_lm, hash_of, received
 from .killed_alignment import RUN_ID, USERS, Ended, Order, store_users
 
+pytestmark = pytest.mark.slow
+
 LATENCY_SECONDS = 0.02
 SAMPLE, ALL = 3, 200
 
@@ -162,7 +164,6 @@ def test_a_kill_at_a_random_moment_changes_nothing(alignments: Alignments, unint
     check(killed, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same(alignments: Alignments, uninterrupted: Outcome) -> None:
     [whole] = uninterrupted.stretches
     killed = alignments.run(*[whole.boundaries // 4] * 3)

@@ -27,6 +27,8 @@ from personaagent.testing import HashEmbedder
 
 from .made_up import ERASED, KEPT, WORD, interactions, live_through, lm, traces
 
+pytestmark = pytest.mark.slow
+
 PLAIN = "plain"
 
 
@@ -196,7 +198,6 @@ def test_a_user_who_comes_back_before_an_erasure_is_finished_keeps_what_is_new(t
     ]
 
 
-@pytest.mark.slow
 def test_what_was_noted_is_done_when_the_home_is_opened_again(tmp_path: Path, home: Home) -> None:
     live_through(home, KEPT, PLAIN)
     live_through(home, ERASED + "!", WORD)
@@ -213,7 +214,6 @@ def test_what_was_noted_is_done_when_the_home_is_opened_again(tmp_path: Path, ho
         assert not any(found_in(tmp_path).values())
 
 
-@pytest.mark.slow
 def test_the_first_lm_call_for_a_user_who_is_gone_is_not_made_and_not_recorded(home: Home) -> None:
     user, asked = home.store.user(ERASED), lm(WORD)
     home.mirror(user)

@@ -17,6 +17,8 @@ from personaagent.testing import HashEmbedder
 from ..postgres import PostgresServer
 from .made_up import ERASED, KEPT, WORD, answered_and_aligned, interactions, served, traces
 
+pytestmark = pytest.mark.slow
+
 
 class Tables(NamedTuple):
     """One database's tables, as SQL and as the disk has them."""

@@ -31,6 +31,8 @@ from personaagent.testing import Script, ScriptedLM, ScriptedRequest
 
 from .conftest import listening, serving
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = "/usr/bin/chromium"
 HOSTILE = "<img src=x onerror=alert(1)> & <script>alert(2)</script>"
 VIEWS = ("Ask", "Persona", "Memory", "Your data")
@@ -258,7 +260,6 @@ def _is_erased(page: Page) -> None:
     expect(page.get_by_label("Your key")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_a_user_asks_corrects_looks_back_forgets_and_is_erased(site: Site, visit: Visit) -> None:
     page = visit.page
     _shot(page, "sign-in")
@@ -393,7 +394,6 @@ def test_who_has_nothing_yet_is_told_what_to_do(site: Site, visit: Visit) -> Non
     expect(page.get_by_role("alert")).to_contain_text("No ground truth is known")
 
 
-@pytest.mark.slow
 def test_what_a_user_tells_is_in_the_persona_until_it_is_deleted(site: Site, visit: Visit) -> None:
     visit.sign_in(site.maya())
     page = visit.page

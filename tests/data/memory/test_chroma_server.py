@@ -35,6 +35,8 @@ from ...loopback import Reply, loopback
 from .chroma_writer import AnyDirection
 from .stored import Stored
 
+pytestmark = pytest.mark.slow
+
 Ask = Callable[..., Interaction]
 MAYA, OMAR = "00000000000000a0", "00000000000000b0"
 WRITER = Path(__file__).with_name("chroma_writer.py")
@@ -152,7 +154,6 @@ def test_healed_rows_are_what_is_stored_whatever_either_process_did(
         assert len(found(index)) == len(stored.interactions)
 
 
-@pytest.mark.slow
 def test_rows_of_several_processes_are_all_there_and_find_themselves(chroma_url: str, ask: Ask) -> None:
     writers = [
         subprocess.Popen([sys.executable, WRITER, chroma_url, name, "20"], stdout=subprocess.PIPE, text=True)

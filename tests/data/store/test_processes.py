@@ -10,6 +10,8 @@ from personaagent.data.store import Store
 
 from .conftest import alignment, persona
 
+pytestmark = pytest.mark.slow
+
 OPEN = """
 import os, signal, sys
 from personaagent.data.interaction import Interaction
@@ -43,7 +45,6 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
 def test_processes_that_open_a_new_database_and_write_at_once_lose_nothing(url: str) -> None:
     writers = [start(WRITE, url, name) for name in "abc"]
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 3
