@@ -1,4 +1,4 @@
-"""The embedded embedder: its files and its vectors. Live tests need the two files where `models fetch` puts them."""
+"""The embedded embedder: its files and its vectors. Live tests need the two files that `models fetch` gets."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from platformdirs import user_cache_path
 
 from personaagent.data.errors import ModelFileError
 from personaagent.data.memory.embedder import Embedder, MiniLmEmbedder, is_unknown
+from personaagent.lms.models import MODELS
 from personaagent.testing import HashEmbedder
 
-MODELS = user_cache_path("personaagent") / "models"
-MODEL, TOKENIZER = MODELS / "all-minilm-l6-v2-int8.onnx", MODELS / "all-minilm-l6-v2-tokenizer.json"
+MODEL, TOKENIZER = MODELS["minilm"].locations
 live = pytest.mark.live
 
 
