@@ -243,8 +243,8 @@ async def big_reads(up: Up) -> str:
         statuses = [(await client.post("/v1/interactions", json=big(number))).status_code for number in range(60)]
         read = await asyncio.gather(*(client.get("/v1/me") for _ in range(12)))
         pages = await asyncio.gather(*(client.get("/v1/memory", params={"limit": 200}) for _ in range(12)))
-    sizes = {len(page.content) // 2**20 for page in pages}
-    return f"{statuses.count(201)} of 60 large ones stored, {len(read)} reads, 12 pages of {sizes} MiB"
+    largest = max(len(page.content) for page in pages) / 2**20
+    return f"{statuses.count(201)} of 60 large ones stored, {len(read)} reads, 12 pages of at most {largest:.1f} MiB"
 
 
 async def exports(up: Up) -> str:

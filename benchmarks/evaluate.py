@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import dspy
 import urllib3
+from dspy.evaluate import Evaluate
 
 from personaagent.data.interaction import Interaction
 from personaagent.data.lamp import LampData, LampUser, task_named
@@ -152,7 +153,7 @@ def dspys(lm: dspy.LM, data: LampData) -> Used:
         for user in data.users
         for one in user.questions
     ]
-    runner = dspy.Evaluate(devset=devset, metric=right, num_threads=CONCURRENCY, display_progress=False)
+    runner = Evaluate(devset=devset, metric=right, num_threads=CONCURRENCY, display_progress=False)
 
     async def evaluated() -> None:
         with Resources(TASK) as bench:

@@ -130,7 +130,7 @@ def add_users(store: Store, numbers: range, rows: MadeUp) -> None:
         for key in keys.values()
         for place, row in enumerate(random.sample(rows.interactions, HISTORY))
     ]
-    with store._database.write() as connection:
+    with store.database.write() as connection:
         connection.execute(insert(users), own)
         connection.execute(insert(INTERACTIONS.table), histories)
         for table, row in ((VERSIONS, rows.version), (PROMOTIONS, rows.promotion)):
