@@ -25,6 +25,7 @@ from personaagent.programs.scope import Cancellation
 from personaagent.programs.streaming import response_in, telling
 
 MODEL = MODELS["smollm2"]
+pytestmark = pytest.mark.slow
 
 
 class Judge(dspy.Signature):

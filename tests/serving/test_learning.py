@@ -148,6 +148,7 @@ def cut_all(postgres: PostgresServer) -> None:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
 
+@pytest.mark.slow
 async def test_after_a_restart_of_postgres_a_worker_has_its_name_again_and_its_alignments_are_not_taken_for_lost(
     two: Two, postgres: PostgresServer
 ) -> None:
@@ -157,6 +158,7 @@ async def test_after_a_restart_of_postgres_a_worker_has_its_name_again_and_its_a
     assert (await two.here.learner.cancel(two.user, job)).state == "cancelled"
 
 
+@pytest.mark.slow
 async def test_after_a_restart_of_postgres_an_erasure_leaves_nothing_of_an_alignment_of_another_process(
     two: Two, postgres: PostgresServer
 ) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import dspy
@@ -198,6 +199,7 @@ class Deployment:
 @contextmanager
 def deployed(home: "Home", serving: "Serving") -> Generator[Deployment]:
     """Serve an open home folder while the block runs."""
+    import_module("mlflow")  # It takes seconds, in which others would wait for the first alignment.
     tracker = AnswerTracker(*home.settings.mlflow, share=serving.trace_share)
     with home.run("serve") as run, tracker.ready():
         deployment = Deployment(
